@@ -1,0 +1,26 @@
+# make demo: the main job on embedded data, with all its set-up.  make test: the tests, with what they need.
+.PHONY: demo test check constraints
+.SUFFIXES:
+
+demo: .venv/run.stamp
+	.venv/bin/mfbench sweep experiments/quickstart.yaml
+
+test: .venv/dev.stamp
+	.venv/bin/pytest
+
+check: .venv/dev.stamp
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+# The pinned set, for Python 3.11 to 3.13 on any system; needs uv.
+constraints:
+	uv pip compile --universal --python-version 3.11 --all-extras --no-header --no-annotate --no-emit-index-url \
+		--upgrade -o constraints.txt pyproject.toml
+
+.venv/run.stamp: pyproject.toml constraints.txt
+	@sh .ci/install .
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml constraints.txt
+	@sh .ci/install '.[dev]'
+	@touch $@ .venv/run.stamp

@@ -1,0 +1,134 @@
+"""What a user calls: `mfbench.run(spec)`, `mfbench.sweep(spec)`, `mfbench.factorize(R)`; the command line calls the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mfbench import backends
+from mfbench.export import Export
+from mfbench.factorization import Factorization, factorize
+from mfbench.factors import Factors
+from mfbench.leaderboard import Row, rows
+from mfbench.records import Record, load_model_arrays
+from mfbench.spec import Spec, load_spec, run_study_key
+from mfbench.splits import prepare
+from mfbench.sweeps import Swept, carry_out_sweep
+from mfbench.training import Job, carry_out
+from mfbench.watching import ProgressBar, Watcher, Watchers
+
+__all__ = ["Factorization", "RunResult", "SweepResult", "factorize", "run", "sweep"]
+
+SpecSource = str | Path | Mapping[str, Any] | Spec
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run: its record, and its id in MLflow (None where the export did not get through)."""
+
+    record: Record
+    run_id: str | None
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        record = self.record
+        names = ("run_key", "outcome", "reason", "backend", "K", "alpha", "beta", "epochs", "best_epoch")
+        metrics = ("train_rmse", "train_mae", "valid_rmse", "valid_mae", "test_rmse", "test_mae")
+        return {
+            "run_id": self.run_id,
+            **{name: getattr(record, name) for name in (*names, *metrics)},
+            "factors_digest": record.factors_digest,
+            **record.clocks.model_dump(),
+        }
+
+    def factors(self) -> Factors:
+        """P, Q, biases and mean of a plain, final or floor run of a factor model."""
+        arrays = load_model_arrays(self.record)
+        return Factors(arrays["P"], arrays["Q"], arrays["user_bias"], arrays["item_bias"], float(arrays["mean"]))
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """A sweep: its trials and finals, and the ids of its runs in MLflow by run key."""
+
+    swept: Swept
+    run_ids: dict[str, str]
+
+    def leaderboard(self) -> list[Row]:
+        """The final runs and floors, best valid RMSE first."""
+        return rows(self.swept.finals, self.swept.trials, self.run_ids)
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        shown = (
+            "backend", "run_key", "run_id", "K", "alpha", "beta", "epochs", "valid_rmse", "valid_mae", "test_rmse", "test_mae",
+            "train_seconds",
+        )  # fmt: skip
+        sweep = self.swept.spec.sweep
+        return {
+            "study": self.swept.study,
+            "trials": sweep.trials if sweep else 0,
+            "finals": [{name: getattr(row, name) for name in shown} for row in self.leaderboard()],
+            "oracle": self.swept.oracle,
+        }
+
+
+def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
+    """One run of the spec's model: trained on train, scored on train and valid; the test part stays sealed.
+
+    spec: a file, a mapping or a Spec; changes: like `model.K=32`. InputError says what is wrong with them.
+    """
+    checked = load_spec(spec, changes)
+    model = checked.model
+    tunable = backends.resolve(model.backend, model.options.get(model.backend, {})).tunable
+    K, alpha, beta = (getattr(model, name) if name in tunable else None for name in ("K", "alpha", "beta"))
+    job = Job(
+        study=run_study_key(checked), backend=model.backend, number=0, stage="run", spec=checked,
+        K=K, alpha=alpha, beta=beta, epochs=model.epochs if tunable else 1,
+    )  # fmt: skip
+    with _watched(checked.name) as (watcher, export):
+        watcher.study(model.backend, 1)
+
+        def watch(epoch: int, value: float) -> bool:
+            watcher.epoch(job, epoch, value)
+            return False
+
+        record = carry_out(job, prepare(checked), watch)
+        watcher.done(record)
+    return RunResult(record, export.run_ids.get(record.run_key))
+
+
+def sweep(spec: SpecSource, trials: int | None = None, workers: int = 1, changes: Iterable[str] = ()) -> SweepResult:
+    """The sweep of a spec, or what is left of it: a study a backend, then the final runs, test opened once at the end.
+
+    trials: instead of the spec's number. The result does not depend on the number of workers.
+    """
+    checked = load_spec(spec, [*changes, *([f"sweep.trials={trials}"] if trials is not None else [])])
+    with _watched(checked.name) as (watcher, export):
+        swept = carry_out_sweep(checked, workers, watcher)
+        export.close_sweep([*(trial for trials in swept.trials.values() for trial in trials), *swept.finals], swept.oracle)
+    return SweepResult(swept, dict(export.run_ids))
+
+
+class _Exporting(Watcher):
+    """Sends each record on to MLflow."""
+
+    def __init__(self, export: Export):
+        self._export = export
+
+    def done(self, record: Record) -> None:
+        self._export.put(record)
+
+
+@contextmanager
+def _watched(name: str) -> Iterator[tuple[Watcher, Export]]:
+    """A progress bar and an export to MLflow beside the work; a sentence at the end where the export did not get through."""
+    with ProgressBar() as bar:
+        export = Export(name)
+        with export:
+            yield Watchers([bar, _Exporting(export)]), export
+        if export.problem:
+            bar.say(export.problem)

@@ -1,0 +1,44 @@
+"""What a backend is: a frozen dataclass of its own knobs that trains, one epoch after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from mfbench.factors import Factors, HyperParams
+from mfbench.ratings import Floats, Floats64, Ints, Ratings
+from mfbench.schedule import Schedule
+
+
+class Model(Protocol):
+    """Something that predicts ratings. Once yielded it stays what it is."""
+
+    def predict(self, users: Ints, items: Ints) -> Floats64:
+        """float64 [n]: the prediction for each (user, item) pair."""
+        ...
+
+    def arrays(self) -> Mapping[str, Floats]:
+        """What is saved, by name."""
+        ...
+
+
+class Backend(Protocol):
+    """A way to train. It knows no clock, no validation set, no tracking and no search."""
+
+    tunable: ClassVar[frozenset[str]]
+    """Which of K, alpha and beta it has a use for; one with none of them is a floor, not searched."""
+
+    def schedule(self, train: Ratings) -> Schedule:
+        """The schedule that its knobs ask for."""
+        ...
+
+    def epochs(
+        self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
+    ) -> Iterator[Model]:
+        """Yield the start once compiled and warm, then a model after each epoch.
+
+        start is float64, and is not changed. rng is for the order of the ratings, and is passed to `schedule.epoch`.
+        """
+        ...

@@ -1,0 +1,71 @@
+"""The reference: stochastic gradient descent as the NumPy notebook has it, one rating a Python step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+
+from mfbench.errors import SpecError
+from mfbench.factors import Factors, HyperParams
+from mfbench.ratings import Ratings
+from mfbench.schedule import Rows, Schedule, Shuffled
+
+Order = Literal["shuffled", "rows"]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Plain SGD in Python and NumPy, float64, one rating at a time: slow, readable, the reference.
+
+    order: "shuffled" visits the ratings in an order drawn anew each epoch, "rows" as they stand (the notebook's).
+    It walks any schedule's order one rating after another, whatever its groups.
+    """
+
+    order: Order = "shuffled"
+
+    tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta"})
+
+    def __post_init__(self) -> None:
+        if self.order not in get_args(Order):
+            raise SpecError(f"order: {self.order!r} is not an order; choose shuffled or rows")
+
+    def schedule(self, train: Ratings) -> Schedule:
+        """The order that the knob asks for, one rating a group."""
+        return Rows(len(train)) if self.order == "rows" else Shuffled(len(train))
+
+    def epochs(
+        self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
+    ) -> Iterator[Factors]:
+        """Yield the start, then Factors in float64 after each epoch; overflow shows as inf or nan in them."""
+        assert hyper.alpha is not None
+        assert hyper.beta is not None
+        # Lists of Python numbers and of row views: indexing an array from Python costs more than the arithmetic.
+        users, items = train.users.tolist(), train.items.tolist()
+        values = train.values.astype(np.float64).tolist()
+        P_table, Q_table = np.array(start.P, np.float64), np.array(start.Q, np.float64)
+        P, Q = list(P_table), list(Q_table)
+        user_bias, item_bias = start.user_bias.tolist(), start.item_bias.tolist()
+        mean, alpha, beta = float(start.mean), float(hyper.alpha), float(hyper.beta)
+
+        def sweep(order: list[int]) -> None:
+            for n in order:
+                u, i, r = users[n], items[n], values[n]
+                p, q = P[u], Q[i]
+                e = r - (mean + user_bias[u] + item_bias[i] + float(p.dot(q)))
+                p += alpha * (2 * e * q - beta * p)
+                q += alpha * (2 * e * p - beta * q)  # with the p just written
+                if hyper.bias:
+                    user_bias[u] += alpha * (2 * e - beta * user_bias[u])
+                    item_bias[i] += alpha * (2 * e - beta * item_bias[i])
+
+        def snapshot() -> Factors:
+            return Factors(P_table.copy(), Q_table.copy(), np.array(user_bias), np.array(item_bias), mean)
+
+        yield snapshot()
+        for _ in range(hyper.epochs):
+            with np.errstate(over="ignore", invalid="ignore"):  # not around a yield: it would leak to the caller
+                sweep(schedule.epoch(rng).order.tolist())
+            yield snapshot()

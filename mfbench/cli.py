@@ -1,0 +1,223 @@
+"""The command line: arguments in, tables for people or one line of JSON out. No logic of its own.
+
+Everything slow is imported inside the commands, so that `mfbench --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from mfbench.errors import MfbenchError
+
+app = typer.Typer(
+    help="Matrix factorization of ratings, R ≈ P Qᵀ: run, sweep, compare, reproduce.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="The catalogue of data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file, see experiments/.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the spec, e.g. --set model.K=32; repeatable.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on the last line of stdout.")]
+
+
+def main() -> None:
+    """The entry point: an error meant for a person is one sentence on stderr, and its exit code."""
+    try:
+        app()
+    except MfbenchError as error:
+        print(f"mfbench: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+
+
+@app.command()
+def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> None:
+    """Train once: scores on train and valid, a record, an MLflow run."""
+    from mfbench import api
+    from mfbench.leaderboard import rows, table
+
+    result = api.run(spec, changes or ())
+    board = rows([result.record], {}, {result.record.run_key: result.run_id} if result.run_id else {})
+    _show(table(result.record.run_key, board, result.record.oracle("valid")), as_json, result.summary())
+    if result.record.outcome != "completed":
+        _fail(f"{result.record.run_key} {result.record.outcome}: {result.record.reason}")
+
+
+@app.command()
+def sweep(
+    spec: SpecFile,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials a backend, instead of the spec's number.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side.")] = 1,
+    changes: Changes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search K, alpha and beta for each backend, then train the best and open the test part. Goes on where it stopped."""
+    from mfbench import api
+    from mfbench.comparison import comparison_address
+    from mfbench.leaderboard import table
+
+    try:
+        result = api.sweep(spec, trials, workers, changes or ())
+    except KeyboardInterrupt:
+        _fail(f"stopped; what is finished is kept, and `mfbench sweep {spec}` goes on from there", 130)
+    _show(table(result.swept.study, result.leaderboard(), result.swept.oracle), as_json, result.summary())
+    for sentence in comparison_address(result.swept.spec.name, [row.run_id for row in result.leaderboard()]):
+        _say(sentence, as_json)
+    lost = [name for name in result.swept.trials if name not in {r.backend for r in result.swept.finals}]
+    if lost:
+        _fail(f"no trial of {', '.join(lost)} completed; lower its range of alpha, or see the reasons in the records")
+
+
+@app.command()
+def compare(
+    what: Annotated[list[str] | None, typer.Argument(metavar="[SPEC|EXPERIMENT|RUN]...", help="Default: all.")] = None,
+    results: Annotated[bool, typer.Option("--results", help="Also write the board of a SPEC to results/.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """A leaderboard of final runs, and the address of their comparison in MLflow."""
+    from mfbench.comparison import compared
+    from mfbench.leaderboard import table
+
+    comparison = compared(what or [])
+    if results:
+        comparison.write_results()
+    _show(table("leaderboard", comparison.board, comparison.oracle), as_json, comparison.summary())
+    for sentence in comparison.addresses():
+        _say(sentence, as_json)
+
+
+@app.command()
+def backends(as_json: AsJson = False) -> None:
+    """The backends that are there, and their knobs."""
+    from rich.table import Table
+
+    from mfbench.backends import describe, names
+
+    described = [describe(name) for name in names()]
+    shown = Table("backend", "what", "searches", "knobs (model.options.BACKEND)", show_lines=True)
+    for one in described:
+        knobs = ", ".join(f"{knob}: {default}" for knob, default in one["knobs"].items())
+        shown.add_row(one["name"], one["what"], ", ".join(one["tunable"]) or "–", knobs or "–")
+    _show(shown, as_json, {"backends": described})
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """What this machine has: versions, cores, memory, devices, stores."""
+    from rich.table import Table
+
+    from mfbench.doctor import findings
+
+    found = findings()
+    shown = Table("what", "found", show_header=False)
+    for name, value in found.items():
+        shown.add_row(name, str(value))
+    _show(shown, as_json, found)
+
+
+@app.command()
+def ui(
+    port: Annotated[int | None, typer.Option(help="Default: 5000, or a free one where that is taken.")] = None,
+) -> None:
+    """MLflow's pages on loopback, until ^C."""
+    from mfbench.tracking_ui import ui as serve
+
+    address, process = serve(port)
+    _say(f"MLflow is at {address}" + ("  (^C ends it)" if process else ""), False)
+    if process:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+
+
+@app.command()
+def sync(
+    what: Annotated[list[str] | None, typer.Argument(metavar="[SPEC|EXPERIMENT]...", help="Default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export to MLflow what is missing there."""
+    from mfbench.comparison import studies
+    from mfbench.export import sync as sync_study
+
+    exported = {study: sync_study(study) for study in studies(what or [])}
+    _show(f"{sum(exported.values())} runs exported", as_json, {"exported": exported})
+
+
+@data_app.command("list")
+def data_list(as_json: AsJson = False) -> None:
+    """The data sets that are known by name."""
+    from rich.table import Table
+
+    from mfbench.datasets import catalogue
+
+    shown = Table("name", "ratings", "users", "items", "what")
+    for entry in catalogue():
+        shown.add_row(entry.name, f"{entry.ratings:,}", f"{entry.users:,}", f"{entry.items:,}", entry.what)
+    _show(shown, as_json, {"datasets": [entry.summary() for entry in catalogue()]})
+
+
+@data_app.command("get")
+def data_get(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: AsJson = False) -> None:
+    """Fetch a data set, check it against its pinned hash, and prepare it."""
+    from mfbench.datasets import prepare
+
+    found = prepare(name)
+    summary = _data_summary(found)
+    _show(f"{name}: {summary['ratings']:,} ratings, {summary['users']:,} users, {summary['items']:,} items", as_json, summary)
+
+
+@data_app.command("info")
+def data_info(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: AsJson = False) -> None:
+    """What a data set holds."""
+    from rich.table import Table
+
+    from mfbench.datasets import prepare
+
+    summary = _data_summary(prepare(name))
+    shown = Table("what", "value", show_header=False)
+    for key, value in summary.items():
+        shown.add_row(key, str(value))
+    _show(shown, as_json, summary)
+
+
+def _data_summary(dataset: Any) -> dict[str, Any]:
+    from mfbench.datasets import summary
+
+    return summary(dataset)
+
+
+# --- saying things ---------------------------------------------------------------------------------------------------
+
+
+def _show(for_people: Any, as_json: bool, summary: dict[str, Any]) -> None:
+    _say(for_people, as_json)
+    if as_json:
+        sys.stdout.write(json.dumps(summary) + "\n")
+
+
+def _say(for_people: Any, as_json: bool) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=as_json)
+    # A row that a narrow terminal wraps is still whole; one cut to fit has lost its numbers.
+    width = None if isinstance(for_people, str) else max(console.width, console.measure(for_people).maximum)
+    console.print(for_people, highlight=False, soft_wrap=isinstance(for_people, str), width=width)
+
+
+def _fail(sentence: str, code: int = 1) -> NoReturn:
+    print(f"mfbench: {sentence}", file=sys.stderr)  # noqa: T201
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()

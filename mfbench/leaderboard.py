@@ -1,0 +1,114 @@
+"""The leaderboard: final runs and floors, ordered by valid, never by test; its last line is what no model can beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from mfbench.records import Record
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: a run, with the seconds that its search took beside those of its own training."""
+
+    backend: str
+    run_key: str
+    outcome: str
+    trials: int | None
+    K: int | None
+    alpha: float | None
+    beta: float | None
+    epochs: int
+    valid_rmse: float | None
+    valid_mae: float | None
+    test_rmse: float | None
+    test_mae: float | None
+    train_seconds: float
+    search_seconds: float | None
+    run_id: str | None
+
+
+COLUMNS = {
+    "backend": "backend", "K": "K", "alpha": "alpha", "beta": "beta", "epochs": "epochs", "valid_rmse": "valid RMSE",
+    "valid_mae": "valid MAE", "test_rmse": "test RMSE", "test_mae": "test MAE", "trials": "trials",
+    "search_seconds": "search s", "train_seconds": "train s", "outcome": "outcome", "run_id": "run",
+}  # fmt: skip
+
+
+def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_ids: Mapping[str, str]) -> list[Row]:
+    """The rows of these runs, best valid RMSE first (train RMSE where there is no valid part); trials are by backend.
+
+    search_seconds is the time that the trials took in all: compiling, training and scoring.
+    """
+
+    def row(record: Record) -> Row:
+        searched = trials.get(record.backend)
+        clocks = [trial.clocks for trial in searched or ()]
+        return Row(
+            backend=record.backend,
+            run_key=record.run_key,
+            outcome=record.outcome,
+            trials=len(searched) if searched else None,
+            K=record.K,
+            alpha=record.alpha,
+            beta=record.beta,
+            epochs=record.epochs,
+            valid_rmse=record.valid_rmse,
+            valid_mae=record.valid_mae,
+            test_rmse=record.test_rmse,
+            test_mae=record.test_mae,
+            train_seconds=record.clocks.train_seconds,
+            search_seconds=sum(c.compile_seconds + c.train_seconds + c.evaluate_seconds for c in clocks) or None,
+            run_id=run_ids.get(record.run_key),
+        )
+
+    def place(record: Record) -> tuple[bool, float, str]:
+        value = record.train_rmse if record.valid_rmse is None else record.valid_rmse
+        return record.outcome != "completed", float("inf") if value is None else value, record.run_key
+
+    return [row(record) for record in sorted(records, key=place)]
+
+
+def cells(board: Sequence[Row], oracle: Mapping[str, float] | None) -> tuple[list[str], list[list[str]]]:
+    """Header and body as text; columns that say nothing are left out."""
+    lines: list[dict[str, Any]] = [asdict(row) for row in board]
+    if oracle:
+        lines.append({"backend": "oracle", **oracle})
+    dull = {"outcome"} if all(row.outcome == "completed" for row in board) else set()
+    shown = [name for name in COLUMNS if name not in dull and any(line.get(name) is not None for line in lines)]
+    return [COLUMNS[name] for name in shown], [[_cell(name, line.get(name)) for name in shown] for line in lines]
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if name.endswith(("_rmse", "_mae")):
+        return f"{value:.4f}"
+    if name.endswith("_seconds"):
+        return f"{value:.2f}"
+    if name == "run_id":
+        return str(value)[:8]
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def table(title: str, board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> Table:
+    """The leaderboard for a terminal."""
+    header, body = cells(board, oracle)
+    drawn = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+    for name in header:
+        drawn.add_column(name, justify="left" if name in ("backend", "outcome", "run") else "right", no_wrap=True)
+    for k, line in enumerate(body):
+        drawn.add_row(*line, style="dim" if k >= len(board) else None, end_section=k == len(board) - 1)
+    return drawn
+
+
+def markdown(board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> str:
+    """The leaderboard as a Markdown table."""
+    header, body = cells(board, oracle)
+    lines = [header, ["---"] * len(header), *body]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

@@ -1,0 +1,169 @@
+"""What MLflow is told of a record: tags, params, metrics, files. Pure functions; MLflow itself is in `tracking`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mfbench.leaderboard import markdown, rows
+from mfbench.pictures import learning_curves, save, sweep_picture
+from mfbench.records import Record, model_path, record_path
+
+STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
+CURVES = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
+DIGEST_LENGTH = 36  # of a data set, MLflow's limit; the whole digest is in the tags
+
+Metrics = list[tuple[str, float, int, int]]  # name, value, milliseconds since 1970, step
+
+
+def milliseconds(seconds: float) -> int:
+    """Seconds since 1970 as MLflow counts time."""
+    return round(seconds * 1000)
+
+
+# --- one run ---------------------------------------------------------------------------------------------------------
+
+
+def run_name(record: Record) -> str:
+    """`jax #17` for a trial, `jax final` and so on for the others."""
+    return f"{record.backend} " + (f"#{record.number}" if record.stage == "trial" else record.stage)
+
+
+def tags(record: Record) -> dict[str, str]:
+    """By these a run is found again."""
+    given = {
+        "run_key": record.run_key,
+        "result": record.result,
+        "study": record.study,
+        "stage": record.stage,
+        "outcome": record.outcome,
+        "data_digest": record.data.get("data_digest"),
+        "split_digest": record.data.get("split_digest"),
+        "git_commit": record.environment.get("git_commit"),
+    }
+    return {f"mfbench.{name}": str(value) for name, value in given.items() if value is not None}
+
+
+def params(record: Record) -> dict[str, str]:
+    """The hyperparameters and the backend's own knobs; those that are None are left out."""
+    model = record.spec.get("model", {})
+    given = {
+        **record.options,
+        "backend": record.backend,
+        "K": record.K,
+        "alpha": record.alpha,
+        "beta": record.beta,
+        "epochs": record.epochs,
+        **{name: model.get(name) for name in ("center", "bias", "seed")},
+    }
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in given.items() if v is not None}
+
+
+def metrics(record: Record) -> Metrics:
+    """The curves by epoch, at the time of each epoch, then the single numbers.
+
+    A score that is not finite is NaN, so that the last word on a run that diverged is not its last good epoch.
+    """
+    scores = record.scores
+    times = [milliseconds(record.started + seconds) for seconds in scores.train_seconds]
+    told: Metrics = []
+    for name in CURVES:
+        for epoch, value, time in zip(scores.epoch, getattr(scores, name), times, strict=False):
+            told.append((name, math.nan if value is None else value, time, epoch))
+    single: dict[str, float | int | None] = dict(record.clocks.model_dump())
+    if record.stage in ("trial", "run") and record.best_epoch in scores.epoch and scores.valid_rmse:
+        best = scores.valid_rmse[scores.epoch.index(record.best_epoch)]
+        single |= {"best_valid_rmse": best, "best_epoch": record.best_epoch}
+    curves = {name for name, *_ in told}
+    single |= {name: value for name, value in _numbers(record).items() if name not in curves}
+    end = milliseconds(record.ended)
+    told += [(name, float(value), end, record.epochs) for name, value in single.items() if value is not None]
+    return told
+
+
+def data_set(data: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of MLflow's Dataset."""
+    sizes = {key: value for key, value in data.items() if key.startswith("n_")}
+    return {
+        "name": data["name"],
+        "digest": data["data_digest"][:DIGEST_LENGTH],
+        "source_type": "mfbench",
+        "source": data["name"],
+        "profile": json.dumps(sizes),
+    }
+
+
+def files(record: Record) -> dict[str, bytes]:
+    """The files of a run by name, but for its model; a trial has its record only."""
+    made = {"record.json": record.model_dump_json(indent=1).encode() + b"\n"}
+    if record.stage != "trial":
+        made["spec.yaml"] = _yaml(record.spec)
+        made["environment.json"] = json.dumps(record.environment, indent=1).encode() + b"\n"
+        if len(record.scores.epoch) > 1:
+            made["learning_curves.png"] = save(learning_curves([record]))
+    return made
+
+
+def model(record: Record) -> Path | None:
+    """Where the arrays of the run's model lie, None where it has none."""
+    path = model_path(record_path(record.study, record.backend, record.stage, record.number))
+    return path if record.stage != "trial" and path.exists() else None
+
+
+def _numbers(record: Record) -> dict[str, float]:
+    names = (*CURVES, "test_rmse", "test_mae")
+    return {name: value for name in names if (value := getattr(record, name)) is not None}
+
+
+def _yaml(tree: Mapping[str, Any]) -> bytes:
+    return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True).encode()
+
+
+# --- a sweep ---------------------------------------------------------------------------------------------------------
+
+
+def parent_tags(record: Record) -> dict[str, str]:
+    """The tags of the sweep that the record belongs to."""
+    own = tags(record) | {"mfbench.run_key": record.study, "mfbench.stage": "sweep"}
+    return {name: value for name, value in own.items() if name not in ("mfbench.outcome", "mfbench.result")}
+
+
+def parent_metrics(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> Metrics:
+    """The numbers of finals and floors as `jax.test_rmse`, and `oracle.test_rmse` where there is one.
+
+    A sweep that goes on has later finals; the times of the records let MLflow show the latest.
+    """
+    ended = milliseconds(max(record.ended for record in swept))
+    told: Metrics = [(f"oracle.{name}", value, ended, 0) for name, value in (oracle or {}).items()]
+    for record in swept:
+        if record.stage in ("final", "floor"):
+            prefix = record.backend.replace("/", "_").replace(":", "_")
+            numbers = {**_numbers(record), "train_seconds": record.clocks.train_seconds}
+            told += [(f"{prefix}.{name}", value, milliseconds(record.ended), 0) for name, value in numbers.items()]
+    return told
+
+
+def parent_files(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> dict[str, bytes]:
+    """Leaderboard, spec and pictures of a sweep."""
+    made = {
+        "leaderboard.md": _leaderboard(swept, oracle),
+        "spec.yaml": _yaml(max(swept, key=lambda record: record.started).spec),
+    }
+    if any(record.stage == "trial" for record in swept):
+        made["sweep.png"] = save(sweep_picture(swept))
+        made["learning_curves.png"] = save(learning_curves([r for r in swept if r.stage in ("trial", "floor")]))
+    return made
+
+
+def _leaderboard(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> bytes:
+    trials: dict[str, list[Record]] = {}
+    for record in swept:
+        if record.stage == "trial":
+            trials.setdefault(record.backend, []).append(record)
+    board = rows([record for record in swept if record.stage in ("final", "floor")], trials, run_ids={})
+    return markdown(board, oracle).encode()

@@ -1,0 +1,201 @@
+"""Records: one JSON file a finished run, written whole or not at all. Everything else is derived from them.
+
+`runs/<study>/<backend>/<stage>-<number>.json`, and beside the record of a plain, final or floor run its model as `.npz`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mfbench.errors import RecordError
+from mfbench.ratings import Array
+
+RUNS = Path("runs")
+
+Stage = Literal["run", "trial", "final", "floor"]
+Outcome = Literal["completed", "diverged", "pruned", "failed"]
+
+
+class Scores(BaseModel):
+    """The scored epochs of a training; entry j of each list belongs to epoch `epoch[j]`.
+
+    None stands for a number that is not finite or was not asked for; a split without a valid part has None all along.
+    train_seconds counts from the first update, training alone.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    epoch: list[int] = []
+    train_rmse: list[float | None] = []
+    train_mae: list[float | None] = []
+    valid_rmse: list[float | None] = []
+    valid_mae: list[float | None] = []
+    train_seconds: list[float] = []
+
+    def add(self, epoch: int, train_seconds: float, score: Mapping[str, float]) -> None:
+        """Append a scored epoch; `score` is by metric name."""
+        self.epoch.append(epoch)
+        self.train_seconds.append(train_seconds)
+        for name in ("train_rmse", "train_mae", "valid_rmse", "valid_mae"):
+            value = score.get(name, math.nan)
+            getattr(self, name).append(value if math.isfinite(value) else None)
+
+
+class Clocks(BaseModel):
+    """Seconds of wall time, each clock apart from the others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    setup_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+
+
+class Record(BaseModel):
+    """A finished run.
+
+    K, alpha, beta are None where the backend has no use for them. The metrics that stand alone belong to the model that
+    the run stands for: of a plain run the last epoch's, of a trial the best scored epoch's. Of a final run valid_rmse and
+    valid_mae are those of the trial that it was chosen by, since its own training saw the valid part. spec is the whole
+    spec with every default filled in; `started` and `ended` are seconds since 1970.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    study: str
+    backend: str
+    number: int
+    stage: Stage
+    outcome: Outcome
+    reason: str | None = None
+    spec: dict[str, Any]
+    options: dict[str, Any]
+    K: int | None
+    alpha: float | None
+    beta: float | None
+    epochs: int
+    scores: Scores
+    best_epoch: int | None = None
+    train_rmse: float | None = None
+    train_mae: float | None = None
+    valid_rmse: float | None = None
+    valid_mae: float | None = None
+    test_rmse: float | None = None
+    test_mae: float | None = None
+    best_trial: int | None = None
+    data: dict[str, Any]
+    factors_digest: str | None = None
+    clocks: Clocks
+    environment: dict[str, Any]
+    started: float
+    ended: float
+
+    @property
+    def run_key(self) -> str:
+        """`study/backend/number/stage`: the name of this run wherever a person sees it."""
+        return f"{self.study}/{self.backend}/{self.number}/{self.stage}"
+
+    def oracle(self, part: str) -> dict[str, float] | None:
+        """The RMSE and MAE that no model can beat on that part, by metric name, where the data knows them."""
+        known: dict[str, float] = self.data.get("oracle", {})
+        return {name: value for name, value in known.items() if name.startswith(f"{part}_")} or None
+
+    @property
+    def result(self) -> str:
+        """16 hex digits over what must be the same when the run is made again: outcome, scores and factors."""
+        kept = self.model_dump(
+            include={"outcome", "epochs", "scores", "test_rmse", "test_mae", "factors_digest"},
+            exclude={"scores": {"train_seconds"}},
+        )
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def record_path(study: str, backend: str, stage: Stage, number: int) -> Path:
+    """Where the record of a run stands, under the current folder."""
+    return RUNS / study / backend.replace("/", "_").replace(":", "_") / f"{stage}-{number:04d}.json"
+
+
+def model_path(record: Path) -> Path:
+    """Where the arrays of a run's model stand."""
+    return record.with_suffix(".npz")
+
+
+def write_record(record: Record) -> Path:
+    """Write the record to its place and give the path; nobody ever sees half of it."""
+    path = record_path(record.study, record.backend, record.stage, record.number)
+    write_whole(path, record.model_dump_json(indent=1).encode() + b"\n")
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """The record in a file; RecordError where there is none, or it is damaged."""
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise RecordError(f"{path}: there is no such record") from None
+    except (ValidationError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise RecordError(f"{path}: this record is damaged ({first}); remove it and its run is made again") from None
+
+
+def find_record(study: str, backend: str, stage: Stage, number: int) -> Record | None:
+    """The record of a run, or None where it has not finished."""
+    path = record_path(study, backend, stage, number)
+    return read_record(path) if path.exists() else None
+
+
+def study_records(study: str) -> Iterator[Record]:
+    """All records of a study, by backend, stage and number."""
+    for path in sorted((RUNS / study).glob("*/*-*.json")):
+        yield read_record(path)
+
+
+def studies_of(name: str) -> list[str]:
+    """The keys of the studies of that experiment, oldest first."""
+    found = [p for p in RUNS.glob(f"{name}-*") if p.is_dir() and p.name.rpartition("-")[0] == name]
+    return [p.name for p in sorted(found, key=lambda p: (p.stat().st_ctime, p.name))]
+
+
+def write_model(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Save named arrays as npz, whole or not at all; never pickled."""
+    with tempfile.SpooledTemporaryFile(max_size=1 << 26) as buffer:
+        np.savez(buffer, allow_pickle=False, **arrays)
+        buffer.seek(0)
+        write_whole(path, buffer.read())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there completely, on the disk, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_model_arrays(record: Record) -> dict[str, Array]:
+    """The arrays of a plain, final or floor run's model, by name; RecordError where they are missing or damaged."""
+    path = model_path(record_path(record.study, record.backend, record.stage, record.number))
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise RecordError(f"{path}: the model of {record.run_key} cannot be read ({error}); make the run again") from None

@@ -1,0 +1,381 @@
+"""The spec: what one run or one sweep is told, as strict YAML checked by pydantic."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mfbench.errors import SpecError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Seed = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not bounds[0] < bounds[1]:
+        raise ValueError(f"the range {list(bounds)} needs its lower end under its upper end")
+    return bounds
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+class Planted(_Strict):
+    """Parameters of a generated data set, see `mfbench.datasets.planted`."""
+
+    users: int = Field(ge=1)
+    items: int = Field(ge=1)
+    ratings: int = Field(ge=1)
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Planted:
+        if self.ratings > self.users * self.items // 2:
+            raise ValueError(
+                f"{self.ratings} ratings are more than half of a {self.users} x {self.items} matrix; ask for fewer"
+            )
+        return self
+
+
+COLUMNS = ("user", "item", "rating", "timestamp", "delimiter")
+
+
+class Data(_Strict):
+    """One of: a data set of the catalogue by name, a planted one by parameters, the user's own file."""
+
+    dataset: str | None = None
+    planted: Planted | None = None
+    file: str | None = None
+    user: str = "user"
+    item: str = "item"
+    rating: str = "rating"
+    timestamp: str | None = None
+    delimiter: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Data:
+        if sum(source is not None for source in (self.dataset, self.planted, self.file)) != 1:
+            raise ValueError("give exactly one of dataset, planted and file")
+        named = [key for key in COLUMNS if getattr(self, key) != type(self).model_fields[key].default]
+        if named and self.file is None:
+            raise ValueError(f"{', '.join(named)}: only a file has columns to name")
+        return self
+
+
+# --- split -----------------------------------------------------------------------------------------------------------
+
+
+class RandomSplit(_Strict):
+    """valid and test are drawn at random from all ratings; train is the rest."""
+
+    kind: Literal["random"]
+    valid: Fraction
+    test: Fraction = 0.0
+    train: Fraction | None = None
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> RandomSplit:
+        train = 1 - self.valid - self.test
+        if train <= 0 or (self.train is not None and abs(train - self.train) > 1e-9):
+            given = {"train": self.train, "valid": self.valid, "test": self.test}
+            shown = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+            raise ValueError(f"the fractions don't add up: {shown}; together they must be 1, with some left for train")
+        return self
+
+
+class TailSplit(_Strict):
+    """The last fraction of the rows is the valid part (Keras's validation_split), after a shuffle where one is given.
+
+    shuffle: the seed of `pandas.DataFrame.sample(frac=1, random_state=...)`, as the course behind the Keras example does.
+    """
+
+    kind: Literal["tail"]
+    valid: Fraction
+    shuffle: Seed | None = None
+
+
+class FoldSplit(_Strict):
+    """A fold that the data set ships gives the test part; valid is drawn at random from the rest of it."""
+
+    kind: Literal["folds"]
+    fold: str
+    valid: Fraction = 0.0
+    seed: Seed = 0
+
+
+class NoSplit(_Strict):
+    """All ratings are train."""
+
+    kind: Literal["none"]
+
+
+Split = Annotated[RandomSplit | TailSplit | FoldSplit | NoSplit, Field(discriminator="kind")]
+
+
+# --- model -----------------------------------------------------------------------------------------------------------
+
+
+class Init(_Strict):
+    """How P and Q start: uniform in [lo, hi), or normal with mean 0 and this standard deviation."""
+
+    uniform: Annotated[tuple[float, float], AfterValidator(_in_order)] | None = None
+    normal: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Init:
+        if (self.uniform is None) == (self.normal is None):
+            raise ValueError("give exactly one of uniform: [lo, hi] and normal: s")
+        return self
+
+
+class ModelSpec(_Strict):
+    """Backend and hyperparameters. `options` holds the knobs of each backend under its name."""
+
+    backend: str = "jax"
+    K: int = Field(default=16, ge=1)
+    alpha: float = Field(default=0.005, gt=0, allow_inf_nan=False)
+    beta: float = Field(default=0.05, ge=0, allow_inf_nan=False)
+    epochs: int = Field(default=20, ge=1)
+    center: bool = False
+    bias: bool = False
+    init: Init = Init(normal=0.1)
+    seed: Seed = 0
+    evaluate_every: int = Field(default=1, ge=1)
+    evaluate_train: bool = True
+    options: dict[str, dict[str, Any]] = {}
+
+
+# --- sweep -----------------------------------------------------------------------------------------------------------
+
+
+class IntRange(_Strict):
+    """Whole numbers from lo to hi, both included."""
+
+    int: Annotated[tuple[int, int], AfterValidator(_in_order)]
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _positive(self) -> IntRange:
+        if self.int[0] < 1:
+            raise ValueError(f"the range {list(self.int)} must start at 1 or above")
+        return self
+
+
+class FloatRange(_Strict):
+    """Numbers from lo to hi, both included."""
+
+    float: Annotated[tuple[float, float], AfterValidator(_in_order)]
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _positive(self) -> FloatRange:
+        if self.float[0] < 0 or (self.log and self.float[0] == 0):
+            raise ValueError(f"the range {list(self.float)} must start {'above' if self.log else 'at or above'} 0")
+        return self
+
+
+class Space(_Strict):
+    """The range of each hyperparameter that is searched; one without a range stays at the model's value."""
+
+    K: IntRange | None = None
+    alpha: FloatRange | None = None
+    beta: FloatRange | None = None
+
+
+DEFAULT_SPACE = Space(
+    K=IntRange(int=(4, 64), log=True),
+    alpha=FloatRange(float=(0.0005, 0.05), log=True),
+    beta=FloatRange(float=(0.001, 0.5), log=True),
+)
+
+
+class Sweep(_Strict):
+    """A study for each backend, over the same splits with the same number of trials."""
+
+    trials: int = Field(default=20, ge=1)
+    batch: int = Field(default=8, ge=1)
+    backends: list[str] = Field(default=[], validate_default=True)
+    pruner: Literal["median", "none"] = "median"
+    space: Space = DEFAULT_SPACE
+    spaces: dict[str, Space] = {}
+
+    @field_validator("backends")
+    @classmethod
+    def _once_each(cls, backends: list[str]) -> list[str]:
+        if len(set(backends)) != len(backends):
+            raise ValueError(f"{backends} names a backend twice; name each once")
+        return backends
+
+    def space_of(self, backend: str) -> Space:
+        """The ranges for `backend`: its own where `spaces` has one, else the common one."""
+        own = self.spaces.get(backend, Space())
+        return Space(**{key: getattr(own, key) or getattr(self.space, key) for key in Space.model_fields})
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+
+
+class Spec(_Strict):
+    """One experiment."""
+
+    name: Name
+    data: Data
+    split: Split
+    model: ModelSpec = ModelSpec()
+    sweep: Sweep | None = None
+
+    @model_validator(mode="after")
+    def _spaces_are_used(self) -> Spec:
+        unused = set(self.sweep.spaces if self.sweep else ()) - set(self.backends())
+        if unused:
+            raise ValueError(f"sweep.spaces has ranges for {', '.join(sorted(unused))}, which sweep.backends lacks")
+        return self
+
+    def backends(self) -> list[str]:
+        """The backends of the sweep, in the order of the spec; the model's own where the sweep names none."""
+        return (self.sweep.backends if self.sweep else []) or [self.model.backend]
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def load_spec(source: str | Path | Mapping[str, Any] | Spec, changes: Iterable[str] = ()) -> Spec:
+    """The spec in a YAML file or a mapping, with `changes` like `model.K=32` made first; SpecError says what is wrong."""
+    if isinstance(source, Spec):
+        where, tree = "spec", source.model_dump(mode="json", exclude_unset=True)
+    elif isinstance(source, Mapping):
+        where, tree = "spec", json.loads(json.dumps(source))
+    else:
+        where, tree = str(source), _read_yaml(Path(source))
+    for change in changes:
+        _set(tree, change)
+    try:
+        return Spec.model_validate(tree)
+    except ValidationError as error:
+        raise SpecError(f"{where}: {_sentence(error)}") from None
+
+
+def load_model_spec(tree: Mapping[str, Any]) -> ModelSpec:
+    """The model part of a spec alone; SpecError says what is wrong."""
+    try:
+        return ModelSpec.model_validate(tree)
+    except ValidationError as error:
+        raise SpecError(_sentence(error)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path}: the spec cannot be read ({error.strerror}); give the path of a YAML file") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"{path}: this is not text; a spec is a YAML file in UTF-8") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SpecError(f"{path}{line}: this is not YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(tree, dict):
+        raise SpecError(f"{path}: a spec is a YAML mapping with name, data, split, model and sweep")
+    return tree
+
+
+def _set(tree: dict[str, Any], change: str) -> None:
+    key, equals, value = change.partition("=")
+    if not equals:
+        raise SpecError(f"--set {change}: write it as KEY=VALUE, e.g. model.K=32")
+    *path, last = key.split(".")
+    node = tree
+    for step in path:
+        node = node.setdefault(step, {})
+        if not isinstance(node, dict):
+            raise SpecError(f"--set {change}: {step} holds a value, not keys")
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise SpecError(f"--set {change}: the value {value!r} is not YAML") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first complaint as `key: what is wrong`, and how many more there are."""
+    problems = error.errors()
+    first = problems[0]
+    # pydantic names the chosen kind of a union (`split.random.valid`); the user wrote `split.valid`.
+    steps = [str(step) for step in first["loc"]]
+    if len(steps) > 1 and steps[0] == "split" and steps[1] in ("random", "tail", "folds", "none"):
+        del steps[1]
+    key = ".".join(steps) or "the spec"
+    what = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        what = f"unknown key; known here are {', '.join(_known_keys(steps[:-1]))}"
+        if steps[:-1] == ["model"]:
+            what += " (a backend's own knobs stand under model.options.BACKEND)"
+    elif first["type"] == "missing":
+        what = "this key is missing"
+    elif first["type"] != "value_error":
+        what = f"{what[0].lower()}{what[1:]}, not {first['input']!r}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{key}: {what}{more}"
+
+
+def _known_keys(steps: list[str]) -> list[str]:
+    known: dict[str, type[BaseModel]] = {
+        "": Spec, "data": Data, "data.planted": Planted, "model": ModelSpec, "model.init": Init, "sweep": Sweep,
+        "sweep.space": Space,
+    }  # fmt: skip
+    if steps[:1] == ["split"]:
+        return sorted({name for kind in (RandomSplit, TailSplit, FoldSplit) for name in kind.model_fields})
+    if steps[:2] == ["sweep", "spaces"]:
+        return list(Space.model_fields)
+    model = known.get(".".join(steps))
+    return list(model.model_fields) if model else ["int or float", "log"]
+
+
+# --- identity --------------------------------------------------------------------------------------------------------
+
+
+def study_key(spec: Spec) -> str:
+    """`name-digest` over the fields that can change a result of a study.
+
+    The number of trials and the list of backends are left out: a study goes on with more trials, and another backend is
+    another study beside the ones that are there.
+    """
+    tree = _identity(spec)
+    if spec.sweep:
+        tree["sweep"].pop("trials")
+        tree["sweep"].pop("backends")
+        tree["model"].pop("backend")
+    return _key(spec.name, tree)
+
+
+def run_study_key(spec: Spec) -> str:
+    """The study key of a plain run: the sweep has no part in it."""
+    tree = _identity(spec)
+    tree.pop("sweep")
+    return _key(spec.name, tree)
+
+
+def _identity(spec: Spec) -> dict[str, Any]:
+    tree = spec.model_dump(mode="json")
+    if spec.data.file is not None:
+        try:
+            tree["data"]["file"] = hashlib.sha256(Path(spec.data.file).read_bytes()).hexdigest()
+        except OSError as error:
+            raise SpecError(f"data.file: {spec.data.file} cannot be read ({error.strerror})") from None
+    return tree
+
+
+def _key(name: str, tree: Mapping[str, Any]) -> str:
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,202 @@
+"""Splits: train, valid and test parts of a data set, each in its own file; the test part is sealed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from mfbench.datasets import data_home, load
+from mfbench.datasets.dataset import Dataset
+from mfbench.errors import DataError, SpecError
+from mfbench.metrics import rmse_and_mae
+from mfbench.randomness import generator
+from mfbench.ratings import Array, Positions, Ratings, canonical_order
+from mfbench.records import RUNS, write_model, write_whole
+from mfbench.spec import FoldSplit, NoSplit, RandomSplit, Spec, TailSplit
+
+
+def positions_of_parts(dataset: Dataset, split: RandomSplit | TailSplit | FoldSplit | NoSplit) -> dict[str, Positions]:
+    """The rows of the parts `train`, `valid` and `test`, those that the split has; SpecError where one would be empty.
+
+    `random` and `folds` draw over the ratings in canonical order, so the order of the file's rows has no part in them;
+    `tail` is about that order, and keeps it.
+    """
+    n = len(dataset.ratings)
+    if isinstance(split, NoSplit):
+        return {"train": canonical_order(dataset.ratings)}
+    if isinstance(split, TailSplit):
+        # pandas' sample(frac=1, random_state=s) is this permutation of the legacy generator, which the course used.
+        rows = np.arange(n) if split.shuffle is None else np.random.RandomState(split.shuffle).permutation(n)
+        n_valid = int(n * split.valid)
+        parts = {"train": rows[: n - n_valid], "valid": rows[n - n_valid :]}
+    else:
+        rest = canonical_order(dataset.ratings)
+        parts = {}
+        if isinstance(split, FoldSplit):
+            in_test = _fold(dataset, split.fold)[rest]
+            parts["test"], rest = rest[in_test], rest[~in_test]
+            wanted = {"valid": split.valid}
+        else:
+            wanted = {"test": split.test, "valid": split.valid}
+        shuffled, at = generator(split.seed, "split").permutation(len(rest)), 0
+        for name, fraction in wanted.items():
+            if fraction:
+                size = round(len(rest) * fraction)
+                parts[name] = rest[np.sort(shuffled[at : at + size])]
+                at += size
+        parts["train"] = rest[np.sort(shuffled[at:])]
+    for name, part in parts.items():
+        if len(part) == 0:
+            raise SpecError(f"split: the {name} part of {dataset.name} is empty ({n} ratings in all); give it a larger share")
+    return {name: parts[name] for name in ("train", "valid", "test") if name in parts}
+
+
+def _fold(dataset: Dataset, fold: str) -> Array:
+    if fold not in dataset.folds:
+        known = f"it has {', '.join(sorted(dataset.folds))}" if dataset.folds else "it ships no folds of its own"
+        raise SpecError(f"split.fold: {dataset.name} has no fold {fold!r}; {known}")
+    return dataset.folds[fold]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A prepared split: a folder with a file a part, and what is known of it without opening any.
+
+    n_unknown counts, for valid and test, the ratings whose user or item the train part lacks. oracle holds, for planted
+    data, the RMSE and MAE that no model can beat on each part, else it is empty.
+    """
+
+    folder: Path
+    name: str
+    data_digest: str
+    split_digest: str
+    n_users: int
+    n_items: int
+    n: dict[str, int]
+    n_unknown: dict[str, dict[str, int]]
+    oracle: dict[str, float]
+
+    @cached_property
+    def train(self) -> Ratings:
+        """The train part."""
+        return self._read(self.folder / "train.npz")
+
+    @cached_property
+    def valid(self) -> Ratings | None:
+        """The valid part, None where the split has none."""
+        return self._read(self.folder / "valid.npz") if "valid" in self.n else None
+
+    def ids(self) -> dict[str, Array]:
+        """Raw ids (`user_ids` [n_users], `item_ids` [n_items]) and, where known, `titles` str [n_items]."""
+        with np.load(self.folder / "ids.npz") as arrays:
+            return dict(arrays)
+
+    def described(self) -> dict[str, Any]:
+        """What a record says of its data."""
+        return {
+            "name": self.name,
+            "data_digest": self.data_digest,
+            "split_digest": self.split_digest,
+            "n_users": self.n_users,
+            "n_items": self.n_items,
+            **{f"n_{part}": count for part, count in self.n.items()},
+            "n_unknown": self.n_unknown,
+            "oracle": self.oracle,
+        }
+
+    def _read(self, path: Path) -> Ratings:
+        with np.load(path) as a:
+            return Ratings(a["users"], a["items"], a["values"], self.n_users, self.n_items)
+
+
+def prepare(spec: Spec) -> Parts:
+    """Load the data of a spec, cut it, write the parts under `$MFBENCH_DATA/splits/`, and give the folder.
+
+    Parts that are there already for the same data and split are taken as they are.
+    """
+    dataset = load(spec.data)
+    positions = positions_of_parts(dataset, spec.split)
+    digest = _split_digest(dataset, positions)
+    folder = data_home() / "splits" / digest[:16]
+    card = folder / "card.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        if not card.exists():
+            _write_parts(folder, dataset, positions, digest)
+    return parts_in(folder)
+
+
+def parts_in(folder: Path) -> Parts:
+    """The prepared split in a folder; DataError where its card is damaged."""
+    card = folder / "card.json"
+    try:
+        return Parts(folder=folder, **json.loads(card.read_text()))
+    except (OSError, TypeError, ValueError):
+        raise DataError(f"{card}: this card is damaged; remove the folder {folder} and it is made again") from None
+
+
+def _split_digest(dataset: Dataset, positions: dict[str, Positions]) -> str:
+    """sha256 over the data and, for each part in turn, its cells: ids, not positions in a file."""
+    h = hashlib.sha256(dataset.digest.encode())
+    for part, rows in positions.items():
+        h.update(f"{part} {len(rows)}\n".encode())
+        h.update(dataset.ratings.users[rows].astype("<i4").tobytes())
+        h.update(dataset.ratings.items[rows].astype("<i4").tobytes())
+    return h.hexdigest()
+
+
+def _write_parts(folder: Path, dataset: Dataset, positions: dict[str, Positions], digest: str) -> None:
+    parts = {name: dataset.ratings.take(rows) for name, rows in positions.items()}
+    for name, part in parts.items():
+        path = _sealed(folder) if name == "test" else folder / f"{name}.npz"
+        write_model(path, {"users": part.users, "items": part.items, "values": part.values})
+    ids = {"user_ids": dataset.user_ids, "item_ids": dataset.item_ids}
+    write_model(folder / "ids.npz", ids if dataset.titles is None else {**ids, "titles": dataset.titles})
+    n_unknown, oracle = {}, {}
+    for name, part in parts.items():
+        if name != "train":
+            user, item = part.unknown_to(parts["train"])
+            n_unknown[name] = {"user": int(user.sum()), "item": int(item.sum()), "either": int((user | item).sum())}
+        if dataset.truth is not None:
+            rows = positions[name]
+            oracle[f"{name}_rmse"] = rmse_and_mae(part.values, dataset.truth.mean[rows])[0]
+            oracle[f"{name}_mae"] = rmse_and_mae(part.values, dataset.truth.median[rows])[1]
+    described = Parts(
+        folder=folder,
+        name=dataset.name,
+        data_digest=dataset.digest,
+        split_digest=digest,
+        n_users=dataset.ratings.n_users,
+        n_items=dataset.ratings.n_items,
+        n={name: len(part) for name, part in parts.items()},
+        n_unknown=n_unknown,
+        oracle=oracle,
+    )
+    card = asdict(described)
+    del card["folder"]
+    write_whole(folder / "card.json", json.dumps(card, indent=1).encode())
+
+
+# --- the sealed test part --------------------------------------------------------------------------------------------
+
+
+def _sealed(folder: Path) -> Path:
+    return folder / "sealed" / "test.npz"
+
+
+def open_test(parts: Parts, study: str, reason: str) -> Ratings:
+    """The test part: the only way to it. Who opened it, when and why is written to `runs/<study>/test-openings.jsonl`."""
+    log = RUNS / study / "test-openings.jsonl"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    line = {"study": study, "split_digest": parts.split_digest, "time": time.time(), "reason": reason}
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    return parts._read(_sealed(parts.folder))

@@ -1,0 +1,166 @@
+"""The sweep: for each backend a study on the same parts and the same budget, then its final run; test is opened last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mfbench import backends
+from mfbench.backends.base import Backend
+from mfbench.errors import RecordError, SpecError, WorkError
+from mfbench.records import RUNS, Record, Stage, find_record, record_path
+from mfbench.search import Finished, propose
+from mfbench.spec import Space, Spec, Sweep, study_key
+from mfbench.splits import Parts, prepare
+from mfbench.training import BestTrial, Job
+from mfbench.watching import Watcher
+from mfbench.workers import Prune, Task, Workers
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep leaves: the trials and the final run of each backend, all of them records."""
+
+    spec: Spec
+    study: str
+    parts: Parts
+    trials: dict[str, list[Record]] = field(default_factory=dict)
+    finals: list[Record] = field(default_factory=list)
+
+    @property
+    def oracle(self) -> dict[str, float] | None:
+        """The RMSE and MAE that no model can beat on the test part, where the data knows them."""
+        return self.finals[0].oracle("test")
+
+
+def carry_out_sweep(spec: Spec, workers: int, watcher: Watcher) -> Swept:
+    """Carry out the sweep of a spec, or go on with it: runs that have a record are not made again.
+
+    InputError for what is wrong with the spec or the data, before any work; WorkError where no trial of any backend gave
+    a usable model.
+    """
+    if spec.sweep is None:
+        raise SpecError(f"{spec.name}: this spec has no sweep section; add one, or use `mfbench run`")
+    options = spec.model.options
+    studies = [Study.of(spec, name, backends.resolve(name, options.get(name, {}))) for name in spec.backends()]
+    parts = prepare(spec)
+    if "valid" not in parts.n:
+        raise SpecError("split: a sweep chooses by the valid part, and this split has none; give valid a share")
+    swept = Swept(spec, study_key(spec), parts)
+    with _alone(swept.study, watcher), Workers(workers) as crew:
+        for study in studies:
+            watcher.study(study.backend, study.budget)
+            swept.trials[study.backend] = _search(study, parts, crew, watcher)
+        finals = [job for study in studies if (job := study.final(swept.trials[study.backend]))]
+        swept.finals.extend(_records_of(finals, parts, None, crew, watcher))
+    if not swept.finals:
+        raise WorkError(f"{swept.study}: no trial of any backend completed; lower the ranges of alpha, and see the records")
+    return swept
+
+
+@dataclass(frozen=True)
+class Study:
+    """The search for one backend: its space, cut down to what the backend has a use for, and its budget of trials."""
+
+    spec: Spec
+    sweep: Sweep
+    backend: str
+    tunable: frozenset[str]
+    space: Space
+
+    @staticmethod
+    def of(spec: Spec, name: str, backend: Backend) -> Study:
+        """The study of that backend under a spec with a sweep."""
+        assert spec.sweep is not None
+        ranges = {key: value for key, value in spec.sweep.space_of(name) if key in backend.tunable}
+        return Study(spec, spec.sweep, name, backend.tunable, Space(**ranges))
+
+    @property
+    def budget(self) -> int:
+        """The number of trials; one where there is nothing to search."""
+        return self.sweep.trials if self.space != Space() else 1
+
+    def trial(self, number: int, params: Mapping[str, Any]) -> Job:
+        """A trial with these hyperparameters; what is not searched has the model's value."""
+        model = self.spec.model
+        hyper = {name: params.get(name, getattr(model, name)) for name in self.tunable}
+        return self._job(number, "trial", hyper, model.epochs if self.tunable else 1, None)
+
+    def final(self, trials: Sequence[Record]) -> Job | None:
+        """The final run of the best completed trial: its hyperparameters, its best epoch. None where none completed.
+
+        It has the number of the trial that it was chosen by, so a longer search that finds a better one makes another.
+        """
+        completed = [trial for trial in trials if trial.outcome == "completed" and trial.valid_rmse is not None]
+        if not completed:
+            return None
+        best = min(completed, key=lambda trial: (trial.valid_rmse, trial.number))
+        chosen = BestTrial(number=best.number, valid_rmse=best.valid_rmse, valid_mae=best.valid_mae)
+        hyper = {name: getattr(best, name) for name in self.tunable}
+        return self._job(best.number, "final" if self.tunable else "floor", hyper, best.best_epoch or 1, chosen)
+
+    def _job(self, number: int, stage: Stage, hyper: Mapping[str, Any], epochs: int, best: BestTrial | None) -> Job:
+        return Job(
+            study=study_key(self.spec), backend=self.backend, number=number, stage=stage, spec=self.spec,
+            K=hyper.get("K"), alpha=hyper.get("alpha"), beta=hyper.get("beta"), epochs=epochs, best=best,
+        )  # fmt: skip
+
+
+def _search(study: Study, parts: Parts, crew: Workers, watcher: Watcher) -> list[Record]:
+    """All trials of a study, batch after batch."""
+    trials: list[Record] = []
+    while len(trials) < study.budget:
+        first, size = len(trials), min(study.sweep.batch, study.budget - len(trials))
+        finished = [Finished.of(trial) for trial in trials]
+        proposals = propose(study.spec, study.space, first // study.sweep.batch, size, finished)
+        jobs = [study.trial(first + k, params) for k, params in enumerate(proposals)]
+        prune = Prune(kind=study.sweep.pruner, space=study.space, finished=finished)
+        trials += _records_of(jobs, parts, prune, crew, watcher)
+    return trials
+
+
+def _records_of(jobs: Sequence[Job], parts: Parts, prune: Prune | None, crew: Workers, watcher: Watcher) -> list[Record]:
+    """The records of the jobs, in their order; those that have none yet are carried out."""
+    records = {job.run_key: record for job in jobs if (record := _record_of(job, watcher))}
+    for record in records.values():
+        watcher.done(record)
+
+    def on_done(record: Record) -> None:
+        records[record.run_key] = record
+        watcher.done(record)
+
+    tasks = [Task(job=job, parts=parts.folder, prune=prune) for job in jobs if job.run_key not in records]
+    crew.carry_out(tasks, on_done, watcher.epoch)
+    return [records[job.run_key] for job in jobs]
+
+
+def _record_of(job: Job, watcher: Watcher) -> Record | None:
+    """The job's record from before; a damaged one is set aside, and the job done again."""
+    try:
+        return find_record(job.study, job.backend, job.stage, job.number)
+    except RecordError as error:
+        path = record_path(job.study, job.backend, job.stage, job.number)
+        path.replace(path.with_suffix(".damaged"))
+        watcher.say(f"{error}: it is set aside as {path.with_suffix('.damaged').name}, and the run is made again")
+        return None
+
+
+@contextmanager
+def _alone(study: str, watcher: Watcher) -> Iterator[None]:
+    """Only one sweep of a study at a time; a second waits for the first."""
+    folder = RUNS / study
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".sweep.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        watcher.say(f"{study}: another sweep of this study is running; waiting for it to end")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

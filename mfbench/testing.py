@@ -1,0 +1,180 @@
+"""What every backend promises, as tests: subclass `BackendContract` in a test file and give it your backend.
+
+class TestMine(BackendContract):
+    backend = Mine()
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from mfbench.backends.base import Backend, Model
+from mfbench.factors import Factors, HyperParams, draw_start
+from mfbench.ratings import Ratings
+
+EPOCHS = 3
+
+
+def small_ratings(seed: int = 0, n_users: int = 12, n_items: int = 9, n: int = 60) -> Ratings:
+    """`n` ratings from 1 to 5, each cell at most once; the last user and the last item have none."""
+    rng = np.random.default_rng(seed)
+    cells = np.sort(rng.choice((n_users - 1) * (n_items - 1), n, replace=False))
+    users, items = (part.astype(np.int32) for part in np.divmod(cells, n_items - 1))
+    return Ratings(users, items, rng.integers(1, 6, n).astype(np.float32), n_users, n_items)
+
+
+def train_models(
+    backend: Backend,
+    train: Ratings,
+    *,
+    K: int = 3,
+    alpha: float = 0.01,
+    beta: float = 0.05,
+    epochs: int = EPOCHS,
+    bias: bool = True,
+    center: bool = True,
+    normal: float = 0.1,
+    seed: int = 0,
+) -> list[Model]:
+    """All that the backend yields: the start, then a model an epoch."""
+    rng = np.random.default_rng(seed)
+    start = draw_start(train, K, {"normal": normal}, center, rng)
+    hyper = _told(backend, HyperParams(K, alpha, beta, epochs, bias))
+    return list(backend.epochs(train, start, hyper, backend.schedule(train), rng))
+
+
+def _told(backend: Backend, hyper: HyperParams) -> HyperParams:
+    """What the backend is told of them: None where it has no use for one."""
+    return replace(hyper, **dict.fromkeys({"K", "alpha", "beta"} - backend.tunable))  # type: ignore[arg-type]
+
+
+class BackendContract:
+    """Tests of the protocol's promises; pytest collects them from your subclass."""
+
+    backend: ClassVar[Backend]
+    train: ClassVar[Ratings] = small_ratings()
+
+    def test_tunable_names_hyperparameters(self) -> None:
+        """`tunable` is a subset of K, alpha and beta."""
+        assert isinstance(self.backend.tunable, frozenset)
+        assert self.backend.tunable <= {"K", "alpha", "beta"}
+
+    def test_schedule_visits_every_rating_once(self) -> None:
+        """An epoch is a permutation of the ratings, cut from end to end."""
+        epoch = self.backend.schedule(self.train).epoch(np.random.default_rng(0))
+        assert sorted(epoch.order.tolist()) == list(range(len(self.train)))
+        assert epoch.offsets[0] == 0
+        assert epoch.offsets[-1] == len(self.train)
+        assert np.all(np.diff(epoch.offsets) >= 0)
+
+    def test_yields_the_start_and_a_model_an_epoch(self) -> None:
+        """1 + epochs models; a floor, which has nothing to repeat, may end early."""
+        models = train_models(self.backend, self.train)
+        if self.backend.tunable:
+            assert len(models) == 1 + EPOCHS
+        assert 2 <= len(models) <= 1 + EPOCHS
+
+    def test_the_first_yield_is_the_start(self) -> None:
+        """A backend of factors yields what it was given; of any, the start does not depend on the epochs to come."""
+        rng = np.random.default_rng(0)
+        start = draw_start(self.train, 3, {"normal": 0.1}, True, rng)
+        first = train_models(self.backend, self.train)[0]
+        if isinstance(first, Factors) and "K" in self.backend.tunable:
+            for name, array in start.arrays().items():
+                np.testing.assert_allclose(first.arrays()[name], array, rtol=1e-6)
+        again = train_models(self.backend, self.train, epochs=1)[0]
+        _assert_same_bits(first, again)
+
+    def test_does_not_change_what_it_is_given(self) -> None:
+        """Ratings and start are the caller's."""
+        rng = np.random.default_rng(0)
+        start = draw_start(self.train, 3, {"normal": 0.1}, True, rng)
+        given = [*start.arrays().values(), self.train.users, self.train.items, self.train.values]
+        before = [array.copy() for array in given]
+        hyper = _told(self.backend, HyperParams(3, 0.01, 0.05, EPOCHS, True))
+        for _ in self.backend.epochs(self.train, start, hyper, self.backend.schedule(self.train), rng):
+            pass
+        for was, array in zip(before, given, strict=True):
+            np.testing.assert_array_equal(was, array)
+
+    def test_a_yielded_model_stays_what_it_was(self) -> None:
+        """Later epochs write into no model that was handed out."""
+        rng = np.random.default_rng(0)
+        start = draw_start(self.train, 3, {"normal": 0.1}, True, rng)
+        hyper = _told(self.backend, HyperParams(3, 0.01, 0.05, EPOCHS, True))
+        kept: list[tuple[Model, dict[str, np.ndarray]]] = []
+        for model in self.backend.epochs(self.train, start, hyper, self.backend.schedule(self.train), rng):
+            kept.append((model, {name: array.copy() for name, array in model.arrays().items()}))
+        for model, arrays in kept:
+            for name, array in model.arrays().items():
+                np.testing.assert_array_equal(array, arrays[name])
+
+    def test_training_learns(self) -> None:
+        """The last model fits the training ratings better than the start."""
+        first, *_, last = train_models(self.backend, self.train, epochs=20)
+        assert self._rmse(last) < self._rmse(first)
+
+    def test_the_same_inputs_give_the_same_bits(self) -> None:
+        """Nothing but the arguments decides."""
+        for one, other in zip(train_models(self.backend, self.train), train_models(self.backend, self.train), strict=True):
+            _assert_same_bits(one, other)
+
+    def test_every_hyperparameter_changes_the_result(self) -> None:
+        """Each of those in `tunable`; and the seed, where there are any."""
+        changed = {"K": 4, "alpha": 0.02, "beta": 0.2}
+        base = self._all_predictions(train_models(self.backend, self.train)[-1])
+        for name in self.backend.tunable:
+            other = train_models(self.backend, self.train, **{name: changed[name]})[-1]  # type: ignore[arg-type]
+            assert not np.array_equal(base, self._all_predictions(other)), name
+        if self.backend.tunable:
+            other = train_models(self.backend, self.train, seed=1)[-1]
+            assert not np.array_equal(base, self._all_predictions(other)), "seed"
+
+    def test_predictions(self) -> None:
+        """float64 [n], finite, for known and unknown users and items alike, and for none at all."""
+        for model in train_models(self.backend, self.train):
+            predictions = self._all_predictions(model)
+            assert predictions.dtype == np.float64
+            assert predictions.shape == (self.train.n_users * self.train.n_items,)
+            assert np.all(np.isfinite(predictions))
+            none = np.zeros(0, np.int32)
+            assert model.predict(none, none).shape == (0,)
+
+    def test_rows_without_ratings_stay_zero(self) -> None:
+        """A user or item that the training part lacks adds nothing to a prediction of factors."""
+        for model in train_models(self.backend, self.train):
+            if isinstance(model, Factors):
+                user, item = self.train.n_users - 1, self.train.n_items - 1
+                for row in (model.P[user], model.Q[item], model.user_bias[user], model.item_bias[item]):
+                    assert not np.any(row)
+
+    def test_arrays_can_be_saved_without_pickle(self) -> None:
+        """Plain arrays of numbers."""
+        arrays = train_models(self.backend, self.train)[-1].arrays()
+        assert arrays
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **arrays)
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as saved:
+            for name, array in arrays.items():
+                np.testing.assert_array_equal(saved[name], array)
+
+    def _all_predictions(self, model: Model) -> np.ndarray:
+        users, items = np.divmod(np.arange(self.train.n_users * self.train.n_items, dtype=np.int32), self.train.n_items)
+        return model.predict(users, items)
+
+    def _rmse(self, model: Model) -> float:
+        error = self.train.values - model.predict(self.train.users, self.train.items)
+        return float(np.sqrt(np.mean(error * error)))
+
+
+def _assert_same_bits(one: Model, other: Model) -> None:
+    first, second = one.arrays(), other.arrays()
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        assert array.dtype == second[name].dtype
+        assert array.tobytes() == second[name].tobytes(), name

@@ -1,0 +1,200 @@
+"""Worker processes: each takes one job after another, trains it, writes its record.
+
+A worker is `python -m mfbench.workers`: a line of JSON in is a task, lines of JSON out are its scored epochs and its end.
+Not multiprocessing: that would import the caller's main script again, and one dead process would break the whole pool.
+A worker leaves at once when its parent is gone, so nothing is left running behind a killed sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pydantic import BaseModel
+
+from mfbench.environment import cores
+from mfbench.errors import InputError, WorkError
+from mfbench.records import Record, read_record, record_path
+from mfbench.search import Finished, Pruning
+from mfbench.spec import Space
+from mfbench.splits import Parts, parts_in
+from mfbench.training import Job, carry_out, give_up
+
+DEATHS = 3
+"""So often may a worker die on the same job before the job counts as failed."""
+
+OnEpoch = Callable[[Job, int, float], None]
+OnDone = Callable[[Record], None]
+
+
+class Prune(BaseModel):
+    """What a trial is pruned by: the finished trials of the batches before its own."""
+
+    kind: str
+    space: Space
+    finished: list[Finished]
+
+
+class Task(BaseModel):
+    """A job for a worker, with the folder of the parts it may read."""
+
+    job: Job
+    parts: Path
+    prune: Prune | None = None
+
+
+class Workers:
+    """`n` worker processes, each with its share of the cores; a context manager."""
+
+    def __init__(self, n: int):
+        self._processes = [_Process(share) for share in _shares(n)]
+        self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+        for process in self._processes:
+            self._idle.put(process)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for process in self._processes:
+            process.stop()
+
+    def carry_out(self, tasks: Sequence[Task], on_done: OnDone, on_epoch: OnEpoch) -> None:
+        """Have all tasks done; `on_done` and `on_epoch` are called from threads, as things happen.
+
+        Raises InputError where a worker finds the user's input wrong. A job on which a worker died three times is failed.
+        """
+        pool = ThreadPoolExecutor(max_workers=len(self._processes))
+        try:
+            futures = [pool.submit(self._one, task, on_done, on_epoch) for task in tasks]
+            finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in finished:
+                future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _one(self, task: Task, on_done: OnDone, on_epoch: OnEpoch) -> None:
+        process = self._idle.get()
+        try:
+            for _ in range(DEATHS):
+                if process.carry_out(task, on_epoch):
+                    job = task.job
+                    on_done(read_record(record_path(job.study, job.backend, job.stage, job.number)))
+                    return
+            reason = f"the worker process died {DEATHS} times on it, last with status {process.status}"
+            on_done(give_up(task.job, parts_in(task.parts), reason))
+        finally:
+            self._idle.put(process)
+
+
+class _Process:
+    """The parent's end of one worker."""
+
+    def __init__(self, share: Sequence[int]):
+        self._share = share
+        self._stopped = False
+        self.status: int | None = None
+        self._start()
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "mfbench.workers", ",".join(map(str, self._share))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def carry_out(self, task: Task, on_epoch: OnEpoch) -> bool:
+        """Whether the task was done; False when the process died on it, and another has been started in its place."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(task.model_dump_json() + "\n")
+            for line in self._process.stdout:
+                said = json.loads(line)
+                if "epoch" in said:
+                    on_epoch(task.job, said["epoch"], said["value"])
+                elif "input" in said:
+                    raise InputError(said["input"])
+                else:
+                    return True
+        except BrokenPipeError:
+            pass  # it died before it could read the task: the same as dying on it
+        self.status = self._process.wait()
+        if self._stopped:
+            raise WorkError("the sweep was stopped")
+        self._start()
+        return False
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._process.kill()
+        self._process.wait()
+
+
+def _shares(n: int) -> list[list[int]]:
+    """For each of n workers the cores it may use: cores // n each, at least one."""
+    there = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(cores()))
+    each = max(1, len(there) // n)
+    return [[there[(w * each + k) % len(there)] for k in range(each)] for w in range(n)]
+
+
+# --- inside the worker -----------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Take tasks from standard input until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C reaches the whole group; the parent decides what becomes of it
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, [int(core) for core in sys.argv[1].split(",")])
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a library prints must not stand between the answers
+    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
+    while True:
+        _carry_out(tasks.get(), lambda said: answers.write(json.dumps(said) + "\n"))
+
+
+def _receive(tasks: queue.SimpleQueue[Task]) -> None:
+    try:
+        for line in sys.stdin:
+            tasks.put(Task.model_validate_json(line))
+    finally:
+        os._exit(0)  # the parent is gone, or cannot be understood
+
+
+def _carry_out(task: Task, say: Callable[[dict[str, Any]], object]) -> None:
+    prune, parts = task.prune, _parts(task.parts)
+    pruning = Pruning(prune.kind, prune.space, task.job.epochs, prune.finished) if prune else None
+
+    def watch(epoch: int, value: float) -> bool:
+        say({"epoch": epoch, "value": value})
+        return pruning is not None and pruning(epoch, value)
+
+    try:
+        carry_out(task.job, parts, watch)
+    except InputError as error:
+        say({"input": str(error)})
+    except Exception as error:  # a backend that breaks fails its trial, not the sweep; the record says how
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        give_up(task.job, parts, f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})")
+        say({"done": task.job.run_key})
+    else:
+        say({"done": task.job.run_key})
+
+
+@lru_cache(maxsize=1)
+def _parts(folder: Path) -> Parts:
+    return parts_in(folder)
+
+
+if __name__ == "__main__":
+    main()

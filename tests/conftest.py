@@ -1,0 +1,40 @@
+"""What the tests share: a workplace of their own, and a small spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty current folder, with the data folder and the compile cache shared between the tests of a session."""
+    monkeypatch.chdir(tmp_path)
+    shared = tmp_path_factory.getbasetemp() / "shared"
+    monkeypatch.setenv("MFBENCH_DATA", str(shared / "data"))
+    monkeypatch.setenv("MFBENCH_CACHE", str(shared / "cache"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def small() -> dict[str, Any]:
+    """A spec whose sweep takes a moment: 2,000 planted ratings, 6 trials of 3 epochs."""
+    return {
+        "name": "small",
+        "data": {"planted": {"users": 60, "items": 80, "ratings": 2000, "seed": 1}},
+        "split": {"kind": "random", "valid": 0.15, "test": 0.15, "seed": 7},
+        "model": {"epochs": 3, "center": True, "bias": True, "init": {"normal": 0.1}, "seed": 3},
+        "sweep": {
+            "trials": 6,
+            "batch": 3,
+            "backends": ["loop"],
+            "space": {
+                "K": {"int": [2, 6]},
+                "alpha": {"float": [0.002, 0.05], "log": True},
+                "beta": {"float": [0.01, 0.5], "log": True},
+            },
+        },
+    }

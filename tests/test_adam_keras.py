@@ -1,0 +1,97 @@
+"""Adam equals Keras given the same start and batches, and its penalty is the one that is stated."""
+
+import numpy as np
+import pytest
+
+from mfbench.backends import adam as adam_backend
+from mfbench.backends.adam import Adam
+from mfbench.factors import Factors, HyperParams, draw_start
+from mfbench.schedule import Shuffled
+from mfbench.testing import small_ratings, train_models
+
+BATCH = 16  # of 60 ratings: the last batch holds 12
+
+
+def trained(train, start, *, K, alpha, beta, epochs, bias):
+    """Our last model, and the order of each of its epochs."""
+    hyper, schedule = HyperParams(K, alpha, beta, epochs, bias), Shuffled(len(train), BATCH)
+    *_, model = Adam(BATCH).epochs(train, start, hyper, schedule, np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    return model, [schedule.epoch(rng).order for _ in range(epochs)]
+
+
+@pytest.fixture
+def keras(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    keras = pytest.importorskip("keras", reason="keras is not installed: nothing to compare Adam with")
+    if keras.backend.backend() != "jax":
+        pytest.skip(f"keras was imported before, with the backend {keras.backend.backend()}")
+    return keras
+
+
+@pytest.mark.parametrize("alpha", [0.001, 0.01])
+def test_keras_gives_the_same_factors(keras, alpha):
+    train, K, epochs = small_ratings(), 3, 8
+    start = draw_start(train, K, {"normal": 0.1}, False, np.random.default_rng(1))
+    ours, orders = trained(train, start, K=K, alpha=alpha, beta=0.0, epochs=epochs, bias=False)
+
+    user, item = keras.Input((1,), dtype="int32"), keras.Input((1,), dtype="int32")
+    embed_user, embed_item = (keras.layers.Embedding(n, K) for n in (train.n_users, train.n_items))
+    p, q = (keras.layers.Flatten()(embed(x)) for embed, x in ((embed_user, user), (embed_item, item)))
+    model = keras.Model([user, item], keras.layers.Dot(axes=1)([p, q]))
+    embed_user.set_weights([start.P])
+    embed_item.set_weights([start.Q])
+    model.compile(optimizer=keras.optimizers.Adam(alpha), loss="mean_squared_error")
+    for order in orders:
+        x = [train.users[order][:, None], train.items[order][:, None]]
+        model.fit(x, train.values[order], batch_size=BATCH, epochs=1, shuffle=False, verbose=0)
+
+    assert np.abs(ours.P - start.P).max() > 10 * alpha  # it has come some way
+    np.testing.assert_allclose(ours.P, embed_user.get_weights()[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours.Q, embed_item.get_weights()[0], rtol=1e-5, atol=1e-5)
+
+
+def adam_in_numpy(train, start, orders, alpha, beta, bias):
+    """Keras's Adam in float64: dense moments of all rows, epsilon beside √v before the bias correction."""
+    tables = {name: np.array(table, dtype=float) for name, table in start.arrays().items() if name != "mean"}
+    m = {name: np.zeros_like(table) for name, table in tables.items()}
+    v = {name: np.zeros_like(table) for name, table in tables.items()}
+    t = 0
+    for order in orders:
+        for lo in range(0, len(order), BATCH):
+            at, t = order[lo : lo + BATCH], t + 1
+            gradient = {name: np.zeros_like(table) for name, table in tables.items()}
+            P, Q, bu, bi = (tables[name] for name in ("P", "Q", "user_bias", "item_bias"))
+            for n in at:
+                u, i = train.users[n], train.items[n]
+                e = train.values[n] - (start.mean + bu[u] + bi[i] + P[u] @ Q[i])
+                gradient["P"][u] += (-2 * e * Q[i] + beta * P[u]) / len(at)
+                gradient["Q"][i] += (-2 * e * P[u] + beta * Q[i]) / len(at)
+                gradient["user_bias"][u] += (-2 * e + beta * bu[u]) / len(at) * bias
+                gradient["item_bias"][i] += (-2 * e + beta * bi[i]) / len(at) * bias
+            for name, g in gradient.items():
+                m[name] += 0.1 * (g - m[name])
+                v[name] += 0.001 * (g * g - v[name])
+                step = alpha * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+                tables[name] = tables[name] - step * m[name] / (np.sqrt(v[name]) + 1e-7)
+    return Factors(**tables, mean=start.mean)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("K", [1, 5])
+def test_penalty_and_biases_are_those_stated(bias, K):
+    train = small_ratings()
+    start = draw_start(train, K, {"normal": 0.3}, True, np.random.default_rng(1))
+    ours, orders = trained(train, start, K=K, alpha=0.01, beta=0.3, epochs=5, bias=bias)
+    theirs = adam_in_numpy(train, start, orders, 0.01, 0.3, bias)
+    for name, array in theirs.arrays().items():
+        np.testing.assert_allclose(ours.arrays()[name], array, rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+def test_a_sweep_compiles_one_program_a_padded_size():
+    train = small_ratings(n=50)
+    before = adam_backend._epoch._cache_size()
+    for K, alpha, beta in [(5, 0.01, 0.1), (8, 0.02, 0.1), (6, 0.03, 0.0)]:
+        train_models(Adam(batch_size=8), train, K=K, alpha=alpha, beta=beta)
+    assert adam_backend._epoch._cache_size() == before + 1

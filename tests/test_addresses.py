@@ -1,0 +1,51 @@
+import json
+from urllib.parse import parse_qs, unquote
+
+from mfbench.mlflow_addresses import charts_address, compare_address, metric_address, run_address
+
+BASE = "http://127.0.0.1:5000/"
+
+
+def query(address: str) -> dict[str, str]:
+    return {key: values[0] for key, values in parse_qs(address.partition("?")[2], strict_parsing=True).items()}
+
+
+def test_runs_are_compared_side_by_side():
+    address = compare_address(BASE, "1", ["a1", "b2"])
+    assert address.startswith("http://127.0.0.1:5000/#/compare-runs?")
+    asked = query(address)
+    assert json.loads(asked["runs"]) == ["a1", "b2"]
+    assert json.loads(asked["experiments"]) == ["1"]
+
+
+def test_charts_are_flattened_by_a_metric_and_in_the_right_mode():
+    address = charts_address(BASE, "3", "test_rmse")
+    assert address.startswith("http://127.0.0.1:5000/#/experiments/3/runs?")
+    assert query(address) == {
+        "workflowType": "machine_learning",
+        "compareRunsMode": "CHART",
+        "orderByKey": "metrics.`test_rmse`",
+        "orderByAsc": "true",
+    }
+    assert charts_address(BASE, "1").count("valid_rmse") == 1
+
+
+def test_one_metric_of_many_runs():
+    asked = {key: json.loads(value) for key, value in query(metric_address(BASE, "1", ["a"])).items()}
+    assert asked == {"runs": ["a"], "metric": "valid_rmse", "experiments": ["1"], "plot_metric_keys": ["valid_rmse"]}
+
+
+def test_addresses_are_percent_encoded_and_can_be_pasted():
+    strange = 'a"&b #?c/d é'
+    addresses = [
+        compare_address(BASE, "1", [strange]),
+        charts_address(BASE, "1", strange),
+        metric_address(BASE, "1", [strange], strange),
+        run_address(BASE, "1", strange),
+    ]
+    for address in addresses:
+        assert address.isascii()
+        assert not set('" `[]{}') & set(address)
+        assert address.count("#") == 1
+    assert json.loads(query(addresses[0])["runs"]) == [strange]
+    assert unquote(addresses[3]).endswith(f"/runs/{strange}/model-metrics")

@@ -1,0 +1,171 @@
+"""The registry, and the promises of all built-in backends."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mfbench import backends
+from mfbench.backends.adam import Adam
+from mfbench.backends.jax import Jax
+from mfbench.backends.loop import Loop
+from mfbench.backends.mean import Mean
+from mfbench.errors import SpecError
+from mfbench.ratings import Ratings
+from mfbench.testing import BackendContract, small_ratings, train_models
+
+MINE = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mfbench.backends.mean import Mean
+
+
+@dataclass(frozen=True)
+class Mine(Mean):
+    """My own floor.
+
+    More about it.
+    """
+
+    rungs: tuple[int, ...] = (1, 2)
+
+    tunable: ClassVar[frozenset[str]] = frozenset()
+
+
+class NoKnobs:
+    pass
+
+
+broken = 1
+'''
+
+
+class TestLoop(BackendContract):
+    backend = Loop()
+
+
+class TestLoopInRows(BackendContract):
+    backend = Loop(order="rows")
+
+
+class TestJax(BackendContract):
+    backend = Jax(batch_size=7)
+
+
+class TestAdam(BackendContract):
+    backend = Adam(batch_size=7)
+
+
+class TestMean(BackendContract):
+    backend = Mean()
+
+
+SEARCHED = [Loop(), Jax(batch_size=7), Adam(batch_size=7)]
+
+
+@pytest.mark.parametrize("backend", SEARCHED, ids=lambda backend: type(backend).__name__)
+class TestSearched:
+    @pytest.mark.parametrize(
+        "change",
+        [{"K": 4}, {"alpha": 0.02}, {"beta": 0.2}, {"epochs": 4}, {"bias": False}, {"center": False}, {"normal": 0.2},
+         {"seed": 1}],
+        ids=lambda change: next(iter(change)),
+    )  # fmt: skip
+    def test_every_hyperparameter_changes_the_result(self, backend, change):
+        train = small_ratings()
+        one, other = (train_models(backend, train, **told)[-1] for told in ({}, change))
+        assert not np.array_equal(one.predict(train.users, train.items), other.predict(train.users, train.items))
+
+    def test_biases_stay_zero_unless_learned(self, backend):
+        model = train_models(backend, small_ratings(), bias=False)[-1]
+        assert not model.user_bias.any()
+        assert not model.item_bias.any()
+
+    def test_a_run_that_diverges_gives_numbers_that_are_not_finite(self, backend):
+        train = small_ratings()
+        alpha = 1e30 if isinstance(backend, Adam) else 5.0
+        models = train_models(backend, train, alpha=alpha, epochs=20)
+        assert len(models) == 21
+        assert not np.all(np.isfinite(models[-1].predict(train.users, train.items)))
+
+    @pytest.mark.parametrize(
+        "cells", [[(0, 0)], [(0, 0), (0, 1), (0, 2)], [(0, 0), (1, 0), (2, 0)]], ids=["one", "one user", "one item"]
+    )
+    def test_the_smallest_ratings(self, backend, cells):
+        users, items = np.array(cells, dtype=np.int32).T
+        train = Ratings(users, items, np.full(len(cells), 4, np.float32), users.max() + 1, items.max() + 1)
+        first, *_, last = train_models(backend, train, center=False, epochs=10)
+        error = [np.abs(train.values - model.predict(users, items)).max() for model in (first, last)]
+        assert error[1] < error[0]
+
+
+# --- the registry ----------------------------------------------------------------------------------------------------
+
+
+def test_importing_the_registry_loads_nothing_slow():
+    slow = "[m for m in ('jax', 'optax', 'numba', 'pandas', 'mlflow', 'optuna') if m in sys.modules]"
+    code = f"import sys, mfbench.backends as b; b.names(); assert not {slow}, {slow}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_built_in_backends_resolve_with_their_knobs():
+    assert backends.resolve("loop", {"order": "rows"}) == Loop("rows")
+    assert backends.resolve("mean", {"item_damping": 3}) == Mean(item_damping=3.0)
+    assert backends.resolve("jax", {"batch_size": 8, "device": "cpu:0"}) == Jax(8, "cpu:0")
+    assert backends.resolve("adam", {}) == Adam()
+    assert backends.knobs(Loop()) == {"order": "shuffled"}
+    for name in backends.BUILT_IN:
+        assert backends.knobs(backends.resolve(name, {})) == backends.describe(name)["knobs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("nope", {}, "backend: 'nope' is not known; known are loop, jax, adam, mean.*, and your own as .*"),
+        ("loop", {"ordr": 1}, "model.options.loop.ordr: unknown key; known here are order"),
+        ("loop", {"order": "up"}, "model.options.loop.order: input should be 'shuffled' or 'rows', not 'up'"),
+        ("jax", {"batch_size": "many"}, "model.options.jax.batch_size: input should be a valid integer, not 'many'"),
+        ("jax", {"batch_size": True}, "model.options.jax.batch_size: input should be a valid integer, not True"),
+        ("jax", {"batch_size": 0}, "model.options.jax.batch_size: 0 must be a number of ratings, 1 or more"),
+        ("adam", {"batch_size": -1}, "model.options.adam.batch_size: -1 must be a number of ratings, 1 or more"),
+        ("jax", {"device": "abacus"}, "model.options.jax.device: 'abacus' is not on this machine; it has cpu:0.*"),
+        ("mean", {"user_damping": -1}, "model.options.mean.user_damping: -1.0 must be a number of ratings, 0 or more"),
+        ("gone.py:Mine", {}, "backend: gone.py cannot be read .*; give the path of a Python file"),
+        ("no_such_package:Mine", {}, "backend: no_such_package:Mine cannot be imported .*"),
+        ("os:Mine", {}, "backend: os holds no 'Mine'; write it as os:CLASS"),
+        ("os:path", {}, "backend: os:path is no backend, it lacks tunable, schedule, epochs; .*"),
+    ],
+)
+def test_what_cannot_be_resolved_is_one_sentence(name, options, message):
+    with pytest.raises(SpecError, match=f"^{message}$") as caught:
+        backends.resolve(name, options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_backend_in_a_file_of_the_user(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    name = f"{path}:Mine"
+    mine = backends.resolve(name, {"rungs": [3], "terms": "item"})
+    assert backends.knobs(mine) == {"terms": "item", "item_damping": 25.0, "user_damping": 10.0, "rungs": (3,)}
+    assert type(mine) is type(backends.resolve(name, {}))
+    assert backends.describe(name)["what"] == "My own floor"
+    with pytest.raises(SpecError, match="is no backend, it lacks tunable, schedule, epochs"):
+        backends.resolve(f"{path}:NoKnobs", {})
+    path.write_text("import no_such_module")
+    with pytest.raises(SpecError, match="cannot be imported \\(ModuleNotFoundError") as caught:
+        backends.resolve(name, {})
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+def test_a_backend_of_an_installed_package(tmp_path, monkeypatch):
+    (tmp_path / "their_backend.py").write_text(MINE)
+    info = tmp_path / "theirs-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[mfbench.backends]\ntheirs = their_backend:Mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "theirs" in backends.names()
+    assert backends.resolve("theirs", {}).terms == "both"

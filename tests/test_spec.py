@@ -1,0 +1,114 @@
+"""A spec is strict: what is wrong is said in one sentence that names the key."""
+
+from pathlib import Path
+
+import pytest
+
+from mfbench.errors import SpecError
+from mfbench.spec import load_spec, run_study_key, study_key
+
+GOOD = {
+    "name": "tiny",
+    "data": {"dataset": "planted-10k"},
+    "split": {"kind": "random", "valid": 0.1, "test": 0.1, "seed": 7},
+    "model": {"K": 4},
+    "sweep": {
+        "trials": 4,
+        "backends": ["loop", "adam"],
+        "space": {"K": {"int": [2, 8], "log": True}, "alpha": {"float": [0.001, 0.1], "log": True}},
+        "spaces": {"adam": {"alpha": {"float": [0.0001, 0.01]}}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("model.alfa=3", "model.alfa: unknown key; known here are backend, K, alpha"),
+        ("nonsense=1", "nonsense: unknown key; known here are name, data, split, model, sweep"),
+        ("split.tets=1", "split.tets: unknown key"),
+        ("model.K=x", "model.K: input should be a valid integer"),
+        ("model.K=0", "model.K: input should be greater than or equal to 1, not 0"),
+        ("model.alpha=0", "model.alpha: input should be greater than 0"),
+        ("model.alpha=.nan", "model.alpha:"),
+        ("split.valid=0.95", "the fractions don't add up: valid 0.95, test 0.1"),
+        ("split.train=0.5", "the fractions don't add up: train 0.5, valid 0.1, test 0.1"),
+        ("split.kind=foo", "split: input tag 'foo'"),
+        ("sweep.space.K.int=[9, 3]", "sweep.space.K.int: the range [9, 3]"),
+        ("sweep.space.alpha.float=[0, 1]", "must start above 0"),
+        ("sweep.backends=[loop, loop]", "names a backend twice"),
+        ("sweep.spaces.als.K.int=[1, 4]", "sweep.spaces has ranges for als"),
+        ("data.file=x.csv", "give exactly one of dataset, planted and file"),
+        ("data.user=uid", "only a file has columns to name"),
+        ("name=a/b", "name: string should match pattern"),
+        ("model.init={}", "give exactly one of uniform: [lo, hi] and normal: s"),
+        ("model.K", "write it as KEY=VALUE"),
+        ("name.x=1", "name holds a value, not keys"),
+        ("model.K={", "is not YAML"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(change: str, says: str) -> None:
+    with pytest.raises(SpecError) as error:
+        load_spec(GOOD, [change])
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: [", "line 1: this is not YAML"),
+        ("- 1", "a spec is a YAML mapping"),
+        ("name: x\n", "data: this key is missing"),
+    ],
+)
+def test_a_file_that_is_no_spec(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=str(path)) as error:
+        load_spec(path)
+    assert says in str(error.value)
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot be read"):
+        load_spec(tmp_path / "none.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match="this is not text"):
+        load_spec(tmp_path / "bytes.yaml")
+
+
+def test_a_space_of_its_own_replaces_range_by_range() -> None:
+    sweep = load_spec(GOOD).sweep
+    assert sweep is not None
+    own, common = sweep.space_of("adam"), sweep.space_of("loop")
+    assert own.K == common.K
+    assert own.alpha is not None
+    assert own.alpha.float == (0.0001, 0.01)
+    assert common.beta is None
+
+
+def test_the_study_key_moves_with_what_can_change_a_result_and_with_nothing_else() -> None:
+    spec = load_spec(GOOD)
+    same = [load_spec(GOOD, [change]) for change in ("sweep.trials=99", "sweep.backends=[adam]", "model.backend=loop")]
+    other = [load_spec(GOOD, [change]) for change in ("model.epochs=9", "split.seed=8", "sweep.batch=2", "model.seed=1")]
+    assert {study_key(one) for one in same} == {study_key(spec)}
+    assert len({study_key(one) for one in [spec, *other]}) == 5
+    assert run_study_key(load_spec(GOOD, ["sweep.batch=2"])) == run_study_key(spec)
+    assert run_study_key(load_spec(GOOD, ["model.backend=loop"])) != run_study_key(spec)
+
+
+def test_the_study_key_follows_the_content_of_a_file_not_its_path(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.csv", tmp_path / "b.csv"
+    a.write_text("user,item,rating\n1,1,1\n")
+    b.write_text("user,item,rating\n1,1,1\n")
+    tree = {**GOOD, "data": {"file": str(a)}}
+    key = study_key(load_spec(tree))
+    assert study_key(load_spec(tree, [f"data.file={b}"])) == key
+    a.write_text("user,item,rating\n1,1,2\n")
+    assert study_key(load_spec(tree)) != key
+
+
+def test_the_committed_experiments_are_specs() -> None:
+    found = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
+    assert [load_spec(path).name for path in found] == [path.stem for path in found]

@@ -1,0 +1,125 @@
+"""Splits: every rating in exactly one part, the same whatever the order of the file, the test part behind one door."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mfbench.datasets.dataset import Dataset, make_dataset
+from mfbench.errors import SpecError
+from mfbench.ratings import Ratings
+from mfbench.spec import FoldSplit, NoSplit, RandomSplit, TailSplit, load_spec
+from mfbench.splits import open_test, positions_of_parts, prepare
+
+
+def dataset_of(n: int, seed: int = 0, folds: bool = False) -> Dataset:
+    rng = np.random.default_rng(seed)
+    cells = rng.choice(40 * 30, n, replace=False)
+    mask = rng.random(n) < 0.2
+    return make_dataset(
+        "made", cells // 30, cells % 30, rng.integers(1, 6, n).astype(float), where=lambda k: f"row {k}",
+        folds={"u1": mask} if folds else None,
+    )  # fmt: skip
+
+
+def cells(ratings: Ratings) -> set[tuple[int, int]]:
+    return set(zip(ratings.users.tolist(), ratings.items.tolist(), strict=True))
+
+
+@given(n=st.integers(30, 400), seed=st.integers(0, 9), valid=st.floats(0.05, 0.4), test=st.floats(0.05, 0.4))
+def test_random_parts_are_disjoint_complete_and_of_the_size_asked_for(n: int, seed: int, valid: float, test: float) -> None:
+    parts = positions_of_parts(dataset_of(n), RandomSplit(kind="random", valid=valid, test=test, seed=seed))
+    together = np.concatenate(list(parts.values()))
+    assert np.array_equal(np.sort(together), np.arange(n))
+    assert len(parts["valid"]) == round(n * valid)
+    assert len(parts["test"]) == round(n * test)
+
+
+def test_the_order_of_the_rows_has_no_part_in_a_random_split() -> None:
+    data = dataset_of(300)
+    turned = Dataset("made", data.ratings.take(np.arange(300)[::-1]), data.user_ids, data.item_ids)
+    split = RandomSplit(kind="random", valid=0.2, test=0.1, seed=3)
+    for part in ("train", "valid", "test"):
+        a = data.ratings.take(positions_of_parts(data, split)[part])
+        b = turned.ratings.take(positions_of_parts(turned, split)[part])
+        assert np.array_equal(a.users, b.users)
+        assert np.array_equal(a.values, b.values)
+    assert data.digest == turned.digest
+
+
+def test_another_seed_is_another_split() -> None:
+    data = dataset_of(300)
+    a, b = (positions_of_parts(data, RandomSplit(kind="random", valid=0.2, seed=seed))["valid"] for seed in (0, 1))
+    assert not np.array_equal(a, b)
+
+
+def test_tail_is_the_last_rows_of_the_file() -> None:
+    parts = positions_of_parts(dataset_of(100), TailSplit(kind="tail", valid=0.05))
+    assert parts["valid"].tolist() == [95, 96, 97, 98, 99]
+    assert parts["train"].tolist() == list(range(95))
+
+
+def test_tail_after_the_shuffle_of_the_course() -> None:
+    data = dataset_of(100)
+    shuffled = pd.DataFrame({"row": np.arange(100)}).sample(frac=1, random_state=1)["row"].to_numpy()
+    parts = positions_of_parts(data, TailSplit(kind="tail", valid=0.05, shuffle=1))
+    assert parts["valid"].tolist() == shuffled[95:].tolist()
+
+
+def test_a_fold_of_the_data_set_gives_the_test_part() -> None:
+    data = dataset_of(200, folds=True)
+    parts = positions_of_parts(data, FoldSplit(kind="folds", fold="u1", valid=0.1))
+    assert set(parts["test"]) == set(np.flatnonzero(data.folds["u1"]))
+    assert len(np.unique(np.concatenate(list(parts.values())))) == 200
+
+
+def test_without_a_split_all_is_train() -> None:
+    assert list(positions_of_parts(dataset_of(50), NoSplit(kind="none"))) == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("split", "says"),
+    [
+        (RandomSplit(kind="random", valid=0.01), "the valid part of made is empty"),
+        (RandomSplit(kind="random", valid=0.2, test=0.001), "the test part of made is empty"),
+        (TailSplit(kind="tail", valid=0.001), "the valid part of made is empty"),
+        (FoldSplit(kind="folds", fold="u9"), "made has no fold 'u9'; it ships no folds of its own"),
+    ],
+)
+def test_an_empty_part_or_a_missing_fold_is_said_before_any_work(split: Any, says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        positions_of_parts(dataset_of(30), split)
+
+
+def test_a_missing_fold_lists_those_that_are_there() -> None:
+    with pytest.raises(SpecError, match="it has u1"):
+        positions_of_parts(dataset_of(30, folds=True), FoldSplit(kind="folds", fold="ua"))
+
+
+@pytest.mark.usefixtures("workplace")
+def test_prepared_parts_hold_what_was_cut_and_say_what_they_lack(small: dict[str, Any]) -> None:
+    parts = prepare(load_spec(small))
+    test = open_test(parts, "small-1", "to see")
+    assert parts.valid is not None
+    assert parts.n == {"train": 1400, "valid": 300, "test": 300}
+    assert len(cells(parts.train) | cells(parts.valid) | cells(test)) == 2000
+    user, item = parts.valid.unknown_to(parts.train)
+    assert parts.n_unknown["valid"] == {"user": user.sum(), "item": item.sum(), "either": (user | item).sum()}
+    assert 0.3 < parts.oracle["test_rmse"] < 1.2
+    assert prepare(load_spec(small)).split_digest == parts.split_digest
+
+
+@pytest.mark.usefixtures("workplace")
+def test_each_opening_of_the_test_part_is_written_down(small: dict[str, Any]) -> None:
+    parts = prepare(load_spec(small))
+    assert not Path("runs").exists()
+    open_test(parts, "small-1", "to see")
+    (line,) = Path("runs/small-1/test-openings.jsonl").read_text().splitlines()
+    assert json.loads(line)["reason"] == "to see"

@@ -1,0 +1,234 @@
+"""Sweeps: a pure function of the spec, however they are run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mfbench.records import Record, read_record, record_path, study_records
+from mfbench.search import Finished
+from mfbench.spec import load_spec
+from mfbench.sweeps import Swept, carry_out_sweep
+from mfbench.watching import Watcher
+
+MAY_DIFFER = ("_seconds", "_id", "_url", "_path")
+
+
+class Listener(Watcher):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.made: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+    def done(self, record: Record) -> None:
+        self.made.append(record.run_key)
+
+
+def swept(spec: Any, workers: int = 1, **changes: Any) -> Swept:
+    return carry_out_sweep(load_spec(spec, [f"{key}={value}" for key, value in changes.items()]), workers, Listener())
+
+
+def bits(result: Swept) -> list[tuple[Any, ...]]:
+    records = [record for trials in result.trials.values() for record in trials] + result.finals
+    return [(r.run_key, r.K, r.alpha, r.beta, r.outcome, r.valid_rmse, r.test_rmse, r.result) for r in records]
+
+
+def steady(summary: Any) -> Any:
+    """A --json object without the keys that may differ."""
+    if isinstance(summary, dict):
+        return {key: steady(value) for key, value in summary.items() if not key.endswith(MAY_DIFFER)}
+    return [steady(one) for one in summary] if isinstance(summary, list) else summary
+
+
+def command(spec: dict[str, Any], *words: str) -> list[str]:
+    Path("spec.yaml").write_text(yaml.safe_dump(spec))
+    return [sys.executable, "-m", "mfbench", "sweep", "spec.yaml", "--json", *words]
+
+
+def answer(spec: dict[str, Any], *words: str) -> Any:
+    done = subprocess.run(command(spec, *words), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_one_worker_or_two_the_same_bits(workplace: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    one = bits(swept(small, workers=1))
+    monkeypatch.chdir(_made(workplace / "again"))
+    assert bits(swept(small, workers=2)) == one
+
+
+def test_more_trials_go_on_with_the_study(workplace: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    swept(small, **{"sweep.trials": 4})
+    went_on = swept(small, **{"sweep.trials": 8})
+    assert len(went_on.trials["loop"]) == 8
+    monkeypatch.chdir(_made(workplace / "at-once"))
+    assert bits(swept(small, **{"sweep.trials": 8})) == bits(went_on)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_finished_runs_are_not_made_again(small: dict[str, Any]) -> None:
+    before = swept(small)
+    again = swept(small)
+    assert [r.started for r in again.finals] == [r.started for r in before.finals]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_final_run_has_the_best_trial_and_its_best_epoch(small: dict[str, Any]) -> None:
+    result = swept(small)
+    completed = [trial for trial in result.trials["loop"] if trial.outcome == "completed"]
+    best = min(completed, key=lambda trial: trial.valid_rmse or 9)
+    (final,) = result.finals
+    assert (final.K, final.alpha, final.beta, final.epochs) == (best.K, best.alpha, best.beta, best.best_epoch)
+    assert final.valid_rmse == best.valid_rmse == min(v for v in best.scores.valid_rmse if v is not None)
+    assert final.test_rmse is not None
+    assert all(trial.test_rmse is None for trial in completed)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_test_is_opened_once_a_backend_after_all_trials(small: dict[str, Any]) -> None:
+    result = swept(small, **{"sweep.backends": "[loop, mean]"})
+    openings = [json.loads(line) for line in Path("runs", result.study, "test-openings.jsonl").read_text().splitlines()]
+    assert len(openings) == 2
+    assert min(one["time"] for one in openings) >= max(t.ended for trials in result.trials.values() for t in trials)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_divergence_is_an_outcome_that_the_study_learns_from(small: dict[str, Any]) -> None:
+    small["sweep"]["space"]["alpha"] = {"float": [0.005, 1.0], "log": True}
+    result = swept(small, **{"sweep.trials": 9})
+    outcomes = {trial.outcome for trial in result.trials["loop"]}
+    assert outcomes >= {"diverged", "completed"}
+    diverged = next(trial for trial in result.trials["loop"] if trial.outcome == "diverged")
+    assert Finished.of(diverged).value == float("inf")
+    assert diverged.reason is not None
+    assert "no longer a finite number" in diverged.reason
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_floor_is_not_searched(small: dict[str, Any]) -> None:
+    result = swept(small, **{"sweep.backends": "[mean]"})
+    assert len(result.trials["mean"]) == 1
+    (floor,) = result.finals
+    assert (floor.stage, floor.K, floor.alpha, floor.beta) == ("floor", None, None, None)
+    assert floor.test_rmse is not None
+    assert result.oracle is not None
+    assert floor.test_rmse > result.oracle["test_rmse"]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_damaged_record_is_set_aside_and_named_and_its_trial_run_again(small: dict[str, Any]) -> None:
+    before = swept(small)
+    path = record_path(before.study, "loop", "trial", 2)
+    path.write_text(path.read_text()[:100])
+    listener = Listener()
+    after = carry_out_sweep(load_spec(small), 1, listener)
+    assert bits(after) == bits(before)
+    assert any("trial-0002.json" in sentence for sentence in listener.said)
+    assert path.with_suffix(".damaged").exists()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_backend_that_breaks_fails_its_trial_and_not_the_sweep(small: dict[str, Any]) -> None:
+    Path("mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from mfbench.backends.loop import Loop\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine(Loop):\n"
+        "    '''Breaks for small K.'''\n"
+        "    def epochs(self, train, start, hyper, schedule, rng):\n"
+        "        if hyper.K < 4: raise ZeroDivisionError('too small')\n"
+        "        return super().epochs(train, start, hyper, schedule, rng)\n"
+    )
+    result = swept(small, **{"sweep.backends": "['mine.py:Mine']", "sweep.trials": 9})
+    failed = [trial for trial in result.trials["mine.py:Mine"] if trial.outcome == "failed"]
+    assert failed
+    assert all(trial.reason == "ZeroDivisionError: too small (mine.py, line 7)" for trial in failed)
+    assert result.finals[0].outcome == "completed"
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_worker_that_dies_is_replaced_and_its_trial_run_again_three_times(small: dict[str, Any]) -> None:
+    Path("mine.py").write_text(
+        "import os, pathlib, signal\n"
+        "from dataclasses import dataclass\n"
+        "from mfbench.backends.loop import Loop\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine(Loop):\n"
+        "    '''Dies once for K = 5, always for K = 2.'''\n"
+        "    def epochs(self, train, start, hyper, schedule, rng):\n"
+        "        died = pathlib.Path(f'died-{hyper.K}')\n"
+        "        if hyper.K == 2 or (hyper.K == 5 and not died.exists()):\n"
+        "            died.touch()\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return super().epochs(train, start, hyper, schedule, rng)\n"
+    )
+    result = swept(small, workers=2, **{"sweep.backends": "['mine.py:Mine']", "sweep.trials": 12})
+    by_K: dict[int | None, set[str]] = {}
+    for trial in result.trials["mine.py:Mine"]:
+        by_K.setdefault(trial.K, set()).add("failed" if trial.outcome == "failed" else "done")
+    assert by_K[2] == {"failed"}
+    assert by_K[5] == {"done"}
+    assert Path("died-5").exists()
+
+
+@pytest.mark.parametrize("at", [1, 4])
+def test_a_killed_sweep_goes_on_to_the_same_json(
+    workplace: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    whole = answer(small)
+    monkeypatch.chdir(_made(workplace / "killed"))
+    process = subprocess.Popen(command(small), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while len(list(Path("runs").glob("*/loop/trial-*.json"))) < at and process.poll() is None:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list(Path("runs").glob("*/loop/final-*.json"))
+    assert steady(answer(small)) == steady(whole)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_parent_alone_is_killed_and_its_workers_leave(small: dict[str, Any]) -> None:
+    small["model"]["epochs"] = 100_000
+    process = subprocess.Popen(command(small), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        pytest.skip("this system does not list the children of a process")
+    while not (workers := children.read_text().split()):
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    while any(Path(f"/proc/{worker}/cmdline").exists() and _runs(worker) for worker in workers):
+        time.sleep(0.01)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _made(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+@pytest.mark.usefixtures("workplace")
+def test_records_keep_every_number_to_the_last_bit(small: dict[str, Any]) -> None:
+    result = swept(small, **{"sweep.backends": "[mean]"})
+    for record in study_records(result.study):
+        path = record_path(record.study, record.backend, record.stage, record.number)
+        assert Record.model_validate_json(record.model_dump_json()) == record == read_record(path)

@@ -1,0 +1,493 @@
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from record_factory import DATA, ENVIRONMENT, STUDY, record, sweep_records, write
+
+from mfbench.errors import InputError, WorkError
+from mfbench.export import Export, sync
+from mfbench.mlflow_store import make_store, shown, store_uri
+from mfbench.records import model_path, record_path
+from mfbench.tracking import Tracker, run_key_of
+from mfbench.tracking_ui import ui
+
+TESTS = Path(__file__).parent
+STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
+
+
+@pytest.fixture(scope="module")
+def fresh_store(tmp_path_factory):
+    """An empty store, made once: it takes MLflow two seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        make_store()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path, monkeypatch, fresh_store):
+    """The current folder of each test, with an empty store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(fresh_store, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Hardly a pause before what failed is tried again."""
+    monkeypatch.setattr("mfbench.export.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("mfbench.export.LAST_PAUSE", 0.01)
+
+
+def export(records):
+    with Export("little") as out:
+        for made in records:
+            out.put(made)
+        if any(made.stage == "final" for made in records):
+            out.close_sweep(records, {"test_rmse": 0.5})
+    return out
+
+
+def all_runs():
+    tracker = Tracker("little")
+    return list(tracker.client.search_runs([tracker.experiment_id], max_results=1000))
+
+
+def everything(runs):
+    """All that the store holds of runs, to be compared."""
+    client = make_store()
+    told = {}
+    for run in runs:
+        curves = {
+            name: [(m.step, m.timestamp, repr(m.value)) for m in client.get_metric_history(run.info.run_id, name)]
+            for name in run.data.metrics
+        }
+        files = sorted(f.path for f in client.list_artifacts(run.info.run_id))
+        info = (run.info.status, run.info.start_time, run.info.end_time, run.info.run_name)
+        told[run.info.run_id] = (info, run.data.params, run.data.tags, curves, files, len(run.inputs.dataset_inputs))
+    return told
+
+
+def in_process(script, **more):
+    """Python code in a process of its own, in the current folder."""
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), **more}
+    command = [sys.executable, "-c", script]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+# --- what the store holds --------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_is_a_parent_with_a_child_for_each_record():
+    records = sweep_records()
+    write(records)
+    out = export(records)
+    assert out.problem is None
+    runs = {run.data.tags["mfbench.run_key"]: run for run in all_runs()}
+    assert runs.keys() == {STUDY} | {made.run_key for made in records} == out.run_ids.keys()
+    assert Tracker("little").run_ids(STUDY) == out.run_ids
+    parent = runs[STUDY]
+    assert parent.data.tags["mfbench.stage"] == "sweep"
+    assert "mfbench.outcome" not in parent.data.tags
+    assert parent.info.status == "FINISHED"
+    for made in records:
+        run = runs[made.run_key]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.info.status == STATUS[made.outcome]
+        assert (run.info.start_time, run.info.end_time) == (made.started * 1000, made.ended * 1000)
+        expected = {
+            "run_key": made.run_key,
+            "result": made.result,
+            "study": STUDY,
+            "stage": made.stage,
+            "outcome": made.outcome,
+            "data_digest": DATA["data_digest"],
+            "split_digest": DATA["split_digest"],
+            "git_commit": ENVIRONMENT["git_commit"],
+        }
+        assert {f"mfbench.{name}": value for name, value in expected.items()}.items() <= run.data.tags.items()
+        (dataset,) = [given.dataset for given in run.inputs.dataset_inputs]
+        assert dataset.name == "planted"
+        assert DATA["data_digest"].startswith(dataset.digest)
+        assert run_key_of(run.info.run_id) == made.run_key
+    names = {runs[made.run_key].info.run_name for made in records}
+    assert {"jax #0", "adam #3", "jax final", "mean floor"} <= names
+
+
+def test_params_are_the_hyperparameters_and_the_knobs_that_are_set():
+    made = record(2)
+    run_id = export([made]).run_ids[made.run_key]
+    params = make_store().get_run(run_id).data.params
+    assert float(params["alpha"]) == made.alpha
+    assert float(params["beta"]) == made.beta
+    expected = {
+        "backend": "jax", "K": str(made.K), "epochs": "10", "center": "true", "bias": "false", "seed": "3",
+        "batch_size": "64", "mode": "waves",
+    }  # fmt: skip
+    assert params.items() >= expected.items()
+    assert params.keys() == expected.keys() | {"alpha", "beta"}
+
+
+def test_metrics_by_epoch_are_the_record_to_the_last_bit():
+    made = record(2)
+    run_id = export([made]).run_ids[made.run_key]
+    client = make_store()
+    for name in ("train_rmse", "train_mae", "valid_rmse", "valid_mae"):
+        history = sorted(client.get_metric_history(run_id, name), key=lambda m: m.step)
+        assert [m.step for m in history] == made.scores.epoch
+        assert [m.value for m in history] == getattr(made.scores, name)
+        assert [m.timestamp for m in history] == [round(1000 * (made.started + s)) for s in made.scores.train_seconds]
+    metrics = client.get_run(run_id).data.metrics
+    assert metrics["best_valid_rmse"] == made.valid_rmse
+    assert metrics["best_epoch"] == made.best_epoch
+    assert metrics["train_seconds"] == made.clocks.train_seconds
+    assert not any("test" in name for name in metrics)
+
+
+def test_the_best_epoch_of_a_plain_run_is_not_its_last():
+    made = record(0, stage="run", epochs=12)
+    made.scores.valid_rmse[4] = 0.5
+    made.best_epoch, made.valid_rmse = 5, made.scores.valid_rmse[-1]
+    metrics = make_store().get_run(export([made]).run_ids[made.run_key]).data.metrics
+    assert (metrics["best_valid_rmse"], metrics["best_epoch"]) == (0.5, 5)
+    assert metrics["valid_rmse"] == made.valid_rmse
+
+
+def test_a_run_that_diverged_ends_in_nan():
+    made = record(1, outcome="diverged")
+    run_id = export([made]).run_ids[made.run_key]
+    run = make_store().get_run(run_id)
+    assert math.isnan(run.data.metrics["valid_rmse"])
+    assert math.isfinite(run.data.metrics["best_valid_rmse"])
+    assert run.info.status == "FAILED"
+
+
+def test_long_curves_take_several_calls_and_lose_nothing():
+    made = record(0, epochs=700)
+    run_id = export([made]).run_ids[made.run_key]
+    history = make_store().get_metric_history(run_id, "valid_mae")
+    assert [m.value for m in sorted(history, key=lambda m: m.step)] == made.scores.valid_mae
+
+
+def test_finals_have_single_numbers_and_stand_on_the_parent_too():
+    records = sweep_records()
+    write(records)
+    out = export(records)
+    client = make_store()
+    final = next(made for made in records if made.stage == "final" and made.backend == "adam")
+    for name in ("valid_rmse", "valid_mae", "test_rmse", "test_mae"):
+        (point,) = client.get_metric_history(out.run_ids[final.run_key], name)
+        assert (point.value, point.step) == (getattr(final, name), final.epochs)
+    parent = client.get_run(out.run_ids[STUDY]).data.metrics
+    assert parent["adam.test_rmse"] == final.test_rmse
+    assert parent["mean.valid_rmse"] == next(made for made in records if made.stage == "floor").valid_rmse
+    assert parent["oracle.test_rmse"] == 0.5
+
+
+def test_artifacts_hold_the_run_and_no_pickle():
+    records = [*sweep_records(), record(0, stage="run", study="little-11111111")]
+    write(records)
+    out = export(records)
+    client = make_store()
+    whole = {"record.json", "spec.yaml", "environment.json", "model.npz", "learning_curves.png"}
+    for made in records:
+        run_id = out.run_ids[made.run_key]
+        files = {f.path for f in client.list_artifacts(run_id)}
+        assert files == {"trial": {"record.json"}, "floor": whole - {"learning_curves.png"}}.get(made.stage, whole)
+        path = record_path(made.study, made.backend, made.stage, made.number)
+        assert Path(client.download_artifacts(run_id, "record.json")).read_bytes() == path.read_bytes()
+        if made.stage != "trial":
+            model = Path(client.download_artifacts(run_id, "model.npz"))
+            assert not model.is_symlink()
+            assert model.read_bytes() == model_path(path).read_bytes()
+    parent = client.list_artifacts(out.run_ids[STUDY])
+    assert {f.path for f in parent} == {"leaderboard.md", "spec.yaml", "sweep.png", "learning_curves.png"}
+    assert "mlflow.parentRunId" not in client.get_run(out.run_ids["little-11111111/jax/0/run"]).data.tags
+
+
+def test_the_leaderboard_is_ordered_by_valid():
+    records = sweep_records()
+    finals = [made for made in records if made.stage == "final"]
+    finals[0].valid_rmse, finals[0].test_rmse = 0.9, 0.99
+    finals[1].valid_rmse, finals[1].test_rmse = 0.8, 1.01
+    out = export(records)
+    board = Path(make_store().download_artifacts(out.run_ids[STUDY], "leaderboard.md")).read_text()
+    assert [line.split("|")[1].strip() for line in board.splitlines()[2:]] == ["adam", "jax", "mean", "oracle"]
+
+
+def test_nothing_we_write_names_this_machine_or_its_user(store, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "some-host")
+    monkeypatch.setattr("getpass.getuser", lambda: "some-user")
+    for name in ("USER", "LOGNAME", "USERNAME"):
+        monkeypatch.setenv(name, "some-user")
+    records = sweep_records()
+    write(records)
+    export(records)
+    told = json.dumps([(run.data.tags, run.data.params, run.info.user_id) for run in all_runs()])
+    written = [path for path in (store / "mlruns").rglob("*") if path.is_file()]
+    assert written
+    told += "".join(path.read_bytes().decode(errors="replace") for path in written)
+    for private in (str(store), "some-host", "some-user", "mlflow.user", "mlflow.source"):
+        assert private not in told
+    assert not re.search(r'["\' ]/(home|tmp|work|root)\b', told)
+
+
+def test_runs_lie_beside_the_database_wherever_it_is(store, monkeypatch):
+    elsewhere = store / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move("mlflow.db", elsewhere / "runs.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}/runs.db")
+    made = record(0)
+    run_id = export([made]).run_ids[made.run_key]
+    assert (elsewhere / "mlruns/little" / run_id / "artifacts/record.json").exists()
+    assert not Path("mlruns").exists()
+    assert not Path("mlflow.db").exists()
+
+
+# --- again, and after a kill -----------------------------------------------------------------------------------------
+
+
+def test_exporting_twice_doubles_nothing():
+    records = sweep_records()
+    write(records)
+    first = export(records)
+    before = everything(all_runs())
+    again = export(records)
+    assert again.run_ids == first.run_ids
+    assert sync(STUDY) == 0
+    assert everything(all_runs()) == before
+
+
+def test_closing_a_sweep_sends_the_records_that_an_earlier_export_did_not():
+    records = sweep_records()
+    with Export("little") as out:
+        out.put(records[-1])
+        out.close_sweep(records)
+    assert out.problem is None
+    assert out.run_ids.keys() == {STUDY} | {made.run_key for made in records}
+
+
+def test_a_run_made_again_with_another_result_is_another_run():
+    old, new = record(0, seed=1), record(0, seed=2)
+    new.started, new.ended = old.started + 900, old.ended + 900
+    assert export([old]).run_ids[old.run_key] != export([new]).run_ids[new.run_key]
+    keys = [run.data.tags["mfbench.run_key"] for run in all_runs()]
+    assert keys.count(old.run_key) == 2
+    latest = make_store().get_run(Tracker("little").run_ids(STUDY)[old.run_key])
+    assert latest.data.tags["mfbench.result"] == new.result
+
+
+@pytest.mark.parametrize("step", ["_send", "_send_data", "_send_files", "client.set_terminated"])
+def test_an_export_that_breaks_off_is_finished_by_the_next(monkeypatch, step):
+    records = [record(0), record(0, stage="final"), record(0, backend="adam", stage="final")]
+    write(records)
+    tracker = Tracker("little")
+    parent = tracker.open_sweep(records[0])
+    target = tracker.client if step.startswith("client.") else tracker
+    with monkeypatch.context() as patch:
+
+        def broken(*_):
+            raise OSError("the disk is full")
+
+        patch.setattr(target, step.removeprefix("client."), broken)
+        for made in records:
+            with pytest.raises(OSError, match="disk"):
+                tracker.export(made, parent)
+    half = {run.info.run_id for run in all_runs()}
+    assert {run.info.status for run in all_runs()} == {"RUNNING"}
+    assert sync(STUDY) == 3
+    assert {run.info.run_id for run in all_runs()} == half
+    finished = {value[2]["mfbench.run_key"]: value for value in everything(all_runs()).values()}
+    for made in records:
+        info, params, _, curves, files, n_datasets = finished[made.run_key]
+        assert info[0] == "FINISHED"
+        assert params["K"] == str(made.K)
+        assert [step for step, _, _ in sorted(curves["train_rmse"])] == made.scores.epoch
+        assert "record.json" in files
+        assert n_datasets == 1
+
+
+def test_a_process_that_is_killed_while_it_exports_leaves_a_run_that_sync_finishes():
+    records = sweep_records()
+    write(records)
+    killed = in_process(
+        "import os, signal\n"
+        "from record_factory import sweep_records\n"
+        "from mfbench import tracking\n"
+        "whole = tracking.Tracker._send_files\n"
+        "def kill(self, *given):\n"
+        "    if len(self.run_ids(sweep_records()[0].study)) > 5: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    whole(self, *given)\n"
+        "tracking.Tracker._send_files = kill\n"
+        "from mfbench.export import Export\n"
+        "with Export('little') as out: [out.put(r) for r in sweep_records()]\n"
+    )
+    assert killed.wait(60) == -signal.SIGKILL
+    killed.communicate()
+    before = {run.data.tags["mfbench.run_key"]: run.info.status for run in all_runs()}
+    assert len(before) == 6
+    assert list(before.values()).count("RUNNING") == 2  # the parent, and the one it was at
+    assert sync(STUDY) == len(records) - 4
+    after = {run.data.tags["mfbench.run_key"]: run.info.status for run in all_runs()}
+    assert len(all_runs()) == len(records) + 1
+    assert after == {STUDY: "FINISHED", **{made.run_key: STATUS[made.outcome] for made in records}}
+
+
+def test_four_processes_with_a_fresh_store_make_each_run_once():
+    Path("mlflow.db").unlink()
+    records = [made for made in sweep_records() if made.stage == "trial"]
+    write(records)
+    script = (
+        "from record_factory import sweep_records\n"
+        "from mfbench.export import Export\n"
+        "with Export('little', patience=120) as out: [out.put(r) for r in sweep_records() if r.stage == 'trial']\n"
+        "print(out.problem, sorted(out.run_ids.items()))\n"
+    )
+    processes = [in_process(script) for _ in range(4)]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [err for _, err in said] == [""] * 4
+    assert len({out for out, _ in said}) == 1
+    assert said[0][0].startswith("None [")
+    keys = [run.data.tags["mfbench.run_key"] for run in all_runs()]
+    assert sorted(keys) == sorted([STUDY, *(made.run_key for made in records)])
+
+
+# --- a store that cannot be had --------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_server_that_is_down_stops_nothing_and_sync_sends_all_later(monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://name:secret@127.0.0.1:{closed.getsockname()[1]}")
+        records = sweep_records()
+        write(records)
+        started = time.monotonic()
+        out = export(records)
+        assert time.monotonic() - started < 20
+        assert out.problem is not None
+        assert "12 of 12 runs are not exported (nobody answers there); `mfbench sync`" in out.problem
+        assert "secret" not in out.problem
+        with pytest.raises(WorkError, match="nobody answers there"):
+            sync(STUDY)
+        with pytest.raises(WorkError, match="nobody answers there"):
+            run_key_of("ab" * 16)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert sync(STUDY) == len(records)
+    assert {run.info.status for run in all_runs()} == {"FINISHED", "FAILED", "KILLED"}
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(("answer", "reason"), [(500, "error 500"), (None, "no answer in time")], ids=["500", "silent"])
+def test_a_server_that_is_ill_stops_nothing(monkeypatch, answer, reason):
+    let_go = threading.Event()
+
+    class Ill(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if answer is None:
+                let_go.wait(30)
+            else:
+                self.send_error(answer)
+
+        def do_POST(self):
+            self.do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ill)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+    started = time.monotonic()
+    with Export("little", patience=2 if answer is None else 30) as out:
+        out.put(record(0))
+    assert time.monotonic() - started < 20
+    assert out.problem is not None
+    assert reason in out.problem
+    let_go.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_record_that_mlflow_refuses_does_not_hold_up_the_others(monkeypatch):
+    records = [record(number) for number in range(4)]
+    whole = Tracker._send
+
+    def refuse(self, run_id, metrics, params):
+        if params["alpha"] == json.dumps(records[1].alpha):
+            raise ValueError("this one is not liked")
+        whole(self, run_id, metrics, params)
+
+    monkeypatch.setattr(Tracker, "_send", refuse)
+    out = export(records)
+    assert out.run_ids.keys() == {made.run_key for made in records} - {records[1].run_key}
+    assert out.problem is not None
+    assert "1 of 4 runs are not exported (this one is not liked)" in out.problem
+
+
+def test_an_experiment_that_was_deleted_is_named():
+    tracker = Tracker("little")
+    tracker.client.delete_experiment(tracker.experiment_id)
+    write([record(0)])
+    with pytest.raises(WorkError, match="the experiment little was deleted"):
+        sync(STUDY)
+
+
+def test_what_does_not_exist_is_an_input_error():
+    with pytest.raises(InputError, match="no record of it"):
+        sync("little-ffffffff")
+    for run_id in ("ab" * 16, "../x", "no such run"):
+        with pytest.raises(InputError, match="no such run of mfbench"):
+            run_key_of(run_id)
+
+
+def test_the_ui_of_a_server_is_the_server_and_a_port_that_is_taken_is_named(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InputError, match=f"port {taken.getsockname()[1]} cannot be had"):
+            ui(taken.getsockname()[1])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.org:5000")
+    assert ui() == ("http://example.org:5000", None)
+
+
+def test_the_ui_answers_on_loopback_and_ends_when_it_is_told():
+    run_id = export([record(0)]).run_ids[record(0).run_key]
+    address, process = ui()
+    assert process is not None
+    try:
+        assert address.startswith("http://127.0.0.1:")
+        with urlopen(f"{address}/get-artifact?path=record.json&run_uuid={run_id}") as answer:
+            assert json.load(answer)["backend"] == "jax"
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_the_store_is_where_the_variable_says(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert store_uri() == "sqlite:///mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")
+    assert store_uri() == "http://localhost:1"
+    assert shown("postgresql://me:word@host/db") == "postgresql://host/db"
+
+
+def test_an_export_that_puts_nothing_makes_no_run_and_says_nothing():
+    assert export([]).problem is None
+    assert all_runs() == []
