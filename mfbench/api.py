@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mfbench import backends
 from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
 from mfbench.factors import Factors
@@ -16,8 +15,8 @@ from mfbench.leaderboard import Row, rows
 from mfbench.records import Record, load_model_arrays
 from mfbench.spec import Spec, load_spec, run_study_key
 from mfbench.splits import prepare
-from mfbench.sweeps import Swept, carry_out_sweep
-from mfbench.training import Job, carry_out
+from mfbench.sweeps import Plan, Swept
+from mfbench.training import Job, backend_of, carry_out
 from mfbench.watching import ProgressBar, Watcher, Watchers
 
 __all__ = ["Factorization", "RunResult", "SweepResult", "factorize", "run", "sweep"]
@@ -83,12 +82,13 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
     """
     checked = load_spec(spec, changes)
     model = checked.model
-    tunable = backends.resolve(model.backend, model.options.get(model.backend, {})).tunable
+    tunable = backend_of(checked, model.backend).tunable
     K, alpha, beta = (getattr(model, name) if name in tunable else None for name in ("K", "alpha", "beta"))
     job = Job(
         study=run_study_key(checked), backend=model.backend, number=0, stage="run", spec=checked,
         K=K, alpha=alpha, beta=beta, epochs=model.epochs if tunable else 1,
     )  # fmt: skip
+    parts = prepare(checked)
     with _watched(checked.name) as (watcher, export):
         watcher.study(model.backend, 1)
 
@@ -96,7 +96,7 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
             watcher.epoch(job, epoch, value)
             return False
 
-        record = carry_out(job, prepare(checked), watch)
+        record = carry_out(job, parts, watch)
         watcher.done(record)
     return RunResult(record, export.run_ids.get(record.run_key))
 
@@ -107,9 +107,10 @@ def sweep(spec: SpecSource, trials: int | None = None, workers: int = 1, changes
     trials: instead of the spec's number. The result does not depend on the number of workers.
     """
     checked = load_spec(spec, [*changes, *([f"sweep.trials={trials}"] if trials is not None else [])])
+    plan = Plan.of(checked)
     with _watched(checked.name) as (watcher, export):
-        swept = carry_out_sweep(checked, workers, watcher)
-        export.close_sweep([*(trial for trials in swept.trials.values() for trial in trials), *swept.finals], swept.oracle)
+        swept = plan.carry_out(workers, watcher)
+        export.close_sweep(swept.records(), swept.oracle)
     return SweepResult(swept, dict(export.run_ids))
 
 

@@ -18,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing rich would double the time that --help takes
 )
 data_app = typer.Typer(help="The catalogue of data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
@@ -40,7 +41,7 @@ def main() -> None:
 
 @app.command()
 def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> None:
-    """Train once: scores on train and valid, a record, an MLflow run."""
+    """Train once; score on train and valid."""
     from mfbench import api
     from mfbench.leaderboard import rows, table
 
@@ -59,7 +60,11 @@ def sweep(
     changes: Changes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search K, alpha and beta for each backend, then train the best and open the test part. Goes on where it stopped."""
+    """A study a backend, then the finals; goes on if stopped.
+
+    Each study searches K, alpha and beta on the valid part. Then the best of each backend is trained on train and valid,
+    and the test part is opened.
+    """
     from mfbench import api
     from mfbench.comparison import comparison_address
     from mfbench.leaderboard import table
@@ -82,7 +87,7 @@ def compare(
     results: Annotated[bool, typer.Option("--results", help="Also write the board of a SPEC to results/.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """A leaderboard of final runs, and the address of their comparison in MLflow."""
+    """A leaderboard of runs, and its MLflow address."""
     from mfbench.comparison import compared
     from mfbench.leaderboard import table
 
@@ -111,7 +116,7 @@ def backends(as_json: AsJson = False) -> None:
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """What this machine has: versions, cores, memory, devices, stores."""
+    """What this machine has: versions, cores, devices."""
     from rich.table import Table
 
     from mfbench.doctor import findings
@@ -168,32 +173,27 @@ def data_list(as_json: AsJson = False) -> None:
 
 @data_app.command("get")
 def data_get(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: AsJson = False) -> None:
-    """Fetch a data set, check it against its pinned hash, and prepare it."""
-    from mfbench.datasets import prepare
+    """Fetch a data set, check its pinned hash, prepare it."""
+    from mfbench.datasets import prepare, summary
 
-    found = prepare(name)
-    summary = _data_summary(found)
-    _show(f"{name}: {summary['ratings']:,} ratings, {summary['users']:,} users, {summary['items']:,} items", as_json, summary)
+    found = summary(prepare(name))
+    sentence = f"{name} is there: {found['ratings']:,} ratings, {found['users']:,} users, {found['items']:,} items"
+    _show(sentence, as_json, found)
 
 
 @data_app.command("info")
 def data_info(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: AsJson = False) -> None:
-    """What a data set holds."""
+    """What is known of a data set, and more once it is here."""
     from rich.table import Table
 
-    from mfbench.datasets import prepare
+    from mfbench.datasets import card, entry
 
-    summary = _data_summary(prepare(name))
+    found = {**entry(name).summary(), "here": card(name) is not None, **(card(name) or {})}
     shown = Table("what", "value", show_header=False)
-    for key, value in summary.items():
-        shown.add_row(key, str(value))
-    _show(shown, as_json, summary)
-
-
-def _data_summary(dataset: Any) -> dict[str, Any]:
-    from mfbench.datasets import summary
-
-    return summary(dataset)
+    for key, value in found.items():
+        if value is not None and key not in ("version", "source"):
+            shown.add_row(key, str(value))
+    _show(shown, as_json, found)
 
 
 # --- saying things ---------------------------------------------------------------------------------------------------
@@ -207,11 +207,15 @@ def _show(for_people: Any, as_json: bool, summary: dict[str, Any]) -> None:
 
 def _say(for_people: Any, as_json: bool) -> None:
     from rich.console import Console
+    from rich.measure import Measurement
 
     console = Console(stderr=as_json)
+    if isinstance(for_people, str):
+        console.print(for_people, highlight=False, soft_wrap=True)
+        return
     # A row that a narrow terminal wraps is still whole; one cut to fit has lost its numbers.
-    width = None if isinstance(for_people, str) else max(console.width, console.measure(for_people).maximum)
-    console.print(for_people, highlight=False, soft_wrap=isinstance(for_people, str), width=width)
+    needed = Measurement.get(console, console.options.update(width=1000), for_people).minimum
+    Console(stderr=as_json, width=max(console.width, needed)).print(for_people, highlight=False)
 
 
 def _fail(sentence: str, code: int = 1) -> NoReturn:

@@ -100,8 +100,9 @@ def table(title: str, board: Sequence[Row], oracle: Mapping[str, float] | None =
     """The leaderboard for a terminal."""
     header, body = cells(board, oracle)
     drawn = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
-    for name in header:
-        drawn.add_column(name, justify="left" if name in ("backend", "outcome", "run") else "right", no_wrap=True)
+    for k, name in enumerate(header):
+        widest = max(len(line[k]) for line in [header, *body])
+        drawn.add_column(name, justify="left" if name in ("backend", "outcome", "run") else "right", min_width=widest)
     for k, line in enumerate(body):
         drawn.add_row(*line, style="dim" if k >= len(board) else None, end_section=k == len(board) - 1)
     return drawn

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mfbench import backends
 from mfbench.backends.base import Backend
 from mfbench.errors import RecordError, SpecError, WorkError
 from mfbench.records import RUNS, Record, Stage, find_record, record_path
 from mfbench.search import Finished, propose
 from mfbench.spec import Space, Spec, Sweep, study_key
 from mfbench.splits import Parts, prepare
-from mfbench.training import BestTrial, Job
+from mfbench.training import BestTrial, Job, backend_of
 from mfbench.watching import Watcher
 from mfbench.workers import Prune, Task, Workers
 
@@ -27,39 +26,53 @@ class Swept:
 
     spec: Spec
     study: str
-    parts: Parts
-    trials: dict[str, list[Record]] = field(default_factory=dict)
-    finals: list[Record] = field(default_factory=list)
+    trials: dict[str, list[Record]]
+    finals: list[Record]
 
     @property
     def oracle(self) -> dict[str, float] | None:
         """The RMSE and MAE that no model can beat on the test part, where the data knows them."""
         return self.finals[0].oracle("test")
 
+    def records(self) -> list[Record]:
+        """All of them."""
+        return [*(trial for trials in self.trials.values() for trial in trials), *self.finals]
 
-def carry_out_sweep(spec: Spec, workers: int, watcher: Watcher) -> Swept:
-    """Carry out the sweep of a spec, or go on with it: runs that have a record are not made again.
 
-    InputError for what is wrong with the spec or the data, before any work; WorkError where no trial of any backend gave
-    a usable model.
-    """
-    if spec.sweep is None:
-        raise SpecError(f"{spec.name}: this spec has no sweep section; add one, or use `mfbench run`")
-    options = spec.model.options
-    studies = [Study.of(spec, name, backends.resolve(name, options.get(name, {}))) for name in spec.backends()]
-    parts = prepare(spec)
-    if "valid" not in parts.n:
-        raise SpecError("split: a sweep chooses by the valid part, and this split has none; give valid a share")
-    swept = Swept(spec, study_key(spec), parts)
-    with _alone(swept.study, watcher), Workers(workers) as crew:
-        for study in studies:
-            watcher.study(study.backend, study.budget)
-            swept.trials[study.backend] = _search(study, parts, crew, watcher)
-        finals = [job for study in studies if (job := study.final(swept.trials[study.backend]))]
-        swept.finals.extend(_records_of(finals, parts, None, crew, watcher))
-    if not swept.finals:
-        raise WorkError(f"{swept.study}: no trial of any backend completed; lower the ranges of alpha, and see the records")
-    return swept
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that can be carried out: its spec is found right, its data is there and cut."""
+
+    spec: Spec
+    studies: list[Study]
+    parts: Parts
+
+    @staticmethod
+    def of(source: Spec) -> Plan:
+        """The plan of a spec; InputError for what is wrong with it or its data, before any work."""
+        if source.sweep is None:
+            raise SpecError(f"{source.name}: this spec has no sweep section; add one, or use `mfbench run`")
+        studies = [Study.of(source, name, backend_of(source, name)) for name in source.backends()]
+        parts = prepare(source)
+        if "valid" not in parts.n:
+            raise SpecError("split: a sweep chooses by the valid part, and this split has none; give valid a share")
+        return Plan(source, studies, parts)
+
+    def carry_out(self, workers: int, watcher: Watcher) -> Swept:
+        """Carry out the sweep, or go on with it: runs that have a record are not made again.
+
+        WorkError where no trial of any backend gave a usable model.
+        """
+        key, trials = study_key(self.spec), {}
+        with _alone(key, watcher), Workers(workers) as crew:
+            for study in self.studies:
+                watcher.study(study.backend, study.budget)
+                trials[study.backend] = _search(study, self.parts, crew, watcher)
+            jobs = [job for study in self.studies if (job := study.final(trials[study.backend]))]
+            finals = _records_of(jobs, self.parts, None, crew, watcher)
+        if not finals:
+            raise WorkError(f"{key}: no trial of any backend completed; lower the ranges of alpha, and see the records")
+        return Swept(self.spec, key, trials, finals)
 
 
 @dataclass(frozen=True)

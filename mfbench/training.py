@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pydantic import BaseModel, ConfigDict
 
 from mfbench import backends
-from mfbench.backends.base import Model
+from mfbench.backends.base import Backend, Model
 from mfbench.environment import environment
 from mfbench.factors import HyperParams, digest_of, draw_start
 from mfbench.metrics import rmse_and_mae
@@ -54,6 +54,13 @@ class Job(BaseModel):
     def run_key(self) -> str:
         """As `Record.run_key`."""
         return f"{self.study}/{self.backend}/{self.number}/{self.stage}"
+
+
+def backend_of(spec: Spec, name: str) -> Backend:
+    """The backend of that name with the knobs that the spec gives it; SpecError for a name or a knob that is not known."""
+    for known in spec.model.options:
+        backends.resolve(known, spec.model.options[known])  # also those that are not asked for: a typo must not pass
+    return backends.resolve(name, spec.model.options.get(name, {}))
 
 
 def carry_out(job: Job, parts: Parts, watch: Watch | None = None) -> Record:
@@ -110,7 +117,7 @@ def train(job: Job, parts: Parts, record: Record, watch: Watch | None = None) ->
     """The training itself: fills in the record's outcome, scores and clocks, and gives the last model."""
     model_spec, clocks, last_stage = job.spec.model, record.clocks, job.stage in ("final", "floor")
     with _clock(clocks, "setup_seconds"):
-        backend = backends.resolve(job.backend, model_spec.options.get(job.backend, {}))
+        backend = backend_of(job.spec, job.backend)
         record.options = backends.knobs(backend)
         train_part, valid_part = parts.train, parts.valid
         if last_stage and valid_part is not None:

@@ -91,11 +91,13 @@ class ProgressBar(Watcher):
 
     def epoch(self, job: Job, epoch: int, value: float) -> None:
         """The bar moves by a part of a trial."""
-        self._advance(job.backend, job.run_key, epoch / job.epochs, value)
+        if job.best is None:  # a final run is no trial, and its value is that of its own train part
+            self._advance(job.backend, job.run_key, epoch / job.epochs, value)
 
     def done(self, record: Record) -> None:
         """The bar moves to the end of the trial."""
-        self._advance(record.backend, record.run_key, 1.0, record.valid_rmse)
+        if record.best_trial is None:
+            self._advance(record.backend, record.run_key, 1.0, record.valid_rmse)
 
     def say(self, sentence: str) -> None:
         """Above the bars; this is printed without a terminal too."""

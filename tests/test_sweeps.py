@@ -17,7 +17,7 @@ import yaml
 from mfbench.records import Record, read_record, record_path, study_records
 from mfbench.search import Finished
 from mfbench.spec import load_spec
-from mfbench.sweeps import Swept, carry_out_sweep
+from mfbench.sweeps import Plan, Swept
 from mfbench.watching import Watcher
 
 MAY_DIFFER = ("_seconds", "_id", "_url", "_path")
@@ -38,7 +38,7 @@ class Listener(Watcher):
 
 
 def swept(spec: Any, workers: int = 1, **changes: Any) -> Swept:
-    return carry_out_sweep(load_spec(spec, [f"{key}={value}" for key, value in changes.items()]), workers, Listener())
+    return Plan.of(load_spec(spec, [f"{key}={value}" for key, value in changes.items()])).carry_out(workers, Listener())
 
 
 def bits(result: Swept) -> list[tuple[Any, ...]]:
@@ -134,7 +134,7 @@ def test_a_damaged_record_is_set_aside_and_named_and_its_trial_run_again(small: 
     path = record_path(before.study, "loop", "trial", 2)
     path.write_text(path.read_text()[:100])
     listener = Listener()
-    after = carry_out_sweep(load_spec(small), 1, listener)
+    after = Plan.of(load_spec(small)).carry_out(1, listener)
     assert bits(after) == bits(before)
     assert any("trial-0002.json" in sentence for sentence in listener.said)
     assert path.with_suffix(".damaged").exists()
