@@ -12,6 +12,7 @@ from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
 from mfbench.factors import Factors
 from mfbench.leaderboard import Row, rows
+from mfbench.races import Lap, carry_out_race, target_of, write_race
 from mfbench.records import Record, load_model_arrays
 from mfbench.spec import Spec, load_spec, run_study_key
 from mfbench.splits import prepare
@@ -19,7 +20,7 @@ from mfbench.sweeps import Plan, Swept
 from mfbench.training import Job, backend_of, carry_out
 from mfbench.watching import ProgressBar, Watcher, Watchers
 
-__all__ = ["Factorization", "RunResult", "SweepResult", "factorize", "run", "sweep"]
+__all__ = ["Factorization", "RunResult", "SweepResult", "factorize", "race", "run", "sweep"]
 
 SpecSource = str | Path | Mapping[str, Any] | Spec
 
@@ -112,6 +113,18 @@ def sweep(spec: SpecSource, trials: int | None = None, workers: int = 1, changes
         swept = plan.carry_out(workers, watcher)
         export.close_sweep(swept.records(), swept.oracle)
     return SweepResult(swept, dict(export.run_ids))
+
+
+def race(spec: SpecSource, target: str | None = None, changes: Iterable[str] = ()) -> list[Lap]:
+    """The race of a spec, each backend in turn, round after round; written to `results/<name>/` too.
+
+    target: like `valid_rmse=0.87`, of a metric that is scored each epoch.
+    """
+    checked = load_spec(spec, changes)
+    with ProgressBar() as bar:
+        laps = carry_out_race(checked, target_of(target) if target else None, bar)
+    write_race(checked.name, laps)
+    return laps
 
 
 class _Exporting(Watcher):

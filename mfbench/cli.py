@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -79,6 +80,21 @@ def sweep(
     lost = [name for name in result.swept.trials if name not in {r.backend for r in result.swept.finals}]
     if lost:
         _fail(f"no trial of {', '.join(lost)} completed; lower its range of alpha, or see the reasons in the records")
+
+
+@app.command()
+def race(
+    spec: SpecFile,
+    target: Annotated[str | None, typer.Option(metavar="METRIC=VALUE", help="Time to it, e.g. valid_rmse=0.87.")] = None,
+    changes: Changes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Backends against each other: updates/s, time to a target."""
+    from mfbench import api
+    from mfbench.races import table
+
+    laps = api.race(spec, target, changes or ())
+    _show(table(spec, laps), as_json, {"laps": [asdict(lap) for lap in laps]})
 
 
 @app.command()

@@ -8,17 +8,14 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from mfbench.errors import InputError
 from mfbench.leaderboard import Row, markdown, rows
 from mfbench.mlflow_addresses import UI_PORT, compare_address
-from mfbench.records import RUNS, Record, Stage, find_record, studies_of, study_records, write_whole
+from mfbench.records import RESULTS, RUNS, Record, Stage, find_record, studies_of, study_records, write_whole
 from mfbench.spec import load_spec, run_study_key, study_key
 from mfbench.tracking import Tracker, run_key_of, store_uri
-
-RESULTS = Path("results")
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,9 @@ def factorize(
     trainer = backends.resolve(backend, options or {})
     start = draw_start(train, K, spec.init.model_dump(exclude_none=True), center, generator(seed, "start"))
     hyper = HyperParams(K, alpha, beta, epochs, bias)
-    for model in trainer.epochs(train, start, hyper, trainer.schedule(train), generator(seed, "order")):
+    rng = generator(seed, "order")
+    arranged, schedule = trainer.arrange(train, rng)
+    for model in trainer.epochs(arranged, start, hyper, schedule, rng):
         last = model
     if not isinstance(last, Factors):
         raise SpecError(f"backend: {backend} does not train factors P and Q; choose one that does, e.g. loop")

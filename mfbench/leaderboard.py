@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from mfbench import text_tables
 from mfbench.records import Record
 
 
@@ -98,18 +98,9 @@ def _cell(name: str, value: Any) -> str:
 
 def table(title: str, board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> Table:
     """The leaderboard for a terminal."""
-    header, body = cells(board, oracle)
-    drawn = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
-    for k, name in enumerate(header):
-        widest = max(len(line[k]) for line in [header, *body])
-        drawn.add_column(name, justify="left" if name in ("backend", "outcome", "run") else "right", min_width=widest)
-    for k, line in enumerate(body):
-        drawn.add_row(*line, style="dim" if k >= len(board) else None, end_section=k == len(board) - 1)
-    return drawn
+    return text_tables.drawn(title, *cells(board, oracle), dim_last=oracle is not None)
 
 
 def markdown(board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> str:
     """The leaderboard as a Markdown table."""
-    header, body = cells(board, oracle)
-    lines = [header, ["---"] * len(header), *body]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return text_tables.markdown(*cells(board, oracle))

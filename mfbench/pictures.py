@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,6 +87,24 @@ def sweep_picture(records: Sequence[Record]) -> Figure:
     if outcomes & {"diverged", "failed"}:
         keys.append(key("diverged or failed", marker="x"))
     figure.legend(handles=keys, loc="outside upper center", ncols=min(len(keys), 8), frameon=False, fontsize=9)
+    return figure
+
+
+def race_picture(laps: Sequence[Mapping[str, Any]]) -> Figure:
+    """Updates a second of each lap of a race (see `races.Lap`), a bar from the median, a whisker from least to most."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 1.2 + 0.38 * len(laps)), layout="constrained")
+    axes = figure.subplots()
+    colours = dict(zip(dict.fromkeys(lap["backend"] for lap in laps), COLOURS, strict=False))
+    for place, lap in enumerate(laps):
+        least, middle, most = (lap[f"updates_per_second{end}"] / 1e6 for end in ("_min", "", "_max"))
+        axes.barh(place, middle, color=colours[lap["backend"]], alpha=0.85, height=0.7)
+        axes.plot([least, most], [place, place], color="black", linewidth=1.2)
+        axes.text(most, place, f"  {middle:.1f}", va="center", fontsize=8)
+    axes.set_yticks(range(len(laps)), [f"{lap['backend']}  K={lap['K']}  {lap['threads']} threads" for lap in laps])
+    axes.invert_yaxis()
+    axes.set_xlabel("million updates a second, training alone")
     return figure
 
 
@@ -173,12 +191,16 @@ def _mark(axes: Axes, trial: Record, where: float, colour: str) -> None:
 
 
 def _scale(axes: Axes, name: str, values: Sequence[float]) -> None:
-    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, ScalarFormatter
 
     if not values or min(values) <= 0 or (name == "K" and max(values) < 8 * min(values)):
         return
     if name != "K":
         axes.set_xscale("log")
+        if max(values) < 100 * min(values):  # powers of ten alone would leave one label or none
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
         return
     axes.set_xscale("log", base=2)
     powers = [2.0**k for k in range(math.floor(math.log2(min(values))), math.ceil(math.log2(max(values))) + 1)]

@@ -22,6 +22,7 @@ from mfbench.errors import RecordError
 from mfbench.ratings import Array
 
 RUNS = Path("runs")
+RESULTS = Path("results")
 
 Stage = Literal["run", "trial", "final", "floor"]
 Outcome = Literal["completed", "diverged", "pruned", "failed"]
@@ -69,7 +70,8 @@ class Record(BaseModel):
     K, alpha, beta are None where the backend has no use for them. The metrics that stand alone belong to the model that
     the run stands for: of a plain run the last epoch's, of a trial the best scored epoch's. Of a final run valid_rmse and
     valid_mae are those of the trial that it was chosen by, since its own training saw the valid part. spec is the whole
-    spec with every default filled in; `started` and `ended` are seconds since 1970.
+    spec with every default filled in. memory has bytes: resident `before`, and the peaks of `prepare` and `train`.
+    `started` and `ended` are seconds since 1970.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -98,6 +100,7 @@ class Record(BaseModel):
     data: dict[str, Any]
     factors_digest: str | None = None
     clocks: Clocks
+    memory: dict[str, int] = {}
     environment: dict[str, Any]
     started: float
     ended: float

@@ -224,6 +224,15 @@ class Sweep(_Strict):
         return Space(**{key: getattr(own, key) or getattr(self.space, key) for key in Space.model_fields})
 
 
+class Race(_Strict):
+    """Backends against each other with the model's hyperparameters: each at each K, on each number of threads."""
+
+    backends: list[str] = Field(min_length=1)
+    K: list[Annotated[int, Field(ge=1)]] = []
+    threads: list[Annotated[int, Field(ge=1)] | Literal["all"]] = [1, "all"]
+    rounds: int = Field(default=3, ge=1)
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 
 
@@ -235,6 +244,7 @@ class Spec(_Strict):
     split: Split
     model: ModelSpec = ModelSpec()
     sweep: Sweep | None = None
+    race: Race | None = None
 
     @model_validator(mode="after")
     def _spaces_are_used(self) -> Spec:
@@ -331,7 +341,7 @@ def _sentence(error: ValidationError) -> str:
 
 def _known_keys(steps: list[str]) -> list[str]:
     known: dict[str, type[BaseModel]] = {
-        "": Spec, "data": Data, "data.planted": Planted, "model": ModelSpec, "model.init": Init, "sweep": Sweep,
+        "": Spec, "data": Data, "data.planted": Planted, "model": ModelSpec, "model.init": Init, "sweep": Sweep, "race": Race,
         "sweep.space": Space,
     }  # fmt: skip
     if steps[:1] == ["split"]:
@@ -356,6 +366,7 @@ def study_key(spec: Spec) -> str:
         tree["sweep"].pop("trials")
         tree["sweep"].pop("backends")
         tree["model"].pop("backend")
+    tree.pop("race")
     return _key(spec.name, tree)
 
 
@@ -363,6 +374,7 @@ def run_study_key(spec: Spec) -> str:
     """The study key of a plain run: the sweep has no part in it."""
     tree = _identity(spec)
     tree.pop("sweep")
+    tree.pop("race")
     return _key(spec.name, tree)
 
 

@@ -17,7 +17,7 @@ from mfbench.spec import Space, Spec, Sweep, study_key
 from mfbench.splits import Parts, prepare
 from mfbench.training import BestTrial, Job, backend_of
 from mfbench.watching import Watcher
-from mfbench.workers import Prune, Task, Workers
+from mfbench.workers import Prune, Task, Workers, shares
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Plan:
         WorkError where no trial of any backend gave a usable model.
         """
         key, trials = study_key(self.spec), {}
-        with _alone(key, watcher), Workers(workers) as crew:
+        with _alone(key, watcher), Workers(shares(workers)) as crew:
             for study in self.studies:
                 watcher.study(study.backend, study.budget)
                 trials[study.backend] = _search(study, self.parts, crew, watcher)

@@ -44,7 +44,8 @@ def train_models(
     rng = np.random.default_rng(seed)
     start = draw_start(train, K, {"normal": normal}, center, rng)
     hyper = _told(backend, HyperParams(K, alpha, beta, epochs, bias))
-    return list(backend.epochs(train, start, hyper, backend.schedule(train), rng))
+    arranged, schedule = backend.arrange(train, rng)
+    return list(backend.epochs(arranged, start, hyper, schedule, rng))
 
 
 def _told(backend: Backend, hyper: HyperParams) -> HyperParams:
@@ -64,9 +65,13 @@ class BackendContract:
         assert self.backend.tunable <= {"K", "alpha", "beta"}
 
     def test_schedule_visits_every_rating_once(self) -> None:
-        """An epoch is a permutation of the ratings, cut from end to end."""
-        epoch = self.backend.schedule(self.train).epoch(np.random.default_rng(0))
-        assert sorted(epoch.order.tolist()) == list(range(len(self.train)))
+        """The arranged ratings are those given, and an epoch is a permutation of them, cut from end to end."""
+        rng = np.random.default_rng(0)
+        arranged, schedule = self.backend.arrange(self.train, rng)
+        assert sorted(_cells(arranged)) == sorted(_cells(self.train))
+        epoch = schedule.epoch(rng)
+        assert sorted(epoch.positions().tolist()) == list(range(len(self.train)))
+        assert len(epoch) % epoch.lanes == 0
         assert epoch.offsets[0] == 0
         assert epoch.offsets[-1] == len(self.train)
         assert np.all(np.diff(epoch.offsets) >= 0)
@@ -96,7 +101,8 @@ class BackendContract:
         given = [*start.arrays().values(), self.train.users, self.train.items, self.train.values]
         before = [array.copy() for array in given]
         hyper = _told(self.backend, HyperParams(3, 0.01, 0.05, EPOCHS, True))
-        for _ in self.backend.epochs(self.train, start, hyper, self.backend.schedule(self.train), rng):
+        arranged, schedule = self.backend.arrange(self.train, rng)
+        for _ in self.backend.epochs(arranged, start, hyper, schedule, rng):
             pass
         for was, array in zip(before, given, strict=True):
             np.testing.assert_array_equal(was, array)
@@ -107,7 +113,8 @@ class BackendContract:
         start = draw_start(self.train, 3, {"normal": 0.1}, True, rng)
         hyper = _told(self.backend, HyperParams(3, 0.01, 0.05, EPOCHS, True))
         kept: list[tuple[Model, dict[str, np.ndarray]]] = []
-        for model in self.backend.epochs(self.train, start, hyper, self.backend.schedule(self.train), rng):
+        arranged, schedule = self.backend.arrange(self.train, rng)
+        for model in self.backend.epochs(arranged, start, hyper, schedule, rng):
             kept.append((model, {name: array.copy() for name, array in model.arrays().items()}))
         for model, arrays in kept:
             for name, array in model.arrays().items():
@@ -170,6 +177,10 @@ class BackendContract:
     def _rmse(self, model: Model) -> float:
         error = self.train.values - model.predict(self.train.users, self.train.items)
         return float(np.sqrt(np.mean(error * error)))
+
+
+def _cells(ratings: Ratings) -> list[tuple[int, int, float]]:
+    return list(zip(ratings.users.tolist(), ratings.items.tolist(), ratings.values.tolist(), strict=True))
 
 
 def _assert_same_bits(one: Model, other: Model) -> None:

@@ -13,6 +13,7 @@ from mfbench import backends
 from mfbench.backends.base import Backend, Model
 from mfbench.environment import environment
 from mfbench.factors import HyperParams, digest_of, draw_start
+from mfbench.memory import Memory
 from mfbench.metrics import rmse_and_mae
 from mfbench.randomness import generator
 from mfbench.ratings import Ratings
@@ -118,6 +119,7 @@ def train(job: Job, parts: Parts, record: Record, watch: Watch | None = None) ->
     model_spec, clocks, last_stage = job.spec.model, record.clocks, job.stage in ("final", "floor")
     with _clock(clocks, "setup_seconds"):
         backend = backend_of(job.spec, job.backend)
+        memory = Memory(record.memory)
         record.options = backends.knobs(backend)
         train_part, valid_part = parts.train, parts.valid
         if last_stage and valid_part is not None:
@@ -125,8 +127,10 @@ def train(job: Job, parts: Parts, record: Record, watch: Watch | None = None) ->
         hyper = HyperParams(job.K, job.alpha, job.beta, job.epochs, model_spec.bias)
         init = model_spec.init.model_dump(exclude_none=True)
         start = draw_start(train_part, job.K or 0, init, model_spec.center, generator(model_spec.seed, "start"))
-        schedule = backend.schedule(train_part)
-        models = backend.epochs(train_part, start, hyper, schedule, generator(model_spec.seed, "order"))
+        rng = generator(model_spec.seed, "order")
+        arranged, schedule = backend.arrange(train_part, rng)
+        models = backend.epochs(arranged, start, hyper, schedule, rng)
+    memory.mark("prepare")
     with _clock(clocks, "compile_seconds"):
         model = next(models)
 
@@ -151,6 +155,7 @@ def train(job: Job, parts: Parts, record: Record, watch: Watch | None = None) ->
             record.outcome = "pruned"
             break
 
+    memory.mark("train")
     _summarise(record, job)
     if last_stage and record.outcome == "completed" and "test" in parts.n:
         test = open_test(parts, job.study, f"to score {job.run_key}, whose training had ended")

@@ -24,7 +24,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mfbench.environment import cores
+from mfbench.environment import core_list
 from mfbench.errors import InputError, WorkError
 from mfbench.records import Record, read_record, record_path
 from mfbench.search import Finished, Pruning
@@ -56,10 +56,10 @@ class Task(BaseModel):
 
 
 class Workers:
-    """`n` worker processes, each with its share of the cores; a context manager."""
+    """A worker process for each share of the cores; a context manager."""
 
-    def __init__(self, n: int):
-        self._processes = [_Process(share) for share in _shares(n)]
+    def __init__(self, shares: Sequence[Sequence[int]]):
+        self._processes = [_Process(share) for share in shares]
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
         for process in self._processes:
             self._idle.put(process)
@@ -140,9 +140,9 @@ class _Process:
         self._process.wait()
 
 
-def _shares(n: int) -> list[list[int]]:
+def shares(n: int) -> list[list[int]]:
     """For each of n workers the cores it may use: cores // n each, at least one."""
-    there = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(cores()))
+    there = core_list()
     each = max(1, len(there) // n)
     return [[there[(w * each + k) % len(there)] for k in range(each)] for w in range(n)]
 

@@ -17,7 +17,7 @@ def trained(train, start, *, K, alpha, beta, epochs, bias):
     hyper, schedule = HyperParams(K, alpha, beta, epochs, bias), Shuffled(len(train), BATCH)
     *_, model = Adam(BATCH).epochs(train, start, hyper, schedule, np.random.default_rng(5))
     rng = np.random.default_rng(5)
-    return model, [schedule.epoch(rng).order for _ in range(epochs)]
+    return model, [schedule.epoch(rng).positions() for _ in range(epochs)]
 
 
 @pytest.fixture

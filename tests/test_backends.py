@@ -11,6 +11,7 @@ from mfbench.backends.adam import Adam
 from mfbench.backends.jax import Jax
 from mfbench.backends.loop import Loop
 from mfbench.backends.mean import Mean
+from mfbench.backends.numba import Numba
 from mfbench.errors import SpecError
 from mfbench.ratings import Ratings
 from mfbench.testing import BackendContract, small_ratings, train_models
@@ -54,6 +55,14 @@ class TestJax(BackendContract):
     backend = Jax(batch_size=7)
 
 
+class TestNumba(BackendContract):
+    backend = Numba(blocks=3, threads=2)
+
+
+class TestNumbaInWaves(BackendContract):
+    backend = Numba(schedule="waves", dtype="float64")
+
+
 class TestAdam(BackendContract):
     backend = Adam(batch_size=7)
 
@@ -62,7 +71,7 @@ class TestMean(BackendContract):
     backend = Mean()
 
 
-SEARCHED = [Loop(), Jax(batch_size=7), Adam(batch_size=7)]
+SEARCHED = [Loop(), Numba(), Jax(batch_size=7), Adam(batch_size=7)]
 
 
 @pytest.mark.parametrize("backend", SEARCHED, ids=lambda backend: type(backend).__name__)
@@ -123,7 +132,7 @@ def test_built_in_backends_resolve_with_their_knobs():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("nope", {}, "backend: 'nope' is not known; known are loop, jax, adam, mean.*, and your own as .*"),
+        ("nope", {}, "backend: 'nope' is not known; known are loop, numba, jax, adam, mean.*, and your own as .*"),
         ("loop", {"ordr": 1}, "model.options.loop.ordr: unknown key; known here are order"),
         ("loop", {"order": "up"}, "model.options.loop.order: input should be 'shuffled' or 'rows', not 'up'"),
         ("jax", {"batch_size": "many"}, "model.options.jax.batch_size: input should be a valid integer, not 'many'"),
@@ -135,7 +144,7 @@ def test_built_in_backends_resolve_with_their_knobs():
         ("gone.py:Mine", {}, "backend: gone.py cannot be read .*; give the path of a Python file"),
         ("no_such_package:Mine", {}, "backend: no_such_package:Mine cannot be imported .*"),
         ("os:Mine", {}, "backend: os holds no 'Mine'; write it as os:CLASS"),
-        ("os:path", {}, "backend: os:path is no backend, it lacks tunable, schedule, epochs; .*"),
+        ("os:path", {}, "backend: os:path is no backend, it lacks tunable, arrange, epochs; .*"),
     ],
 )
 def test_what_cannot_be_resolved_is_one_sentence(name, options, message):
@@ -152,7 +161,7 @@ def test_a_backend_in_a_file_of_the_user(tmp_path):
     assert backends.knobs(mine) == {"terms": "item", "item_damping": 25.0, "user_damping": 10.0, "rungs": (3,)}
     assert type(mine) is type(backends.resolve(name, {}))
     assert backends.describe(name)["what"] == "My own floor"
-    with pytest.raises(SpecError, match="is no backend, it lacks tunable, schedule, epochs"):
+    with pytest.raises(SpecError, match="is no backend, it lacks tunable, arrange, epochs"):
         backends.resolve(f"{path}:NoKnobs", {})
     path.write_text("import no_such_module")
     with pytest.raises(SpecError, match="cannot be imported \\(ModuleNotFoundError") as caught:

@@ -79,7 +79,7 @@ def test_groups_of_uneven_size():
 
     class Uneven:
         def epoch(self, rng):
-            return Epoch(rng.permutation(len(train)), np.array([0, 3, 3, 20, 21, 60]))
+            return Epoch(np.array([0, 3, 3, 20, 21, 60]), rng.permutation(5), rng.permutation(len(train)))
 
     assert_close(*both(train, Uneven()))
 
@@ -133,9 +133,8 @@ def test_nothing_compiles_after_the_first_yield():
     train = small_ratings(n=40)
     start = draw_start(train, 3, {"normal": 0.1}, True, np.random.default_rng(0))
     backend = Jax(batch_size=16)
-    models = backend.epochs(
-        train, start, HyperParams(3, 0.01, 0.1, 2, True), backend.schedule(train), np.random.default_rng(0)
-    )
+    rng = np.random.default_rng(0)
+    models = backend.epochs(train, start, HyperParams(3, 0.01, 0.1, 2, True), backend.arrange(train, rng)[1], rng)
     next(models)
     compiled = jax_backend._epoch._cache_size()
     for _ in models:

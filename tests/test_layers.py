@@ -13,19 +13,20 @@ PACKAGE = Path(mfbench.__file__).parent
 
 # From the ground up. A module may import from its own line and the lines before it.
 LAYERS = [
-    ["mfbench", "errors", "ratings", "metrics", "randomness"],
-    ["factors", "schedule"],
+    ["mfbench", "errors", "ratings", "metrics", "randomness", "compiled"],
+    ["factors", "schedule", "cuts", "memory", "text_tables"],
     ["spec", "environment", "datasets", "records", "splits", "backends.base", "backends"],
-    ["backends.accelerator", "backends.loop", "backends.jax", "backends.adam", "backends.mean", "testing"],
+    ["backends.accelerator", "backends.loop", "backends.numba", "backends.jax", "backends.adam", "backends.mean", "testing"],
     ["training"],
     ["search", "pictures", "leaderboard", "mlflow_addresses", "mlflow_store", "mlflow_contents", "tracking", "tracking_ui"],
     ["watching", "export"],
-    ["workers", "sweeps", "comparison", "factorization", "doctor", "api"],
+    ["workers", "sweeps", "races", "comparison", "factorization", "doctor", "api"],
     ["cli", "__main__"],
 ]
 LAYER = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}
 
 HOMES = {
+    "numba": {"compiled"},
     "jax": {"backends.accelerator", "backends.jax", "backends.adam"},
     "optax": {"backends.adam"},
     "optuna": {"search"},

@@ -25,6 +25,7 @@ from mfbench.errors import SpecError
 
 BUILT_IN = {
     "loop": "mfbench.backends.loop:Loop",
+    "numba": "mfbench.backends.numba:Numba",
     "jax": "mfbench.backends.jax:Jax",
     "adam": "mfbench.backends.adam:Adam",
     "mean": "mfbench.backends.mean:Mean",
@@ -99,7 +100,7 @@ def _sentence(error: ValidationError) -> str:
 
 def _class(name: str) -> Any:
     found = _load(name)
-    lacks = [part for part in ("tunable", "schedule", "epochs") if not hasattr(found, part)]
+    lacks = [part for part in ("tunable", "arrange", "epochs") if not hasattr(found, part)]
     if not inspect.isclass(found) or lacks:
         what = f"it lacks {', '.join(lacks)}" if lacks else "it is not a class"
         raise SpecError(f"backend: {name} is no backend, {what}; mfbench.backends.base says what one is")

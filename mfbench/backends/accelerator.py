@@ -117,6 +117,8 @@ def pack(epoch: Epoch) -> tuple[Array, Array, int]:
     the zeros at the end: real rows all of them, to be given no weight.
     """
     width = int(np.diff(epoch.offsets).max(initial=1))
-    order = np.zeros(len(epoch.order) + width, np.int32)
-    order[: len(epoch.order)] = epoch.order
-    return order, epoch.offsets.astype(np.int32), width
+    n = int(epoch.offsets[-1])
+    order = np.zeros(n + width, np.int32)
+    order[:n] = epoch.positions()
+    offsets = np.append(0, np.cumsum(np.diff(epoch.offsets)[epoch.sequence]))
+    return order, offsets.astype(np.int32), width

@@ -30,8 +30,11 @@ class Backend(Protocol):
     tunable: ClassVar[frozenset[str]]
     """Which of K, alpha and beta it has a use for; one with none of them is a floor, not searched."""
 
-    def schedule(self, train: Ratings) -> Schedule:
-        """The schedule that its knobs ask for."""
+    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:
+        """The ratings in the order in which they are best read, and the schedule over them that its knobs ask for.
+
+        rng is for what is drawn once, as an order that is then cut; the ratings are the same ones, `train` itself or a copy.
+        """
         ...
 
     def epochs(
@@ -39,6 +42,7 @@ class Backend(Protocol):
     ) -> Iterator[Model]:
         """Yield the start once compiled and warm, then a model after each epoch.
 
-        start is float64, and is not changed. rng is for the order of the ratings, and is passed to `schedule.epoch`.
+        train: as arranged for the schedule. start is float64, and is not changed. rng is for the order of the ratings, and
+        is passed to `schedule.epoch`.
         """
         ...

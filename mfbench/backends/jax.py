@@ -53,9 +53,9 @@ class Jax:
         if self.device is not None:
             device_named(self.device)
 
-    def schedule(self, train: Ratings) -> Schedule:
-        """Batches of an order drawn anew each epoch."""
-        return Shuffled(len(train), self.batch_size)
+    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
+        """The ratings as they stand, and batches of an order drawn anew each epoch."""
+        return train, Shuffled(len(train), self.batch_size)
 
     def epochs(
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator

@@ -32,9 +32,9 @@ class Loop:
         if self.order not in get_args(Order):
             raise SpecError(f"order: {self.order!r} is not an order; choose shuffled or rows")
 
-    def schedule(self, train: Ratings) -> Schedule:
-        """The order that the knob asks for, one rating a group."""
-        return Rows(len(train)) if self.order == "rows" else Shuffled(len(train))
+    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
+        """The ratings as they stand, and the order that the knob asks for, one rating a group."""
+        return train, Rows(len(train)) if self.order == "rows" else Shuffled(len(train))
 
     def epochs(
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
@@ -67,5 +67,5 @@ class Loop:
         yield snapshot()
         for _ in range(hyper.epochs):
             with np.errstate(over="ignore", invalid="ignore"):  # not around a yield: it would leak to the caller
-                sweep(schedule.epoch(rng).order.tolist())
+                sweep(schedule.epoch(rng).positions().tolist())
             yield snapshot()

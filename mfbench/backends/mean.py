@@ -42,9 +42,9 @@ class Mean:
             if not (damping >= 0 and math.isfinite(damping)):
                 raise SpecError(f"{name}: {damping!r} must be a number of ratings, 0 or more")
 
-    def schedule(self, train: Ratings) -> Schedule:
+    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
         """The ratings as they stand; the order has no effect."""
-        return Rows(len(train))
+        return train, Rows(len(train))
 
     def epochs(
         self,

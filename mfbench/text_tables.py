@@ -1,0 +1,27 @@
+"""Tables of text: for a terminal, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+Lines = Sequence[Sequence[str]]
+
+
+def drawn(title: str, header: Sequence[str], body: Lines, dim_last: bool = False) -> Table:
+    """For a terminal: the first column to the left, the others to the right, none narrower than what stands in it."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+    for k, name in enumerate(header):
+        widest = max(len(line[k]) for line in [header, *body])
+        table.add_column(name, justify="right" if k else "left", min_width=widest)
+    for k, line in enumerate(body):
+        last = dim_last and k == len(body) - 1
+        table.add_row(*line, style="dim" if last else None, end_section=dim_last and k == len(body) - 2)
+    return table
+
+
+def markdown(header: Sequence[str], body: Lines) -> str:
+    """As Markdown."""
+    return "".join("| " + " | ".join(line) + " |\n" for line in [header, ["---"] * len(header), *body])
