@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mfbench.errors import InputError
-from mfbench.leaderboard import Row, markdown, rows
+from mfbench.filled import filled_table
+from mfbench.leaderboard import COLUMNS, Row, markdown, rows
 from mfbench.mlflow_addresses import UI_PORT, compare_address
+from mfbench.pictures import learning_curves, save, sweep_picture
 from mfbench.records import RESULTS, RUNS, Record, Stage, find_record, studies_of, study_records, write_whole
 from mfbench.spec import load_spec, run_study_key, study_key
 from mfbench.tracking import Tracker, run_key_of, store_uri
@@ -24,6 +27,7 @@ class Comparison:
 
     records: list[Record]
     board: list[Row]
+    trials: list[Record]
 
     @property
     def oracle(self) -> dict[str, float] | None:
@@ -49,27 +53,50 @@ class Comparison:
         return {"runs": [asdict(row) for row in self.board], "oracle": self.oracle}
 
     def write_results(self) -> None:
-        """Write `results/<experiment>/`: the board as CSV and Markdown, and the metrics by backend as JSON.
+        """Write `results/<experiment>/`: the board as CSV and Markdown, its metrics by backend as JSON, a picture, and the
+        filled-in matrix where it is small.
 
-        Only what another run of the same spec gives again: no clocks, no ids.
+        Of a sweep its finals and floors are the results, else the plain runs. Only the clocks in the Markdown, and the last
+        digits on another kind of machine, differ when the same specs are run again.
         """
         if len(self.experiments) != 1:
             raise InputError("results are written of one experiment at a time; give its spec")
-        folder = RESULTS / self.experiments[0]
-        kept = [
-            {key: value for key, value in asdict(row).items() if not key.endswith(("_seconds", "_id"))} for row in self.board
-        ]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, kept[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(kept)
-        metrics = {
-            row.backend: {name: value for name, value in asdict(row).items() if name.endswith(("_rmse", "_mae"))}
-            for row in self.board
+        records = {record.run_key: record for record in self.records}
+        plain = all(record.stage == "run" for record in self.records)
+        board = [replace(row, run_id=None) for row in self.board if plain or records[row.run_key].stage != "run"]
+        filled = [table for row in board if (table := filled_table(records[row.run_key]))]
+        made = {
+            "leaderboard.csv": _csv(board).encode(),
+            "leaderboard.md": markdown(board, self.oracle).encode(),
+            "metrics.json": (json.dumps(_metrics(board, self.oracle), indent=1) + "\n").encode(),
         }
-        write_whole(folder / "leaderboard.csv", text.getvalue().encode())
-        write_whole(folder / "leaderboard.md", markdown(self.board, self.oracle).encode())
-        write_whole(folder / "metrics.json", (json.dumps({**metrics, "oracle": self.oracle}, indent=1) + "\n").encode())
+        if filled:
+            made["filled.csv"] = filled[0].encode()
+        if self.trials:
+            made["sweep.png"] = save(sweep_picture([*self.trials, *self.records]))
+        elif plain:
+            made["learning_curves.png"] = save(learning_curves([records[board[0].run_key]]))
+        for name, content in made.items():
+            write_whole(RESULTS / self.experiments[0] / name, content)
+
+
+def _csv(board: Sequence[Row]) -> str:
+    kept = [name for name in COLUMNS if not name.endswith(("_seconds", "_id"))]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*kept, "run_key"], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in board)
+    return text.getvalue()
+
+
+def _metrics(board: Sequence[Row], oracle: Mapping[str, float] | None) -> dict[str, dict[str, float]]:
+    """By backend what it was judged by: valid and test where there are such parts, else train."""
+    found: dict[str, dict[str, float]] = {}
+    for row in board:
+        judged = ("valid", "test") if row.valid_rmse is not None else ("train",)
+        numbers = {f"{part}_{kind}": getattr(row, f"{part}_{kind}") for part in judged for kind in ("rmse", "mae")}
+        found.setdefault(row.backend, {name: value for name, value in numbers.items() if value is not None})
+    return found | ({"oracle": dict(oracle)} if oracle else {})
 
 
 def compared(what: Sequence[str]) -> Comparison:
@@ -85,18 +112,26 @@ def compared(what: Sequence[str]) -> Comparison:
             records[single.run_key] = single
             continue
         for study in studies([one]):
-            for record in study_records(study):
+            found = list(study_records(study))
+            for record in found:
                 if record.stage == "trial":
                     trials.setdefault(record.backend, []).append(record)
-                else:
-                    records[record.run_key] = record
+            records |= {record.run_key: record for record in found if record.stage != "trial" and not _outdated(record, found)}
     if not records:
         raise InputError("there is no finished run to compare yet; make one with `mfbench run SPEC` or `mfbench sweep SPEC`")
     ids: dict[str, str] = {}
     for study, name in {(record.study, record.spec["name"]) for record in records.values()}:
         ids |= Tracker(name).run_ids(study)
-    several = len({record.study for record in records.values()}) > 1
-    return Comparison(list(records.values()), rows(list(records.values()), {} if several else trials, ids))
+    kept = list(records.values())
+    if len({record.study for record in kept if record.stage != "run"}) > 1:
+        trials = {}  # of several sweeps: one backend's are not of one search
+    return Comparison(kept, rows(kept, trials, ids), [trial for each in trials.values() for trial in each])
+
+
+def _outdated(record: Record, study: Sequence[Record]) -> bool:
+    """Whether the search went on after this final run, and found a better trial."""
+    finals = [other for other in study if other.stage == record.stage == "final" and other.backend == record.backend]
+    return any((other.valid_rmse or math.inf) < (record.valid_rmse or math.inf) for other in finals)
 
 
 def comparison_address(experiment: str, run_ids: Sequence[str | None]) -> list[str]:

@@ -24,6 +24,8 @@ class Row:
     alpha: float | None
     beta: float | None
     epochs: int
+    train_rmse: float | None
+    train_mae: float | None
     valid_rmse: float | None
     valid_mae: float | None
     test_rmse: float | None
@@ -34,9 +36,10 @@ class Row:
 
 
 COLUMNS = {
-    "backend": "backend", "K": "K", "alpha": "alpha", "beta": "beta", "epochs": "epochs", "valid_rmse": "valid RMSE",
-    "valid_mae": "valid MAE", "test_rmse": "test RMSE", "test_mae": "test MAE", "trials": "trials",
-    "search_seconds": "search s", "train_seconds": "train s", "outcome": "outcome", "run_id": "run",
+    "backend": "backend", "K": "K", "alpha": "alpha", "beta": "beta", "epochs": "epochs", "train_rmse": "train RMSE",
+    "train_mae": "train MAE", "valid_rmse": "valid RMSE", "valid_mae": "valid MAE", "test_rmse": "test RMSE",
+    "test_mae": "test MAE", "trials": "trials", "search_seconds": "search s", "train_seconds": "train s",
+    "outcome": "outcome", "run_id": "run",
 }  # fmt: skip
 
 
@@ -47,7 +50,7 @@ def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_
     """
 
     def row(record: Record) -> Row:
-        searched = trials.get(record.backend)
+        searched = trials.get(record.backend) if record.stage != "run" else None
         clocks = [trial.clocks for trial in searched or ()]
         return Row(
             backend=record.backend,
@@ -58,6 +61,8 @@ def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_
             alpha=record.alpha,
             beta=record.beta,
             epochs=record.epochs,
+            train_rmse=record.train_rmse,
+            train_mae=record.train_mae,
             valid_rmse=record.valid_rmse,
             valid_mae=record.valid_mae,
             test_rmse=record.test_rmse,
@@ -80,6 +85,8 @@ def cells(board: Sequence[Row], oracle: Mapping[str, float] | None) -> tuple[lis
     if oracle:
         lines.append({"backend": "oracle", **oracle})
     dull = {"outcome"} if all(row.outcome == "completed" for row in board) else set()
+    if any(row.valid_rmse is not None for row in board):  # else the errors on train are all there is
+        dull |= {"train_rmse", "train_mae"}
     shown = [name for name in COLUMNS if name not in dull and any(line.get(name) is not None for line in lines)]
     return [COLUMNS[name] for name in shown], [[_cell(name, line.get(name)) for name in shown] for line in lines]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from mfbench.filled import filled_table
 from mfbench.leaderboard import markdown, rows
 from mfbench.pictures import learning_curves, save, sweep_picture
 from mfbench.records import Record, model_path, record_path
@@ -67,14 +68,17 @@ def params(record: Record) -> dict[str, str]:
 def metrics(record: Record) -> Metrics:
     """The curves by epoch, at the time of each epoch, then the single numbers.
 
-    A score that is not finite is NaN, so that the last word on a run that diverged is not its last good epoch.
+    The last epoch of a run that diverged is NaN, so that the last word on it is not its last good epoch.
     """
     scores = record.scores
     times = [milliseconds(record.started + seconds) for seconds in scores.train_seconds]
     told: Metrics = []
     for name in CURVES:
         for epoch, value, time in zip(scores.epoch, getattr(scores, name), times, strict=False):
-            told.append((name, math.nan if value is None else value, time, epoch))
+            if value is not None:
+                told.append((name, value, time, epoch))
+            elif record.outcome == "diverged" and epoch == record.epochs:
+                told.append((name, math.nan, time, epoch))
     single: dict[str, float | int | None] = dict(record.clocks.model_dump())
     if record.stage in ("trial", "run") and record.best_epoch in scores.epoch and scores.valid_rmse:
         best = scores.valid_rmse[scores.epoch.index(record.best_epoch)]
@@ -106,6 +110,8 @@ def files(record: Record) -> dict[str, bytes]:
         made["environment.json"] = json.dumps(record.environment, indent=1).encode() + b"\n"
         if len(record.scores.epoch) > 1:
             made["learning_curves.png"] = save(learning_curves([record]))
+        if (filled := filled_table(record)) is not None:
+            made["filled.csv"] = filled.encode()
     return made
 
 

@@ -118,10 +118,13 @@ def test_each_hash_that_is_known_is_checked(home: Path) -> None:
             fetch(wrong)
 
 
-def test_a_mirror_that_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_that_is_a_folder(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MFBENCH_MIRROR", str(tmp_path))
     (tmp_path / "a.zip").write_bytes(CONTENT)
-    assert fetch(archive()).read_bytes() == CONTENT
+    assert fetch(archive()) == home / "a.zip"
+    assert (home / "a.zip").read_bytes() == CONTENT
+    assert only_the_archive(home)
+    (home / "a.zip").unlink()
     (tmp_path / "a.zip").write_bytes(CONTENT[::-1])
     with pytest.raises(DataError) as caught:
         fetch(archive())

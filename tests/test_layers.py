@@ -15,10 +15,11 @@ PACKAGE = Path(mfbench.__file__).parent
 LAYERS = [
     ["mfbench", "errors", "ratings", "metrics", "randomness", "compiled"],
     ["factors", "schedule", "cuts", "memory", "text_tables"],
-    ["spec", "environment", "datasets", "records", "splits", "backends.base", "backends"],
+    ["spec", "environment", "datasets", "records", "splits", "backends.base", "scoring", "backends"],
     ["backends.accelerator", "backends.loop", "backends.numba", "backends.jax", "backends.adam", "backends.mean", "testing"],
     ["training"],
-    ["search", "pictures", "leaderboard", "mlflow_addresses", "mlflow_store", "mlflow_contents", "tracking", "tracking_ui"],
+    ["search", "pictures", "filled", "leaderboard"],
+    ["mlflow_addresses", "mlflow_store", "mlflow_contents", "tracking", "tracking_ui"],
     ["watching", "export"],
     ["workers", "sweeps", "races", "comparison", "factorization", "doctor", "api"],
     ["cli", "__main__"],

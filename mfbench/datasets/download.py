@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ CONNECT_AND_READ_SECONDS = (15, 60)
 
 
 def fetch(archive: Archive) -> Path:
-    """The path of the checked archive: in `MFBENCH_DATA`, else in the folder `MFBENCH_MIRROR`, else downloaded.
+    """The path of the checked archive in `MFBENCH_DATA`, copied there from the folder `MFBENCH_MIRROR` or downloaded.
 
     A download goes to `<file>.part`, goes on from there after a break, and gets its name once its size and hashes are
     right. DataError: it cannot be had, or is not the official one. WorkError: the download broke off.
@@ -39,7 +40,7 @@ def fetch(archive: Archive) -> Path:
             if not folder.is_dir():
                 raise DataError(f"MFBENCH_MIRROR: {mirror} is neither a folder nor an http(s) address")
             if (folder / archive.file).exists():
-                return _checked(folder / archive.file, archive)
+                return _copied(_checked(folder / archive.file, archive), path)
             addresses = [archive.address]
         else:
             addresses = [archive.address]
@@ -54,6 +55,17 @@ def _checked(path: Path, archive: Archive) -> Path:
         raise DataError(
             f"{path}: this is not the official {archive.file} ({fault}); move it away, or put the official one there"
         )
+    return path
+
+
+def _copied(source: Path, path: Path) -> Path:
+    part = path.with_name(path.name + ".part")
+    try:
+        shutil.copyfile(source, part)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise WorkError(f"{path}: the archive cannot be written ({error.strerror})") from None
     return path
 
 

@@ -1,0 +1,31 @@
+"""The filled-in matrix of a small factorization, as a table that a person can read."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from mfbench.factors import Factors
+from mfbench.records import Record, load_model_arrays, model_path, record_path
+
+MOST_CELLS = 10_000
+
+
+def filled_table(record: Record) -> str | None:
+    """The filled-in matrix of a plain or final run as CSV: a line a user, a column an item, both under their raw ids.
+
+    None where the run kept no factors P and Q, or the matrix has more than 10,000 cells.
+    """
+    small = record.data["n_users"] * record.data["n_items"] <= MOST_CELLS
+    if not small or not model_path(record_path(record.study, record.backend, record.stage, record.number)).exists():
+        return None
+    arrays = load_model_arrays(record)
+    if not {"P", "Q", "user_bias", "item_bias", "mean", "user_ids", "item_ids"} <= arrays.keys():
+        return None
+    factors = Factors(arrays["P"], arrays["Q"], arrays["user_bias"], arrays["item_bias"], float(arrays["mean"]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["user", *arrays["item_ids"]])
+    for user, line in zip(arrays["user_ids"], factors.filled(), strict=True):
+        writer.writerow([user, *(f"{value:.4f}" for value in line)])
+    return text.getvalue()

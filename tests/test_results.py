@@ -1,0 +1,93 @@
+"""`compare SPEC --results`: what of a study's records goes to results/, and the filled-in matrix."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from record_factory import STUDY, record, sweep_records, write
+
+from mfbench.comparison import compared
+from mfbench.errors import InputError
+from mfbench.filled import filled_table
+from mfbench.mlflow_contents import files
+from mfbench.records import Record, model_path, record_path, write_model
+
+RESULTS = Path("results/little")
+
+
+def given_factors(made: Record, **arrays: object) -> Record:
+    path = model_path(record_path(made.study, made.backend, made.stage, made.number))
+    write_model(path, {name: np.asarray(array) for name, array in arrays.items()})
+    return made
+
+
+def whole_model(made: Record) -> Record:
+    return given_factors(
+        made, P=[[1.0, 2.0], [0.0, 0.5]], Q=[[1.0, 1.0], [2.0, 0.0], [0.0, 0.0]], user_bias=[0.5, 0.0],
+        item_bias=[0.0, 0.25, 0.0], mean=3.0, user_ids=["ann", "bob"], item_ids=[10, 20, 30],
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("workplace")
+def test_results_are_the_latest_finals_and_the_floor_without_ids() -> None:
+    records = sweep_records()
+    earlier = next(r for r in records if r.stage == "final" and r.backend == "jax")
+    later = record(2, backend="jax", stage="final", seed=9).model_copy(update={"valid_rmse": 0.9, "test_rmse": 0.91})
+    write([*records, later, record(0, stage="run", study="little-11111111")])
+    comparison = compared(["little"])
+    assert earlier.run_key not in {row.run_key for row in comparison.board}
+    comparison.write_results()
+
+    lines = list(csv.DictReader(io.StringIO((RESULTS / "leaderboard.csv").read_text())))
+    assert [line["run_key"] for line in lines] == [
+        later.run_key, f"{STUDY}/adam/0/final", f"{STUDY}/mean/0/floor"
+    ]  # fmt: skip
+    assert lines[0]["trials"] == "4"
+    assert float(lines[0]["test_rmse"]) == 0.91
+    metrics = json.loads((RESULTS / "metrics.json").read_text())
+    assert metrics["jax"] == {"valid_rmse": 0.9, "valid_mae": later.valid_mae, "test_rmse": 0.91, "test_mae": later.test_mae}
+    assert metrics.keys() == {"jax", "adam", "mean"}
+    assert (RESULTS / "leaderboard.md").read_text().startswith("| backend | K |")
+    assert {path.name for path in RESULTS.iterdir()} == {"leaderboard.csv", "leaderboard.md", "metrics.json", "sweep.png"}
+
+
+@pytest.mark.usefixtures("workplace")
+def test_both_finals_of_a_backend_stand_beside_each_other_where_they_are_asked_for() -> None:
+    finals = [record(number, stage="final") for number in (0, 2)]
+    write(finals)
+    assert len(compared([final.run_key for final in finals]).board) == 2
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_plain_run_has_its_curve_and_its_small_matrix_in_the_results() -> None:
+    made = record(0, stage="run")
+    write([made])
+    whole_model(made)
+    compared(["little"]).write_results()
+    assert {path.name for path in RESULTS.iterdir()} == {
+        "filled.csv", "leaderboard.csv", "leaderboard.md", "learning_curves.png", "metrics.json"
+    }  # fmt: skip
+    assert (RESULTS / "filled.csv").read_text() == "user,10,20,30\nann,6.5000,5.7500,3.5000\nbob,3.5000,3.2500,3.0000\n"
+    assert files(made)["filled.csv"] == (RESULTS / "filled.csv").read_bytes()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_large_matrix_a_model_without_factors_and_a_trial_have_no_table() -> None:
+    made = whole_model(record(0, stage="final"))
+    assert filled_table(made) is not None
+    assert filled_table(made.model_copy(update={"data": {**made.data, "n_users": 100, "n_items": 101}})) is None
+    assert filled_table(given_factors(record(0, stage="floor"), user_bias=[0.0, 1.0])) is None
+    assert filled_table(record(0, stage="trial")) is None
+
+
+@pytest.mark.usefixtures("workplace")
+def test_results_are_of_one_experiment() -> None:
+    other = record(0, stage="run", study="other-11111111")
+    write([record(0, stage="run"), other.model_copy(update={"spec": {**other.spec, "name": "other"}})])
+    with pytest.raises(InputError, match="one experiment at a time"):
+        compared([]).write_results()
