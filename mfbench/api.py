@@ -93,11 +93,11 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
     with _watched(checked.name) as (watcher, export):
         watcher.study(model.backend, 1)
 
-        def watch(epoch: int, value: float) -> bool:
+        def watch(job: Job, epoch: int, value: float) -> bool:
             watcher.epoch(job, epoch, value)
             return False
 
-        record = carry_out(job, parts, watch)
+        (record,) = carry_out([job], parts, watch)
         watcher.done(record)
     return RunResult(record, export.run_ids.get(record.run_key))
 

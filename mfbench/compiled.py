@@ -10,19 +10,23 @@ from numba import njit
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(fastmath: bool = False) -> Callable[[Function], Function]:
+REORDERED = {"reassoc", "contract", "nsz"}
+
+
+def compiled(reordered: bool = False) -> Callable[[Function], Function]:
     """Decorate a function of arrays and numbers; while it runs, other Python threads do too.
 
     Numba keeps the code beside the source file, or in a folder of the user's where that cannot be written; where neither
-    can, each process compiles anew. fastmath: the terms of a sum may be added in another order (always the same one on
-    the same kind of CPU), which is what lets a dot product use vector instructions; nan and inf cannot be tested for.
+    can, each process compiles anew. reordered: the terms of a sum may be added in another order (always the same one on
+    the same kind of CPU), which is what lets a dot product use vector instructions; nan and inf are kept, other than with
+    all of fast math.
     """
 
     def decorate(function: Function) -> Function:
         try:
-            made: Function = njit(nogil=True, fastmath=fastmath, cache=True)(function)
+            made: Function = njit(nogil=True, fastmath=REORDERED if reordered else False, cache=True)(function)
         except RuntimeError:  # how Numba says that it can write in neither place
-            made = njit(nogil=True, fastmath=fastmath)(function)
+            made = njit(nogil=True, fastmath=REORDERED if reordered else False)(function)
         return made
 
     return decorate

@@ -6,28 +6,28 @@ they are made and none afterwards.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
-import numpy.typing as npt
 
 from mfbench.compiled import compiled
-from mfbench.ratings import Ints, Positions, Ratings
+from mfbench.ratings import Array, Ints, Positions, Ratings
 from mfbench.schedule import Replayed
 
-Order = npt.NDArray[np.integer]
 RUN = 64
 """The longest run of neighbouring rows that is dealt out as one: rows that share a page of memory stay together."""
 TILE = 256
 """So many users' factors are worked on at a time, about what the fastest caches hold."""
 
 
-def shuffled(n: int, rng: np.random.Generator) -> Order:
+def shuffled(n: int, rng: np.random.Generator) -> Array:
     """0..n-1 in random order, int32 where that is enough."""
     order = np.arange(n, dtype=np.int32 if n < 2**31 else np.int64)
     rng.shuffle(order)
     return order
 
 
-def waves(train: Ratings, order: Order) -> tuple[Ratings, Positions]:
+def waves(train: Ratings, order: Array) -> tuple[Ratings, Positions]:
     """The ratings by dependency level, and the offsets of the levels.
 
     The level of a rating is one more than the highest so far, along `order`, of its user and of its item. So the ratings
@@ -41,7 +41,7 @@ def waves(train: Ratings, order: Order) -> tuple[Ratings, Positions]:
 
 def cut_to(offsets: Positions, width: int) -> Positions:
     """The offsets of the same groups, those of more than `width` ratings cut into several."""
-    pieces = [np.arange(lo, hi, width) for lo, hi in zip(offsets[:-1], offsets[1:], strict=True)]
+    pieces = [np.arange(lo, hi, width) for lo, hi in pairwise(offsets)]
     return np.concatenate([*pieces, offsets[-1:]])
 
 
@@ -83,9 +83,7 @@ def _deal(ratings: Positions, turn: Positions, parts: int) -> Ints:
 
 
 @compiled()
-def _tiles_of_blocks(
-    users: Ints, items: Ints, order: Order, user_tile: Ints, item_part: Ints, parts: int, tiles: int
-) -> Ints:
+def _tiles_of_blocks(users: Ints, items: Ints, order: Array, user_tile: Ints, item_part: Ints, parts: int, tiles: int) -> Ints:
     """int32 [n]: for each of `order`, the number of its tile: by diagonal, then by user part, then by tile of users."""
     group = np.empty(len(order), np.int32)
     for n in range(len(order)):
@@ -97,7 +95,7 @@ def _tiles_of_blocks(
 
 
 @compiled()
-def _levels(users: Ints, items: Ints, order: Order, n_users: int, n_items: int) -> tuple[Ints, int]:
+def _levels(users: Ints, items: Ints, order: Array, n_users: int, n_items: int) -> tuple[Ints, int]:
     """int32 [n]: for each of `order`, its level, counted from 0; and how many levels there are."""
     of_user, of_item = np.zeros(n_users, np.int32), np.zeros(n_items, np.int32)
     level = np.empty(len(order), np.int32)
@@ -111,7 +109,7 @@ def _levels(users: Ints, items: Ints, order: Order, n_users: int, n_items: int) 
 
 
 @compiled()
-def _grouped(group: Ints, groups: int, order: Order) -> tuple[Order, Positions]:
+def _grouped(group: Ints, groups: int, order: Array) -> tuple[Array, Positions]:
     """`order` by group, each group in the sequence it had, and the offsets int64 [groups + 1]: a counting sort."""
     offsets = np.zeros(groups + 1, np.int64)
     for g in group:

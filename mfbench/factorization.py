@@ -11,9 +11,9 @@ import numpy as np
 from mfbench import backends
 from mfbench.errors import DataError, SpecError
 from mfbench.factors import Factors, HyperParams, draw_start
-from mfbench.metrics import rmse_and_mae
 from mfbench.randomness import generator
 from mfbench.ratings import Floats, Floats64, Ratings, exact_values
+from mfbench.scoring import score
 from mfbench.spec import Init, load_model_spec
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def factorize(
         last = model
     if not isinstance(last, Factors):
         raise SpecError(f"backend: {backend} does not train factors P and Q; choose one that does, e.g. loop")
-    rmse, _ = rmse_and_mae(train.values, last.predict(train.users, train.items))
+    rmse, _ = score(last, train)
     if not np.isfinite(rmse):
         raise DataError(f"the training diverged with alpha {alpha}; give a smaller step size")
     filled: Any = last.filled()

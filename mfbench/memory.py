@@ -9,10 +9,10 @@ CLEAR = Path("/proc/self/clear_refs")
 
 
 class Memory:
-    """Fills `said` with bytes: what was resident `before`, then under each stage's name the peak while it lasted."""
+    """Bytes: what was resident `before`, then under each stage's name the peak while it lasted."""
 
-    def __init__(self, said: dict[str, int]):
-        self._said = said
+    def __init__(self) -> None:
+        self.bytes: dict[str, int] = {}
         self._keep("before", "VmRSS")
         _reset_peak()
 
@@ -28,7 +28,7 @@ class Memory:
             return
         for line in lines:
             if line.startswith(f"{field}:"):
-                self._said[stage] = int(line.split()[1]) * 1024
+                self.bytes[stage] = int(line.split()[1]) * 1024
 
 
 def _reset_peak() -> None:

@@ -91,7 +91,7 @@ def _one(spec: Spec, parts: Parts, entry: Entry, number: int, cores: Sequence[in
         K=entry.K, alpha=spec.model.alpha, beta=spec.model.beta, epochs=spec.model.epochs,
     )  # fmt: skip
     with Workers([cores]) as alone:
-        alone.carry_out([Task(job=job, parts=parts.folder)], made.append, watcher.epoch)
+        alone.carry_out([Task(jobs=[job], parts=parts.folder)], made.append, watcher.epoch)
     (record,) = made
     if record.outcome != "completed":
         raise WorkError(f"{entry.backend} at K={entry.K} {record.outcome} in the race: {record.reason}")

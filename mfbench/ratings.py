@@ -32,7 +32,7 @@ class Ratings:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, positions: Positions | slice) -> Ratings:
+    def take(self, positions: Array | slice) -> Ratings:
         """The ratings at `positions`, in that order, of the same matrix."""
         return Ratings(self.users[positions], self.items[positions], self.values[positions], self.n_users, self.n_items)
 

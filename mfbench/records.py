@@ -10,6 +10,7 @@ import json
 import math
 import os
 import tempfile
+import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,7 +32,7 @@ Outcome = Literal["completed", "diverged", "pruned", "failed"]
 class Scores(BaseModel):
     """The scored epochs of a training; entry j of each list belongs to epoch `epoch[j]`.
 
-    None stands for a number that is not finite or was not asked for; a split without a valid part has None all along.
+    None stands for a number that is not finite or was not asked for; a list of a part that is not there is empty.
     train_seconds counts from the first update, training alone.
     """
 
@@ -44,13 +45,12 @@ class Scores(BaseModel):
     valid_mae: list[float | None] = []
     train_seconds: list[float] = []
 
-    def add(self, epoch: int, train_seconds: float, score: Mapping[str, float]) -> None:
-        """Append a scored epoch; `score` is by metric name."""
+    def add(self, epoch: int, train_seconds: float, score: Mapping[str, float | None]) -> None:
+        """Append a scored epoch; `score` is by metric name, always with the same names."""
         self.epoch.append(epoch)
         self.train_seconds.append(train_seconds)
-        for name in ("train_rmse", "train_mae", "valid_rmse", "valid_mae"):
-            value = score.get(name, math.nan)
-            getattr(self, name).append(value if math.isfinite(value) else None)
+        for name, value in score.items():
+            getattr(self, name).append(value if value is not None and math.isfinite(value) else None)
 
 
 class Clocks(BaseModel):
@@ -182,15 +182,15 @@ def write_model(path: Path, arrays: Mapping[str, Array]) -> None:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there completely, on the disk, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -202,12 +202,17 @@ DEFAULT_SPACE = Space(
 
 
 class Sweep(_Strict):
-    """A study for each backend, over the same splits with the same number of trials."""
+    """A study for each backend, over the same splits with the same number of trials.
+
+    side_by_side: train all trials of a batch in one program, by a backend that can; by default where its device is an
+    accelerator.
+    """
 
     trials: int = Field(default=20, ge=1)
     batch: int = Field(default=8, ge=1)
     backends: list[str] = Field(default=[], validate_default=True)
     pruner: Literal["median", "none"] = "median"
+    side_by_side: bool | None = None
     space: Space = DEFAULT_SPACE
     spaces: dict[str, Space] = {}
 
@@ -365,6 +370,7 @@ def study_key(spec: Spec) -> str:
     if spec.sweep:
         tree["sweep"].pop("trials")
         tree["sweep"].pop("backends")
+        tree["sweep"].pop("side_by_side")
         tree["model"].pop("backend")
     tree.pop("race")
     return _key(spec.name, tree)

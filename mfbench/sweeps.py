@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mfbench.backends.base import Backend
+from mfbench.backends.base import Backend, SideBySide
 from mfbench.errors import RecordError, SpecError, WorkError
 from mfbench.records import RUNS, Record, Stage, find_record, record_path
 from mfbench.search import Finished, propose
@@ -84,13 +84,16 @@ class Study:
     backend: str
     tunable: frozenset[str]
     space: Space
+    together: bool
 
     @staticmethod
     def of(spec: Spec, name: str, backend: Backend) -> Study:
         """The study of that backend under a spec with a sweep."""
         assert spec.sweep is not None
         ranges = {key: value for key, value in spec.sweep.space_of(name) if key in backend.tunable}
-        return Study(spec, spec.sweep, name, backend.tunable, Space(**ranges))
+        asked = spec.sweep.side_by_side
+        together = isinstance(backend, SideBySide) and (backend.accelerated if asked is None else asked)
+        return Study(spec, spec.sweep, name, backend.tunable, Space(**ranges), together)
 
     @property
     def budget(self) -> int:
@@ -132,12 +135,14 @@ def _search(study: Study, parts: Parts, crew: Workers, watcher: Watcher) -> list
         proposals = propose(study.spec, study.space, first // study.sweep.batch, size, finished)
         jobs = [study.trial(first + k, params) for k, params in enumerate(proposals)]
         prune = Prune(kind=study.sweep.pruner, space=study.space, finished=finished)
-        trials += _records_of(jobs, parts, prune, crew, watcher)
+        trials += _records_of(jobs, parts, prune, crew, watcher, study.together)
     return trials
 
 
-def _records_of(jobs: Sequence[Job], parts: Parts, prune: Prune | None, crew: Workers, watcher: Watcher) -> list[Record]:
-    """The records of the jobs, in their order; those that have none yet are carried out."""
+def _records_of(
+    jobs: Sequence[Job], parts: Parts, prune: Prune | None, crew: Workers, watcher: Watcher, together: bool = False
+) -> list[Record]:
+    """The records of the jobs, in their order; those that have none yet are carried out, a group a worker if together."""
     records = {job.run_key: record for job in jobs if (record := _record_of(job, watcher))}
     for record in records.values():
         watcher.done(record)
@@ -146,7 +151,10 @@ def _records_of(jobs: Sequence[Job], parts: Parts, prune: Prune | None, crew: Wo
         records[record.run_key] = record
         watcher.done(record)
 
-    tasks = [Task(job=job, parts=parts.folder, prune=prune) for job in jobs if job.run_key not in records]
+    missing = [job for job in jobs if job.run_key not in records]
+    step = len(crew) if together else max(1, len(missing))
+    groups = [group for first in range(step) if (group := missing[first::step])]
+    tasks = [Task(jobs=group, parts=parts.folder, prune=prune) for group in groups]
     crew.carry_out(tasks, on_done, watcher.epoch)
     return [records[job.run_key] for job in jobs]
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+from numpy.random import Generator
 from pydantic import BaseModel, ConfigDict
 
 from mfbench import backends
-from mfbench.backends.base import Backend, Model
+from mfbench.backends.base import Backend, Model, SideBySide, SideBySideTraining
 from mfbench.environment import environment
-from mfbench.factors import HyperParams, digest_of, draw_start
+from mfbench.factors import Factors, HyperParams, digest_of, draw_start
 from mfbench.memory import Memory
-from mfbench.metrics import rmse_and_mae
 from mfbench.randomness import generator
 from mfbench.ratings import Ratings
 from mfbench.records import Clocks, Record, Scores, Stage, model_path, record_path, write_model, write_record
+from mfbench.schedule import Schedule
+from mfbench.scoring import score
 from mfbench.spec import Spec
 from mfbench.splits import Parts, open_test
 
-Watch = Callable[[int, float], bool]
-"""Told each scored epoch and its valid RMSE (train RMSE without a valid part); True ends the training as pruned."""
+Watch = Callable[["Job", int, float], bool]
+"""Told of a job each scored epoch and its valid RMSE (train RMSE without a valid part); True ends the training as pruned."""
 
 
 class BestTrial(BaseModel):
@@ -64,21 +68,21 @@ def backend_of(spec: Spec, name: str) -> Backend:
     return backends.resolve(name, spec.model.options.get(name, {}))
 
 
-def carry_out(job: Job, parts: Parts, watch: Watch | None = None) -> Record:
-    """Train, score, write the model where the stage keeps one, write the record, and give it.
+def carry_out(jobs: Sequence[Job], parts: Parts, watch: Watch | None = None) -> list[Record]:
+    """Train, score, write the models where the stage keeps one, write the records, and give them.
 
     A trial or a plain run trains on train and is scored on valid. A final run or a floor trains on train and valid
-    together, and opens the test part once its training has ended.
+    together, and opens the test part once its training has ended. Several jobs are trained side by side, see `train`.
     """
-    record = blank(job, parts)
-    model = train(job, parts, record, watch)
-    if job.stage != "trial" and record.outcome == "completed":
-        arrays = dict(model.arrays())
-        record.factors_digest = digest_of(arrays)
-        path = record_path(job.study, job.backend, job.stage, job.number)
-        write_model(model_path(path), {**arrays, **parts.ids()})
-    write_record(record)
-    return record
+    records = [blank(job, parts) for job in jobs]
+    for job, record, model in zip(jobs, records, train(jobs, parts, records, watch), strict=True):
+        if job.stage != "trial" and record.outcome == "completed":
+            arrays = dict(model.arrays())
+            record.factors_digest = digest_of(arrays)
+            path = record_path(job.study, job.backend, job.stage, job.number)
+            write_model(model_path(path), {**arrays, **parts.ids()})
+        write_record(record)
+    return records
 
 
 def blank(job: Job, parts: Parts) -> Record:
@@ -114,86 +118,113 @@ def give_up(job: Job, parts: Parts, reason: str) -> Record:
     return record
 
 
-def train(job: Job, parts: Parts, record: Record, watch: Watch | None = None) -> Model:
-    """The training itself: fills in the record's outcome, scores and clocks, and gives the last model."""
-    model_spec, clocks, last_stage = job.spec.model, record.clocks, job.stage in ("final", "floor")
-    with _clock(clocks, "setup_seconds"):
-        backend = backend_of(job.spec, job.backend)
-        memory = Memory(record.memory)
-        record.options = backends.knobs(backend)
+def train(jobs: Sequence[Job], parts: Parts, records: Sequence[Record], watch: Watch | None = None) -> list[Model]:
+    """The training itself: fills in the records' outcomes, scores and clocks, and gives the last model of each job.
+
+    Several jobs differ in K, alpha and beta alone, and are trained side by side by a backend that can
+    (`backends.base.SideBySide`), each of them as it would be alone; each is charged an equal share of the time.
+    """
+    spec, backend, epochs = jobs[0].spec.model, backend_of(jobs[0].spec, jobs[0].backend), jobs[0].epochs
+    last_stage = jobs[0].stage in ("final", "floor")
+    memory = Memory()
+    with _clock(records, "setup_seconds"):
         train_part, valid_part = parts.train, parts.valid
         if last_stage and valid_part is not None:
             train_part, valid_part = train_part.with_(valid_part), None
-        hyper = HyperParams(job.K, job.alpha, job.beta, job.epochs, model_spec.bias)
-        init = model_spec.init.model_dump(exclude_none=True)
-        start = draw_start(train_part, job.K or 0, init, model_spec.center, generator(model_spec.seed, "start"))
-        rng = generator(model_spec.seed, "order")
+        rng = generator(spec.seed, "order")
         arranged, schedule = backend.arrange(train_part, rng)
-        models = backend.epochs(arranged, start, hyper, schedule, rng)
+        init = spec.init.model_dump(exclude_none=True)
+        starts = [draw_start(train_part, job.K or 0, init, spec.center, generator(spec.seed, "start")) for job in jobs]
+        hypers = [HyperParams(job.K, job.alpha, job.beta, epochs, spec.bias) for job in jobs]
+        training = _training(backend, arranged, starts, hypers, schedule, rng)
     memory.mark("prepare")
-    with _clock(clocks, "compile_seconds"):
-        model = next(models)
+    with _clock(records, "compile_seconds"):
+        models = next(training)
+        score(models[0], train_part.take(slice(1)))  # so that its code is there, too, before the clocks run
 
-    for epoch in range(1, job.epochs + 1):
-        with _clock(clocks, "train_seconds"):
-            model = next(models)
-        record.epochs = epoch
-        last = epoch == job.epochs
-        if epoch % model_spec.evaluate_every and not last:
-            continue
-        with _clock(clocks, "evaluate_seconds"):
-            # The last epoch is always scored on train: without a valid part it is the only number there is.
-            on_train = model_spec.evaluate_train or last or valid_part is None
-            score = _score(model, train_part if on_train else None, valid_part)
-        record.scores.add(epoch, clocks.train_seconds, score)
-        judged = score["valid_rmse" if valid_part is not None else "train_rmse"]
-        if not all(math.isfinite(number) for number in score.values()):
-            record.outcome = "diverged"
-            record.reason = f"the error was no longer a finite number after epoch {epoch}"
-            break
-        if watch is not None and watch(epoch, judged) and not last:
-            record.outcome = "pruned"
+    going = np.ones(len(jobs), dtype=bool)
+    for epoch in range(1, epochs + 1):
+        on = [j for j, goes in enumerate(going) if goes]
+        with _clock([records[j] for j in on], "train_seconds"):
+            models = training.send(going)
+        last = epoch == epochs
+        scored = last or epoch % spec.evaluate_every == 0
+        for j in on:
+            records[j].epochs = epoch
+            if scored:
+                # The last epoch is always scored on train: without a valid part it is the only number there is.
+                on_train = train_part if spec.evaluate_train or last or valid_part is None else None
+                judged = _score_epoch(records[j], models[j], on_train, valid_part)
+                if watch is not None and judged is not None and watch(jobs[j], epoch, judged) and not last:
+                    records[j].outcome = "pruned"
+            going[j] = records[j].outcome == "completed"
+        if not going.any():
             break
 
     memory.mark("train")
-    _summarise(record, job)
-    if last_stage and record.outcome == "completed" and "test" in parts.n:
-        test = open_test(parts, job.study, f"to score {job.run_key}, whose training had ended")
-        record.test_rmse, record.test_mae = rmse_and_mae(test.values, model.predict(test.users, test.items))
-    record.ended = time.time()
-    return model
+    for job, record, model in zip(jobs, records, models, strict=True):
+        record.options, record.memory = backends.knobs(backend), memory.bytes
+        _summarise(record, job)
+        if last_stage and record.outcome == "completed" and "test" in parts.n:
+            test = open_test(parts, job.study, f"to score {job.run_key}, whose training had ended")
+            record.test_rmse, record.test_mae = score(model, test)
+        record.ended = time.time()
+    return models
 
 
-def _score(model: Model, train_part: Ratings | None, valid_part: Ratings | None) -> dict[str, float]:
-    """RMSE and MAE of each part that is given, by metric name."""
-    score: dict[str, float] = {}
-    for name, part in (("train", train_part), ("valid", valid_part)):
-        if part is not None:
-            rmse, mae = rmse_and_mae(part.values, model.predict(part.users, part.items))
-            score |= {f"{name}_rmse": rmse, f"{name}_mae": mae}
-    return score
+def _training(
+    backend: Backend, train: Ratings, starts: list[Factors], hypers: list[HyperParams], schedule: Schedule, rng: Generator
+) -> SideBySideTraining:
+    """The models of all jobs, epoch by epoch; of one job alone by the backend's `epochs`."""
+    if len(starts) > 1:
+        assert isinstance(backend, SideBySide)
+        rngs = [copy.deepcopy(rng) for _ in starts]
+        yield from backend.epochs_many(train, starts, hypers, [schedule] * len(starts), rngs)
+    else:
+        for model in backend.epochs(train, starts[0], hypers[0], schedule, rng):
+            yield [model]
+
+
+def _score_epoch(record: Record, model: Model, train_part: Ratings | None, valid_part: Ratings | None) -> float | None:
+    """Add the scores of an epoch to the record, and give the one that the run is judged by; None if it diverged."""
+    with _clock([record], "evaluate_seconds"):
+        scored = _score("train", model, train_part)
+        if valid_part is not None:
+            scored |= _score("valid", model, valid_part)
+    record.scores.add(record.epochs, record.clocks.train_seconds, scored)
+    if not all(math.isfinite(number) for number in scored.values() if number is not None):
+        record.outcome = "diverged"
+        record.reason = f"the error was no longer a finite number after epoch {record.epochs}"
+        return None
+    return scored["valid_rmse" if valid_part is not None else "train_rmse"]
+
+
+def _score(name: str, model: Model, part: Ratings | None) -> dict[str, float | None]:
+    """RMSE and MAE of a part, by metric name; None for one that is not asked for."""
+    rmse, mae = (None, None) if part is None else score(model, part)
+    return {f"{name}_rmse": rmse, f"{name}_mae": mae}
 
 
 def _summarise(record: Record, job: Job) -> None:
-    """Put the numbers that stand for the whole run beside its scores: see `Record`."""
+    """Put the numbers that stand for the whole run beside its scores: see `Record`. One that diverged has none."""
     scores = record.scores
-    column = scores.train_rmse if all(v is None for v in scores.valid_rmse) else scores.valid_rmse
-    judged = {j: v for j, v in enumerate(column) if v is not None}
-    if not judged:
+    if record.outcome == "diverged" or not scores.epoch:
         return
-    best = min(judged, key=judged.__getitem__)
+    judged = [math.inf if value is None else value for value in scores.valid_rmse or scores.train_rmse]
+    best = judged.index(min(judged))
     record.best_epoch = scores.epoch[best]
-    at = best if record.stage == "trial" else max(judged)
     for name in ("train_rmse", "train_mae", "valid_rmse", "valid_mae"):
-        setattr(record, name, getattr(scores, name)[at])
+        if values := getattr(scores, name):
+            setattr(record, name, values[best if record.stage == "trial" else -1])
     if job.best is not None:
         record.valid_rmse, record.valid_mae = job.best.valid_rmse, job.best.valid_mae
 
 
 @contextmanager
-def _clock(clocks: Clocks, name: str) -> Iterator[None]:
+def _clock(records: Sequence[Record], name: str) -> Iterator[None]:
+    """Add the time that passes to that clock of each record, in equal shares."""
     begun = time.perf_counter()
-    try:
-        yield
-    finally:
-        setattr(clocks, name, getattr(clocks, name) + time.perf_counter() - begun)
+    yield
+    passed = (time.perf_counter() - begun) / len(records)
+    for record in records:
+        setattr(record.clocks, name, getattr(record.clocks, name) + passed)

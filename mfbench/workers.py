@@ -48,9 +48,9 @@ class Prune(BaseModel):
 
 
 class Task(BaseModel):
-    """A job for a worker, with the folder of the parts it may read."""
+    """What a worker is given: a job, or several to be trained side by side, and the folder of the parts it may read."""
 
-    job: Job
+    jobs: list[Job]
     parts: Path
     prune: Prune | None = None
 
@@ -64,6 +64,9 @@ class Workers:
         for process in self._processes:
             self._idle.put(process)
 
+    def __len__(self) -> int:
+        return len(self._processes)
+
     def __enter__(self) -> Workers:
         return self
 
@@ -74,7 +77,7 @@ class Workers:
     def carry_out(self, tasks: Sequence[Task], on_done: OnDone, on_epoch: OnEpoch) -> None:
         """Have all tasks done; `on_done` and `on_epoch` are called from threads, as things happen.
 
-        Raises InputError where a worker finds the user's input wrong. A job on which a worker died three times is failed.
+        Raises InputError where a worker finds the user's input wrong. A task on which a worker died three times is failed.
         """
         pool = ThreadPoolExecutor(max_workers=len(self._processes))
         try:
@@ -90,11 +93,12 @@ class Workers:
         try:
             for _ in range(DEATHS):
                 if process.carry_out(task, on_epoch):
-                    job = task.job
-                    on_done(read_record(record_path(job.study, job.backend, job.stage, job.number)))
+                    for job in task.jobs:
+                        on_done(read_record(record_path(job.study, job.backend, job.stage, job.number)))
                     return
             reason = f"the worker process died {DEATHS} times on it, last with status {process.status}"
-            on_done(give_up(task.job, parts_in(task.parts), reason))
+            for job in task.jobs:
+                on_done(give_up(job, parts_in(task.parts), reason))
         finally:
             self._idle.put(process)
 
@@ -121,7 +125,7 @@ class _Process:
             for line in self._process.stdout:
                 said = json.loads(line)
                 if "epoch" in said:
-                    on_epoch(task.job, said["epoch"], said["value"])
+                    on_epoch(task.jobs[said["job"]], said["epoch"], said["value"])
                 elif "input" in said:
                     raise InputError(said["input"])
                 else:
@@ -172,23 +176,23 @@ def _receive(tasks: queue.SimpleQueue[Task]) -> None:
 
 
 def _carry_out(task: Task, say: Callable[[dict[str, Any]], object]) -> None:
-    prune, parts = task.prune, _parts(task.parts)
-    pruning = Pruning(prune.kind, prune.space, task.job.epochs, prune.finished) if prune else None
+    prune, parts, place = task.prune, _parts(task.parts), {job.run_key: j for j, job in enumerate(task.jobs)}
+    pruning = [Pruning(prune.kind, prune.space, job.epochs, prune.finished) for job in task.jobs] if prune else None
 
-    def watch(epoch: int, value: float) -> bool:
-        say({"epoch": epoch, "value": value})
-        return pruning is not None and pruning(epoch, value)
+    def watch(job: Job, epoch: int, value: float) -> bool:
+        say({"job": place[job.run_key], "epoch": epoch, "value": value})
+        return pruning is not None and pruning[place[job.run_key]](epoch, value)
 
     try:
-        carry_out(task.job, parts, watch)
+        carry_out(task.jobs, parts, watch)
     except InputError as error:
         say({"input": str(error)})
+        return
     except Exception as error:  # a backend that breaks fails its trial, not the sweep; the record says how
         at = traceback.extract_tb(error.__traceback__)[-1]
-        give_up(task.job, parts, f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})")
-        say({"done": task.job.run_key})
-    else:
-        say({"done": task.job.run_key})
+        for job in task.jobs:
+            give_up(job, parts, f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})")
+    say({"done": True})
 
 
 @lru_cache(maxsize=1)

@@ -91,7 +91,7 @@ def test_penalty_and_biases_are_those_stated(bias, K):
 
 def test_a_sweep_compiles_one_program_a_padded_size():
     train = small_ratings(n=50)
-    before = adam_backend._epoch._cache_size()
+    before = adam_backend._epochs._cache_size()
     for K, alpha, beta in [(5, 0.01, 0.1), (8, 0.02, 0.1), (6, 0.03, 0.0)]:
         train_models(Adam(batch_size=8), train, K=K, alpha=alpha, beta=beta)
-    assert adam_backend._epoch._cache_size() == before + 1
+    assert adam_backend._epochs._cache_size() == before + 1

@@ -55,6 +55,10 @@ class TestJax(BackendContract):
     backend = Jax(batch_size=7)
 
 
+class TestJaxInWaves(BackendContract):
+    backend = Jax(schedule="waves")
+
+
 class TestNumba(BackendContract):
     backend = Numba(blocks=3, threads=2)
 
@@ -71,7 +75,7 @@ class TestMean(BackendContract):
     backend = Mean()
 
 
-SEARCHED = [Loop(), Numba(), Jax(batch_size=7), Adam(batch_size=7)]
+SEARCHED = [Loop(), Numba(), Jax(schedule="waves"), Jax(batch_size=7), Adam(batch_size=7)]
 
 
 @pytest.mark.parametrize("backend", SEARCHED, ids=lambda backend: type(backend).__name__)

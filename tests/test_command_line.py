@@ -17,6 +17,7 @@ RUN_KEYS = {
     "run_key", "run_id", "outcome", "backend", "K", "alpha", "beta", "epochs", "train_rmse", "train_mae", "valid_rmse",
     "valid_mae", "train_seconds",
 }  # fmt: skip
+METRICS = ["valid_rmse", "valid_mae", "test_rmse", "test_mae"]
 FINAL_KEYS = [
     "backend", "run_key", "run_id", "K", "alpha", "beta", "epochs", "valid_rmse", "valid_mae", "test_rmse", "test_mae",
     "train_seconds",
@@ -161,7 +162,7 @@ def test_a_sweep_in_mlflow_read_back(swept: tuple[Path, Any]) -> None:
     for final in summary["finals"]:
         run = client.get_run(final["run_id"])
         assert run.data.tags["mfbench.run_key"] == final["run_key"]
-        assert run.data.metrics["test_rmse"] == final["test_rmse"]
+        assert {name: run.data.metrics[name] for name in METRICS} == {name: final[name] for name in METRICS}
         assert run.data.params["backend"] == final["backend"]
         assert len(client.get_metric_history(run.info.run_id, "train_rmse")) == final["epochs"]
         assert run.inputs.dataset_inputs

@@ -123,10 +123,10 @@ def test_a_popular_item_does_not_blow_up():
 
 def test_a_sweep_compiles_one_program_a_padded_size():
     train = small_ratings(n=50)
-    before = jax_backend._epoch._cache_size()
+    before = jax_backend._epochs._cache_size()
     for K, alpha, beta in [(5, 0.01, 0.1), (8, 0.02, 0.1), (7, 0.01, 0.2), (6, 0.03, 0.0)]:
         train_models(Jax(batch_size=8), train, K=K, alpha=alpha, beta=beta)
-    assert jax_backend._epoch._cache_size() == before + 1
+    assert jax_backend._epochs._cache_size() == before + 1
 
 
 def test_nothing_compiles_after_the_first_yield():
@@ -136,9 +136,9 @@ def test_nothing_compiles_after_the_first_yield():
     rng = np.random.default_rng(0)
     models = backend.epochs(train, start, HyperParams(3, 0.01, 0.1, 2, True), backend.arrange(train, rng)[1], rng)
     next(models)
-    compiled = jax_backend._epoch._cache_size()
+    compiled = jax_backend._epochs._cache_size()
     for _ in models:
-        assert jax_backend._epoch._cache_size() == compiled
+        assert jax_backend._epochs._cache_size() == compiled
 
 
 def test_padded_sizes():

@@ -6,18 +6,32 @@ array: a sweep over K, alpha and beta compiles a handful of programs.
 
 from __future__ import annotations
 
+import copy
 import os
+import platform
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+# Before the import, for JAX reads them once. One thread: the steps are too short to be shared, and a second one costs speed.
+# No memory taken in advance: several processes may share a device. And no instructions that multiply and add in one, which
+# come with AVX2: where XLA uses them depends on the whole program, and so the last bit of a trial would depend on those
+# beside it (that costs about a third of the speed).
+os.environ.setdefault("PJRT_NPROC", "1")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+if platform.machine() in ("x86_64", "AMD64") and "xla_cpu_max_isa" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX".strip()
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from mfbench.backends.base import Model, SideBySideTraining
 from mfbench.errors import SpecError
-from mfbench.factors import Factors
-from mfbench.ratings import Array, Floats, Ratings
-from mfbench.schedule import Epoch
+from mfbench.factors import Factors, HyperParams
+from mfbench.ratings import Array, Ratings
+from mfbench.schedule import Epoch, Schedule
 
 PLATFORMS = ("cpu", "gpu", "tpu")
 PADDED_SIZES = (4, 8, 16, 32, 64, 96, 128)
@@ -51,9 +65,9 @@ def devices() -> dict[str, str]:
 
 def _devices() -> dict[str, Any]:
     found = {}
-    for platform in PLATFORMS:
+    for kind in PLATFORMS:
         try:
-            found.update({f"{platform}:{n}": device for n, device in enumerate(jax.devices(platform))})
+            found.update({f"{kind}:{n}": device for n, device in enumerate(jax.devices(kind))})
         except RuntimeError:  # how JAX says that it has no such platform
             continue
     return found
@@ -79,46 +93,93 @@ def use_compile_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
-def ratings_on(device: Any, train: Ratings, dtype: str) -> tuple[Any, Any, Any]:
-    """users, items (int32) and values (of `dtype`), all [n], on the device."""
-    columns = (train.users.astype(np.int32), train.items.astype(np.int32), train.values.astype(dtype))
-    return tuple(jax.device_put(column, device) for column in columns)
+def ratings_on(device: Any, train: Ratings, dtype: str, beyond: int = 0) -> tuple[Any, Any, Any]:
+    """users, items (int32) and values (of `dtype`), all [n + beyond], zero beyond n, on the device."""
+
+    def column(values: Array, kind: str) -> Any:
+        padded = np.zeros(len(values) + beyond, kind)
+        padded[: len(values)] = values
+        return jax.device_put(padded, device)
+
+    return column(train.users, "int32"), column(train.items, "int32"), column(train.values, dtype)
 
 
-def tables_on(device: Any, start: Factors, dtype: str) -> tuple[Any, Any, Any, Any]:
-    """P, Q (K padded), user_bias and item_bias on the device: copies, since an epoch writes into what it is given."""
-    width = padded(start.P.shape[1])
+def tables_on(device: Any, starts: Sequence[Factors], dtype: str) -> tuple[Any, Any, Any, Any]:
+    """P, Q (K padded to that of the widest), user_bias, item_bias of all trials, a leading axis, on the device: copies."""
+    width = max(padded(start.P.shape[1]) for start in starts)
 
-    def columns(table: Floats) -> Floats:
-        wide = np.zeros((len(table), width), dtype)
-        wide[:, : table.shape[1]] = table
-        return wide
+    def stacked(name: str) -> Any:
+        tables = [getattr(start, name) for start in starts]
+        wide = np.zeros((len(tables), *tables[0].shape[:1], *((width,) if tables[0].ndim == 2 else ())), dtype)
+        for trial, table in zip(wide, tables, strict=True):
+            trial[..., : table.shape[-1]] = table
+        return jax.device_put(wide, device)
 
-    tables = (columns(start.P), columns(start.Q), start.user_bias.astype(dtype), start.item_bias.astype(dtype))
-    return tuple(jax.device_put(table, device) for table in tables)
-
-
-def factors_from(tables: tuple[Any, ...], K: int, mean: float) -> Factors:
-    """The tables as Factors of K columns on the host, copied: the device's own are written over by the next epoch."""
-    P, Q, user_bias, item_bias = tables
-    return Factors(
-        np.asarray(P)[:, :K].copy(),
-        np.asarray(Q)[:, :K].copy(),
-        np.array(user_bias),
-        np.array(item_bias),
-        mean,
-    )
+    return stacked("P"), stacked("Q"), stacked("user_bias"), stacked("item_bias")
 
 
-def pack(epoch: Epoch) -> tuple[Array, Array, int]:
-    """The epoch as (order int32 [n + width], offsets int32 [groups + 1], width), width being that of its widest group.
+def side_by_side(
+    run: Callable[[Any, int, Array], tuple[Any, ...]],
+    starts: Sequence[Factors],
+    hypers: Sequence[HyperParams],
+    schedules: Sequence[Schedule],
+    rngs: Sequence[np.random.Generator],
+    width: int,
+    dtype: str,
+) -> SideBySideTraining:
+    """The loop of `epochs_many`; `epochs` is the same with one trial.
 
-    A program reads `width` positions from each offset on. Those beyond the group's end belong to the next group, or to
-    the zeros at the end: real rows all of them, to be given no weight.
+    run(epochs, groups, told) does the first `groups` groups of packed epochs, and gives the tables of all trials: P, Q,
+    user_bias and item_bias with a leading axis. told: [trials, 3], alpha, beta and mean. A trial that has ended is given a
+    step of 0.
     """
-    width = int(np.diff(epoch.offsets).max(initial=1))
-    n = int(epoch.offsets[-1])
-    order = np.zeros(n + width, np.int32)
-    order[:n] = epoch.positions()
-    offsets = np.append(0, np.cumsum(np.diff(epoch.offsets)[epoch.sequence]))
-    return order, offsets.astype(np.int32), width
+    told = np.array([(h.alpha, h.beta, s.mean) for h, s in zip(hypers, starts, strict=True)], dtype)
+
+    def epochs(draws: Sequence[np.random.Generator]) -> tuple[Any, int]:
+        drawn = [schedule.epoch(rng) for schedule, rng in zip(schedules, draws, strict=True)]
+        return jax.tree.map(lambda *one: np.stack(one), *(packed(epoch, width) for epoch in drawn)), len(drawn[0])
+
+    def factors(tables: tuple[Any, ...], j: int) -> Factors:
+        # Copies: the device's own tables are written over by the next epoch.
+        P, Q, user_bias, item_bias = (np.asarray(table)[j] for table in tables)
+        K = starts[j].P.shape[1]
+        return Factors(P[:, :K].copy(), Q[:, :K].copy(), user_bias.copy(), item_bias.copy(), starts[j].mean)
+
+    first, _ = epochs([copy.deepcopy(rng) for rng in rngs])
+    tables = run(first, 0, told)  # compiles for the shapes to come, and changes nothing
+    models: list[Model] = [factors(tables, j) for j in range(len(starts))]
+    going = yield models
+    for _ in range(hypers[0].epochs):
+        if going is not None:
+            told[~going, 0] = 0
+        tables = run(*epochs(rngs), told)
+        models = [models[j] if going is not None and not going[j] else factors(tables, j) for j in range(len(starts))]
+        going = yield models
+
+
+def widest(schedules: Sequence[Schedule], rngs: Sequence[np.random.Generator]) -> int:
+    """The size of the largest group of an epoch."""
+    drawn = [schedule.epoch(copy.deepcopy(rng)) for schedule, rng in zip(schedules, rngs, strict=True)]
+    return max(int(np.diff(epoch.offsets).max(initial=1)) for epoch in drawn)
+
+
+def dot(p: Any, q: Any) -> Any:
+    """p·q of each row, [n], in an order of its own: XLA's depends on the program around it, and so on the other trials."""
+    K = p.shape[1]
+    terms = jnp.pad(p * q, ((0, 0), (0, (1 << (K - 1).bit_length()) - K)))
+    while terms.shape[1] > 1:
+        half = terms.shape[1] // 2
+        terms = terms[:, :half] + terms[:, half:]
+    return terms[:, 0]
+
+
+def packed(epoch: Epoch, width: int) -> tuple[Array | None, Array, Array]:
+    """The epoch as int32: order [n + width] (None where it has none), sequence [groups], offsets [groups + 1].
+
+    A program reads `width` positions, those of the widest group, from each offset on. Those beyond the group's end belong
+    to the next group, or to the zeros at the end: real ratings all of them, to be given no weight.
+    """
+    order = epoch.order
+    if order is not None:
+        order = np.concatenate([order, np.zeros(width, np.int32)]).astype(np.int32)
+    return order, epoch.sequence.astype(np.int32), epoch.offsets.astype(np.int32)

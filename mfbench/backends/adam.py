@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -14,11 +13,20 @@ import numpy as np
 import optax
 from jax import lax
 
-from mfbench.backends.accelerator import device_named, factors_from, pack, ratings_on, tables_on, use_compile_cache
+from mfbench.backends.accelerator import (
+    device_named,
+    dot,
+    ratings_on,
+    side_by_side,
+    tables_on,
+    use_compile_cache,
+    widest,
+)
+from mfbench.backends.base import Model, SideBySideTraining
 from mfbench.errors import SpecError
 from mfbench.factors import Factors, HyperParams
-from mfbench.ratings import Ratings
-from mfbench.schedule import Epoch, Schedule, Shuffled
+from mfbench.ratings import Array, Ratings
+from mfbench.schedule import Schedule, Shuffled
 
 DTYPE = "float32"
 
@@ -49,76 +57,88 @@ class Adam:
         """The ratings as they stand, and batches of an order drawn anew each epoch."""
         return train, Shuffled(len(train), self.batch_size)
 
+    @property
+    def accelerated(self) -> bool:
+        """Whether the device is no CPU."""
+        return bool(device_named(self.device).platform != "cpu")
+
     def epochs(
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
-    ) -> Iterator[Factors]:
+    ) -> Iterator[Model]:
         """Yield the start once compiled, then Factors in float32 after each epoch; overflow shows as inf or nan."""
+        for (model,) in self.epochs_many(train, [start], [hyper], [schedule], [rng]):
+            yield model
+
+    def epochs_many(
+        self,
+        train: Ratings,
+        starts: Sequence[Factors],
+        hypers: Sequence[HyperParams],
+        schedules: Sequence[Schedule],
+        rngs: Sequence[np.random.Generator],
+    ) -> SideBySideTraining:
+        """As `epochs`, for all trials in one program."""
         use_compile_cache()
-        device = device_named(self.device)
-        ratings = ratings_on(device, train, DTYPE)
-        P, Q, user_bias, item_bias = tables_on(device, start, DTYPE)
-        learned: tuple[Any, ...] = (P, Q, user_bias, item_bias) if hyper.bias else (P, Q)
-        fixed: tuple[Any, ...] = () if hyper.bias else (user_bias, item_bias)
-        told = np.array([hyper.alpha, hyper.beta, start.mean], DTYPE)
-        state = jax.device_put(_initial(learned, told[0]), device)
+        device, width = device_named(self.device), widest(schedules, rngs)
+        ratings = ratings_on(device, train, DTYPE, beyond=width)
+        P, Q, user_bias, item_bias = tables_on(device, starts, DTYPE)
+        learned: tuple[Any, ...] = (P, Q, user_bias, item_bias) if hypers[0].bias else (P, Q)
+        fixed: tuple[Any, ...] = () if hypers[0].bias else (user_bias, item_bias)
+        state = jax.device_put(_initial(learned), device)
 
-        def run(epoch: Epoch, groups: int) -> None:
+        def run(epochs: Any, groups: int, told: Array) -> Any:
             nonlocal learned, state
-            order, offsets, width = pack(epoch)
-            learned, state = _epoch(learned, state, fixed, ratings, order, offsets, groups, told, width=width)
+            learned, state = _epochs(learned, state, fixed, ratings, epochs, groups, told, width=width)
+            return (*learned, *fixed)
 
-        def snapshot() -> Factors:
-            return factors_from((*learned, *fixed), K=start.P.shape[1], mean=start.mean)
-
-        run(schedule.epoch(copy.deepcopy(rng)), groups=0)  # compiles for the shapes to come, and changes nothing
-        yield snapshot()
-        for _ in range(hyper.epochs):
-            epoch = schedule.epoch(rng)
-            run(epoch, len(epoch))
-            yield snapshot()
+        yield from side_by_side(run, starts, hypers, schedules, rngs, width, DTYPE)
 
 
-def keras_adam(alpha: Any) -> Any:
-    """Keras's Adam as an optax transformation; alpha may be traced.
+def keras_adam() -> Any:
+    """The direction of Keras's Adam as an optax transformation, to be followed downwards by a step of alpha.
 
     Keras adds epsilon to √v before the bias correction, optax to √v̂ after it: the same once optax's is divided by
     √(1 - 0.999ᵗ). `t` counts from 0 here.
     """
-    return optax.inject_hyperparams(optax.adam)(
-        learning_rate=alpha, b1=0.9, b2=0.999, eps=lambda t: 1e-7 / jnp.sqrt(1 - 0.999 ** (t + 1))
-    )
+    return optax.inject_hyperparams(optax.scale_by_adam)(b1=0.9, b2=0.999, eps=lambda t: 1e-7 / jnp.sqrt(1 - 0.999 ** (t + 1)))
 
 
 @jax.jit  # type: ignore[untyped-decorator]
-def _initial(learned: Any, alpha: Any) -> Any:
-    return keras_adam(alpha).init(learned)
+def _initial(learned: Any) -> Any:
+    return jax.vmap(keras_adam().init)(learned)
 
 
 @partial(jax.jit, donate_argnums=(0, 1), static_argnames=("width",))
-def _epoch(
-    learned: Any, state: Any, fixed: Any, ratings: Any, order: Any, offsets: Any, groups: Any, told: Any, *, width: int
-) -> Any:
-    """The learned tables and Adam's state after the first `groups` batches."""
-    users, items, values = ratings
-    alpha, beta, mean = told
-    optimizer = keras_adam(alpha)
+def _epochs(learned: Any, state: Any, fixed: Any, ratings: Any, epochs: Any, groups: Any, told: Any, *, width: int) -> Any:
+    """`_epoch` for all trials: all but the ratings and the number of groups has a leading axis."""
+    one = partial(_epoch, width=width)
+    return jax.vmap(one, in_axes=(0, 0, 0, None, 0, None, 0))(learned, state, fixed, ratings, epochs, groups, told)
 
-    def loss(learned: Any, at: Any, real: Any) -> Any:
+
+def _epoch(learned: Any, state: Any, fixed: Any, ratings: Any, epoch: Any, groups: Any, told: Any, *, width: int) -> Any:
+    """The learned tables and Adam's state after the first `groups` batches."""
+    order, sequence, offsets = epoch
+    columns = ratings if order is None else tuple(column[order] for column in ratings)
+    alpha, beta, mean = told
+    optimizer = keras_adam()
+
+    def loss(learned: Any, batch: Any, real: Any) -> Any:
         tables: Any = (*learned, *fixed)
         P, Q, user_bias, item_bias = tables
-        u, i, r = users[at], items[at], values[at]
+        u, i, r = batch
         p, q, bu, bi = P[u], Q[i], user_bias[u], item_bias[i]
-        e = r - (mean + bu + bi + (p * q).sum(1))
+        e = r - (mean + bu + bi + dot(p, q))
         penalty = (p * p).sum(1) + (q * q).sum(1)
         if not fixed:
             penalty += bu * bu + bi * bi
         return jnp.where(real, e * e + beta / 2 * penalty, 0).sum() / jnp.maximum(real.sum(), 1)
 
-    def step(g: Any, carry: Any) -> Any:
+    def step(n: Any, carry: Any) -> Any:
         learned, state = carry
-        at = lax.dynamic_slice_in_dim(order, offsets[g], width)
-        real = jnp.arange(width) < offsets[g + 1] - offsets[g]
-        changes, state = optimizer.update(jax.grad(loss)(learned, at, real), state, learned)
-        return optax.apply_updates(learned, changes), state
+        first, end = offsets[sequence[n]], offsets[sequence[n] + 1]
+        batch = tuple(lax.dynamic_slice_in_dim(column, first, width) for column in columns)
+        real = jnp.arange(width) < end - first
+        direction, state = optimizer.update(jax.grad(loss)(learned, batch, real), state)
+        return jax.tree.map(lambda table, d: table - alpha * d, learned, direction), state
 
     return lax.fori_loop(0, groups, step, (learned, state))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import ClassVar, Protocol
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from mfbench.factors import Factors, HyperParams
 from mfbench.ratings import Floats, Floats64, Ints, Ratings
@@ -44,5 +45,34 @@ class Backend(Protocol):
 
         train: as arranged for the schedule. start is float64, and is not changed. rng is for the order of the ratings, and
         is passed to `schedule.epoch`.
+        """
+        ...
+
+
+SideBySideTraining = Generator[list[Model], npt.NDArray[np.bool_] | None, None]
+"""Yields the models of all trials; is sent bool [trials], those that go on, or None for all."""
+
+
+@runtime_checkable
+class SideBySide(Protocol):
+    """What a backend has besides if it can train many trials in one program."""
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether its device is one where side by side is the faster way."""
+        ...
+
+    def epochs_many(
+        self,
+        train: Ratings,
+        starts: Sequence[Factors],
+        hypers: Sequence[HyperParams],
+        schedules: Sequence[Schedule],
+        rngs: Sequence[np.random.Generator],
+    ) -> SideBySideTraining:
+        """As `epochs` for each trial at once: each has its own K, alpha, beta, start and order, and none touches another.
+
+        Yield the starts, then all models after each epoch; the caller sends which trials go on. The model of one that does
+        not stays what it was.
         """
         ...

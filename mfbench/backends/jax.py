@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
@@ -13,13 +12,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mfbench.backends.accelerator import device_named, factors_from, pack, ratings_on, tables_on, use_compile_cache
+from mfbench.backends.accelerator import (
+    device_named,
+    dot,
+    ratings_on,
+    side_by_side,
+    tables_on,
+    use_compile_cache,
+    widest,
+)
+from mfbench.backends.base import Model, SideBySideTraining
 from mfbench.errors import SpecError
 from mfbench.factors import Factors, HyperParams
-from mfbench.ratings import Ratings
-from mfbench.schedule import Epoch, Schedule, Shuffled
+from mfbench.ratings import Array, Positions, Ratings
+from mfbench.schedule import Replayed, Schedule, Shuffled
 
-Dtype = Literal["float32"]
+Cut = Literal["minibatch", "waves"]
+Dtype = Literal["float32", "float64"]
 
 CAP = 0.25
 """The longest step that a row takes along the mean gradient of its ratings in a batch."""
@@ -27,21 +36,24 @@ CAP = 0.25
 
 @dataclass(frozen=True)
 class Jax:
-    """Minibatch SGD in JAX: an approximation of the plain loop, with all of a batch reading the same old factors.
+    """SGD in JAX, one group of ratings a step: minibatches, or waves, which are exactly the plain loop.
 
-    The ratings of a batch give their gradients of the update rule, which are summed per row and applied at once; so q's
-    update uses the p before the batch. A row that occurs c times in a batch would take c steps of alpha from the same
+    schedule: with "waves" a group's ratings share no user and no item, and the update rule is that of `loop` over the
+    same order: one shuffled order, cut into waves that are run in an order drawn anew each epoch. "minibatch" is an
+    approximation: all of a batch read the same old factors, their gradients are summed per row and applied at once, and
+    q's update uses the p before the batch. A row that occurs c times in a batch would take c steps of alpha from the same
     place, and leap too far if it is popular; its step is therefore min(alpha, max(CAP, alpha) / c), CAP being 0.25: it
     never goes further than CAP along the mean of its gradients, and nothing is changed where alpha c <= CAP or c = 1.
 
-    batch_size: ratings a batch; 1 is the plain loop but for q reading the old p. device: cpu, gpu, tpu, cpu:0, ...; the
-    best there is by default. dtype: what the device computes in. Scatter-add is ordered on a CPU, so runs repeat to the
-    bit there; on a GPU it is not.
+    batch_size: ratings a minibatch. device: cpu, gpu, tpu, cpu:0, ...; the best there is by default. dtype: what the
+    device computes in. Scatter-add is ordered on a CPU, so runs repeat to the bit there, and waves do on any device, as
+    a wave adds to each row once; minibatches on a GPU do not.
     """
 
     batch_size: int = 1024
     device: str | None = None
     dtype: Dtype = "float32"
+    schedule: Cut = "minibatch"
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta"})
 
@@ -49,82 +61,120 @@ class Jax:
         if self.batch_size < 1:
             raise SpecError(f"batch_size: {self.batch_size} must be a number of ratings, 1 or more")
         if self.dtype not in get_args(Dtype):
-            raise SpecError(f"dtype: {self.dtype!r} is not known; choose float32")
+            raise SpecError(f"dtype: {self.dtype!r} is not known; choose float32 or float64")
+        if self.schedule not in get_args(Cut):
+            raise SpecError(f"schedule: {self.schedule!r} is not known; choose minibatch or waves")
         if self.device is not None:
             device_named(self.device)
 
-    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
-        """The ratings as they stand, and batches of an order drawn anew each epoch."""
-        return train, Shuffled(len(train), self.batch_size)
+    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:
+        """The ratings as they stand and batches of an order drawn anew each epoch, or the ratings by waves."""
+        if self.schedule == "minibatch":
+            return train, Shuffled(len(train), self.batch_size)
+        from mfbench.cuts import cut_to, shuffled, waves  # here, as minibatches need no Numba
+
+        arranged, offsets = waves(train, shuffled(len(train), rng))
+        return arranged, Replayed(cut_to(offsets, _width(offsets)))
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether the device is no CPU."""
+        return bool(device_named(self.device).platform != "cpu")
 
     def epochs(
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
-    ) -> Iterator[Factors]:
+    ) -> Iterator[Model]:
         """Yield the start once compiled, then Factors in `dtype` after each epoch; overflow shows as inf or nan."""
+        for (model,) in self.epochs_many(train, [start], [hyper], [schedule], [rng]):
+            yield model
+
+    def epochs_many(
+        self,
+        train: Ratings,
+        starts: Sequence[Factors],
+        hypers: Sequence[HyperParams],
+        schedules: Sequence[Schedule],
+        rngs: Sequence[np.random.Generator],
+    ) -> SideBySideTraining:
+        """As `epochs`, for all trials in one program."""
         use_compile_cache()
-        device = device_named(self.device)
-        ratings = ratings_on(device, train, self.dtype)
-        tables = tables_on(device, start, self.dtype)
-        slots = tuple(jax.device_put(np.zeros(n, np.int32), device) for n in (train.n_users, train.n_items))
-        told = np.array([hyper.alpha, hyper.beta, start.mean], self.dtype)
+        device, exact, width = device_named(self.device), self.schedule == "waves", widest(schedules, rngs)
+        with jax.enable_x64(self.dtype == "float64"):
+            ratings = ratings_on(device, train, self.dtype, beyond=width)
+            tables = tables_on(device, starts, self.dtype)
+            n_slots = () if exact else (train.n_users, train.n_items)
+            slots = tuple(jax.device_put(np.zeros((len(starts), n), np.int32), device) for n in n_slots)
 
-        def run(epoch: Epoch, groups: int) -> None:
+        def run(epochs: Any, groups: int, told: Array) -> Any:
             nonlocal tables, slots
-            order, offsets, width = pack(epoch)
-            tables, slots = _epoch(tables, slots, ratings, order, offsets, groups, told, width=width, bias=hyper.bias)
+            with jax.enable_x64(self.dtype == "float64"):  # not around a yield: it would leak to the caller
+                tables, slots = _epochs(
+                    tables, slots, ratings, epochs, groups, told, width=width, bias=hypers[0].bias, exact=exact
+                )
+            return tables
 
-        def snapshot() -> Factors:
-            return factors_from(tables, K=start.P.shape[1], mean=start.mean)
-
-        run(schedule.epoch(copy.deepcopy(rng)), groups=0)  # compiles for the shapes to come, and changes nothing
-        yield snapshot()
-        for _ in range(hyper.epochs):
-            epoch = schedule.epoch(rng)
-            run(epoch, len(epoch))
-            yield snapshot()
+        yield from side_by_side(run, starts, hypers, schedules, rngs, width, self.dtype)
 
 
-@partial(jax.jit, donate_argnums=(0, 1), static_argnames=("width", "bias"))
+@partial(jax.jit, donate_argnums=(0, 1), static_argnames=("width", "bias", "exact"))
+def _epochs(
+    tables: Any, slots: Any, ratings: Any, epochs: Any, groups: Any, told: Any, *, width: int, bias: bool, exact: bool
+) -> Any:
+    """`_epoch` for all trials: all but the ratings and the number of groups has a leading axis."""
+    one = partial(_epoch, width=width, bias=bias, exact=exact)
+    return jax.vmap(one, in_axes=(0, 0, None, 0, None, 0))(tables, slots, ratings, epochs, groups, told)
+
+
 def _epoch(
-    tables: Any, slots: Any, ratings: Any, order: Any, offsets: Any, groups: Any, told: Any, *, width: int, bias: bool
+    tables: Any, slots: Any, ratings: Any, epoch: Any, groups: Any, told: Any, *, width: int, bias: bool, exact: bool
 ) -> Any:
     """The tables after the first `groups` groups, each one vectorised step.
 
     P and Q are two arrays, not one stacked table: XLA then adds to both in place, whatever the number of users.
+    A step reads `width` ratings; those beyond its group's end are real ones of the next group, and are given no weight.
     """
-    users, items, values = ratings
+    order, sequence, offsets = epoch
+    columns = ratings if order is None else tuple(column[order] for column in ratings)
     alpha, beta, mean = told
 
-    def step(g: Any, carry: Any) -> Any:
-        (P, Q, user_bias, item_bias), (user_slots, item_slots) = carry
-        at = lax.dynamic_slice_in_dim(order, offsets[g], width)
-        real = jnp.arange(width) < offsets[g + 1] - offsets[g]
-        u, i, r = users[at], items[at], values[at]
-        user_count, user_slots = _occurrences(user_slots, u, real)
-        item_count, item_slots = _occurrences(item_slots, i, real)
-        alpha_u, alpha_i = _damped(alpha, user_count), _damped(alpha, item_count)
+    def step(n: Any, carry: Any) -> Any:
+        (P, Q, user_bias, item_bias), slots = carry
+        first, end = offsets[sequence[n]], offsets[sequence[n] + 1]
+        u, i, r = (lax.dynamic_slice_in_dim(column, first, width) for column in columns)
+        real = jnp.arange(width) < end - first
+        alpha_u = alpha_i = jnp.where(real, alpha, 0)
+        if not exact:
+            user_count, user_slots = _occurrences(slots[0], u, real)
+            item_count, item_slots = _occurrences(slots[1], i, real)
+            alpha_u, alpha_i = _damped(alpha_u, user_count), _damped(alpha_i, item_count)
+            slots = (user_slots, item_slots)
 
         p, q = P[u], Q[i]
-        e = r - (mean + user_bias[u] + item_bias[i] + (p * q).sum(1))
-        P = _add(P, u, real, alpha_u, 2 * e[:, None] * q - beta * p)
-        Q = _add(Q, i, real, alpha_i, 2 * e[:, None] * p - beta * q)
+        e = r - (mean + user_bias[u] + item_bias[i] + dot(p, q))
+        step_p = alpha_u[:, None] * (2 * e[:, None] * q - beta * p)
+        if exact:
+            p += step_p
+        step_q = alpha_i[:, None] * (2 * e[:, None] * p - beta * q)
+        P, Q = P.at[u].add(step_p), Q.at[i].add(step_q)
         if bias:
-            user_bias = _add(user_bias, u, real, alpha_u, 2 * e - beta * user_bias[u])
-            item_bias = _add(item_bias, i, real, alpha_i, 2 * e - beta * item_bias[i])
-        return (P, Q, user_bias, item_bias), (user_slots, item_slots)
+            user_bias = user_bias.at[u].add(alpha_u * (2 * e - beta * user_bias[u]))
+            item_bias = item_bias.at[i].add(alpha_i * (2 * e - beta * item_bias[i]))
+        return (P, Q, user_bias, item_bias), slots
 
     return lax.fori_loop(0, groups, step, (tables, slots))
 
 
-def _add(table: Any, rows: Any, real: Any, alpha: Any, direction: Any) -> Any:
-    """table[rows] += alpha * direction, summed where a row occurs again, nothing where it is not real."""
-    lined_up = (-1,) + (1,) * (direction.ndim - 1)
-    change = alpha.reshape(lined_up) * direction
-    return table.at[rows].add(jnp.where(real.reshape(lined_up), change, 0))
+def _width(offsets: Positions) -> int:
+    """The width, a multiple of 64, to which waves are cut: one program of that width runs them all.
+
+    A step costs its width, however short its wave, and about as much again as 64 ratings: what is least in sum.
+    """
+    sizes = np.diff(offsets)
+    return min(range(64, 1025, 64), key=lambda width: int(np.ceil(sizes / width).sum()) * (width + 64))
 
 
 def _damped(alpha: Any, count: Any) -> Any:
-    """The step of a row that occurs `count` times in the batch."""
+    """The step of a row that occurs `count` times in the batch; none where it was none."""
     return jnp.minimum(alpha, jnp.maximum(CAP, alpha) / jnp.maximum(count, 1))
 
 

@@ -61,8 +61,8 @@ class Numba:
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
     ) -> Iterator[Factors]:
         """Yield the start once compiled, then Factors in `dtype` after each epoch; overflow shows as inf or nan."""
-        tables = tuple(np.array(t, self.dtype) for t in (start.P, start.Q, start.user_bias, start.item_bias))
-        told = (*np.array([hyper.alpha, hyper.beta, start.mean], self.dtype), hyper.bias)
+        tables: tuple[Any, ...] = tuple(np.array(t, self.dtype) for t in (start.P, start.Q, start.user_bias, start.item_bias))
+        told: tuple[Any, ...] = (*np.array([hyper.alpha, hyper.beta, start.mean], self.dtype), hyper.bias)
         values = train.values.astype(self.dtype, copy=False)
         columns = (train.users, train.items, values)
 
@@ -109,7 +109,7 @@ def _run(epoch: Epoch, threads: int, arguments: tuple[Any, ...]) -> None:
             other.result()
 
 
-@compiled(fastmath=True)
+@compiled(reordered=True)
 def _sweep(
     sequence: Array, offsets: Array, first: int, end: int, by: int,
     users: Array, items: Array, values: Array,

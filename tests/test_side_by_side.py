@@ -1,0 +1,103 @@
+"""Trials side by side: each is, to the bit on a CPU, what it is alone; none disturbs another."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mfbench.backends.adam import Adam
+from mfbench.backends.base import Backend, SideBySide
+from mfbench.backends.jax import Jax
+from mfbench.factors import Factors, HyperParams, draw_start
+from mfbench.randomness import generator
+from mfbench.ratings import Ratings
+from mfbench.records import study_records
+from mfbench.spec import load_spec
+from mfbench.sweeps import Plan
+from mfbench.testing import small_ratings
+from mfbench.watching import Watcher
+
+BACKENDS = {
+    "jax": Jax(batch_size=16),
+    "jax waves": Jax(schedule="waves"),
+    "jax float64": Jax(schedule="waves", dtype="float64"),
+    "adam": Adam(batch_size=16),
+}
+HYPERS = [(3, 0.01, 0.05), (20, 0.05, 0.1), (8, 0.002, 0.0), (4, 0.02, 0.3)]
+TRAIN = small_ratings(n_users=40, n_items=30, n=500)
+
+
+def alone(backend: Backend, train: Ratings, K: int, alpha: float, beta: float, bias: bool, epochs: int) -> list[Any]:
+    rng = generator(5, "order")
+    arranged, schedule = backend.arrange(train, rng)
+    start = draw_start(train, K, {"normal": 0.1}, True, generator(5, "start"))
+    return list(backend.epochs(arranged, start, HyperParams(K, alpha, beta, epochs, bias), schedule, rng))
+
+
+def together(backend: Any, train: Ratings, hypers: list[Any], bias: bool, epochs: int, stop: dict[int, int]) -> list[Any]:
+    """All models by epoch; stop: the epoch after which a trial ends, by trial."""
+    rng = generator(5, "order")
+    arranged, schedule = backend.arrange(train, rng)
+    starts = [draw_start(train, K, {"normal": 0.1}, True, generator(5, "start")) for K, _, _ in hypers]
+    told = [HyperParams(*hyper, epochs, bias) for hyper in hypers]
+    rngs = [copy.deepcopy(rng) for _ in hypers]
+    training = backend.epochs_many(arranged, starts, told, [schedule] * len(hypers), rngs)
+    models = [next(training)]
+    for epoch in range(epochs):
+        models.append(training.send(np.array([epoch < stop.get(j, epochs) for j in range(len(hypers))])))
+    return models
+
+
+def same(a: Factors, b: Factors) -> bool:
+    return all(np.array_equal(a.arrays()[name], b.arrays()[name], equal_nan=True) for name in a.arrays())
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("name", BACKENDS)
+def test_each_trial_is_to_the_bit_what_it_is_alone(name: str, bias: bool) -> None:
+    many = together(BACKENDS[name], TRAIN, HYPERS, bias, 4, {})
+    for j, hyper in enumerate(HYPERS):
+        one = alone(BACKENDS[name], TRAIN, *hyper, bias, 4)
+        assert all(same(model, models[j]) for model, models in zip(one, many, strict=True))
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_trial_that_diverges_and_one_that_ends_do_not_disturb_the_others(name: str) -> None:
+    hypers = [HYPERS[0], (4, 1e30, 0.1), HYPERS[2]]
+    many = together(BACKENDS[name], TRAIN, hypers, True, 5, {0: 2, 1: 1})
+    assert not np.isfinite(many[5][1].predict(TRAIN.users, TRAIN.items)).all()
+    assert same(many[5][0], many[2][0])
+    assert same(many[5][2], alone(BACKENDS[name], TRAIN, *HYPERS[2], True, 5)[5])
+
+
+def test_who_can_train_side_by_side() -> None:
+    from mfbench.backends import resolve
+
+    able = {name for name in ("loop", "numba", "jax", "adam", "mean") if isinstance(resolve(name, {}), SideBySide)}
+    assert able == {"jax", "adam"}
+
+
+@pytest.mark.parametrize("backend", ["jax", "adam"])
+def test_a_sweep_side_by_side_has_the_bits_of_one_trial_after_another(
+    workplace: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    small["sweep"] |= {"backends": [backend], "trials": 9}
+    small["model"]["epochs"] = 8
+
+    def swept(folder: str, workers: int, side_by_side: bool) -> list[tuple[Any, ...]]:
+        (workplace / folder).mkdir()
+        monkeypatch.chdir(workplace / folder)
+        spec = load_spec(small, [f"sweep.side_by_side={side_by_side}"])
+        swept = Plan.of(spec).carry_out(workers, Watcher())
+        return [(r.run_key, r.K, r.alpha, r.beta, r.outcome, r.epochs, r.result) for r in study_records(swept.study)]
+
+    one_by_one = swept("one", 1, False)
+    assert {outcome for *_, outcome, _, _ in one_by_one} >= {"completed"}
+    assert swept("together", 1, True) == one_by_one
+    assert swept("two", 2, True) == one_by_one
