@@ -84,9 +84,9 @@ class Parts:
     n_unknown: dict[str, dict[str, int]]
     oracle: dict[str, float]
 
-    @cached_property
+    @property
     def train(self) -> Ratings:
-        """The train part."""
+        """The train part, read anew each time: a training arranges it, and needs the memory of the original."""
         return self._read(self.folder / "train.npz")
 
     @cached_property

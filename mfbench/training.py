@@ -131,12 +131,11 @@ def train(jobs: Sequence[Job], parts: Parts, records: Sequence[Record], watch: W
         train_part, valid_part = parts.train, parts.valid
         if last_stage and valid_part is not None:
             train_part, valid_part = train_part.with_(valid_part), None
-        rng = generator(spec.seed, "order")
-        arranged, schedule = backend.arrange(train_part, rng)
-        init = spec.init.model_dump(exclude_none=True)
+        init, rng = spec.init.model_dump(exclude_none=True), generator(spec.seed, "order")
         starts = [draw_start(train_part, job.K or 0, init, spec.center, generator(spec.seed, "start")) for job in jobs]
+        train_part, schedule = backend.arrange(train_part, rng)
         hypers = [HyperParams(job.K, job.alpha, job.beta, epochs, spec.bias) for job in jobs]
-        training = _training(backend, arranged, starts, hypers, schedule, rng)
+        training = _training(backend, train_part, starts, hypers, schedule, rng)
     memory.mark("prepare")
     with _clock(records, "compile_seconds"):
         models = next(training)
