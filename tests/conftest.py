@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mfbench.mlflow_store import make_store
 
 
 @pytest.fixture
@@ -17,6 +20,24 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory:
     monkeypatch.setenv("MFBENCH_CACHE", str(shared / "cache"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow store, made once: it takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        make_store()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def stored(workplace: Path, fresh_store: Path) -> Path:
+    """A workplace whose MLflow store is there already."""
+    shutil.copy(fresh_store, workplace)
+    return workplace
 
 
 @pytest.fixture

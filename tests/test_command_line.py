@@ -114,7 +114,7 @@ def test_a_bad_table_is_exit_code_2_with_the_line(content: str, says: str) -> No
     assert sorted(path.name for path in Path().iterdir()) == ["ratings.csv", "spec.yaml"]
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("stored")
 def test_a_run_twice_in_two_processes_is_the_same_but_for_what_may_differ(small: dict[str, Any]) -> None:
     small["model"]["backend"] = "loop"
     first, second = answer("run", written(small)), answer("run", written(small))
@@ -125,7 +125,7 @@ def test_a_run_twice_in_two_processes_is_the_same_but_for_what_may_differ(small:
     assert first["run_id"] == second["run_id"]
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("stored")
 def test_a_run_that_diverges_is_exit_code_1_and_still_a_record(small: dict[str, Any]) -> None:
     done = mfbench("run", written(small), "--json", "--set", "model.backend=loop", "--set", "model.alpha=50")
     assert done.returncode == 1

