@@ -15,7 +15,7 @@ import typer
 from mfbench.errors import MfbenchError
 
 app = typer.Typer(
-    help="Matrix factorization of ratings, R ≈ P Qᵀ: run, sweep, compare, reproduce.",
+    help="Matrix factorization of ratings, R ≈ P Qᵀ: run, sweep, compare, race.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -77,9 +77,8 @@ def sweep(
     _show(table(result.swept.study, result.leaderboard(), result.swept.oracle), as_json, result.summary())
     for sentence in comparison_address(result.swept.spec.name, [row.run_id for row in result.leaderboard()]):
         _say(sentence, as_json)
-    lost = [name for name in result.swept.trials if name not in {r.backend for r in result.swept.finals}]
-    if lost:
-        _fail(f"no trial of {', '.join(lost)} completed; lower its range of alpha, or see the reasons in the records")
+    if result.swept.failures:
+        _fail("; ".join(result.swept.failures))
 
 
 @app.command()

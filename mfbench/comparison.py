@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mfbench.errors import InputError
+from mfbench.errors import InputError, WorkError
 from mfbench.filled import filled_table
 from mfbench.leaderboard import COLUMNS, Row, markdown, rows
 from mfbench.mlflow_addresses import UI_PORT, compare_address
@@ -28,6 +28,7 @@ class Comparison:
     records: list[Record]
     board: list[Row]
     trials: list[Record]
+    problem: str | None = None
 
     @property
     def oracle(self) -> dict[str, float] | None:
@@ -42,7 +43,7 @@ class Comparison:
 
     def addresses(self) -> list[str]:
         """For each experiment a sentence with the address of MLflow's page that has just these runs beside each other."""
-        found = []
+        found = [self.problem] if self.problem else []
         for experiment in self.experiments:
             mine = {record.run_key for record in self.records if record.spec["name"] == experiment}
             found += comparison_address(experiment, [row.run_id for row in self.board if row.run_key in mine])
@@ -120,12 +121,16 @@ def compared(what: Sequence[str]) -> Comparison:
     if not records:
         raise InputError("there is no finished run to compare yet; make one with `mfbench run SPEC` or `mfbench sweep SPEC`")
     ids: dict[str, str] = {}
+    problem = None
     for study, name in {(record.study, record.spec["name"]) for record in records.values()}:
-        ids |= Tracker(name).run_ids(study)
+        try:
+            ids |= Tracker(name).run_ids(study)
+        except WorkError as error:  # the board needs records alone
+            problem = str(error)
     kept = list(records.values())
     if len({record.study for record in kept if record.stage != "run"}) > 1:
         trials = {}  # of several sweeps: one backend's are not of one search
-    return Comparison(kept, rows(kept, trials, ids), [trial for each in trials.values() for trial in each])
+    return Comparison(kept, rows(kept, trials, ids), [trial for each in trials.values() for trial in each], problem)
 
 
 def _outdated(record: Record, study: Sequence[Record]) -> bool:
@@ -141,7 +146,10 @@ def comparison_address(experiment: str, run_ids: Sequence[str | None]) -> list[s
         return []
     served = store_uri().startswith(("http:", "https:"))
     base, hint = (store_uri(), "") if served else (f"http://127.0.0.1:{UI_PORT}", " (after `mfbench ui`)")
-    return [f"MLflow{hint}: {compare_address(base, Tracker(experiment).experiment_id, known)}"]
+    try:
+        return [f"MLflow{hint}: {compare_address(base, Tracker(experiment).experiment_id, known)}"]
+    except WorkError as error:
+        return [str(error)]
 
 
 def studies(what: Sequence[str]) -> list[str]:

@@ -63,6 +63,7 @@ def factorize(
     given = {"K": K, "alpha": alpha, "beta": beta, "epochs": epochs, "center": center, "bias": bias, "seed": seed}
     spec = load_model_spec({"backend": backend, "init": dict(init) if init else NOTEBOOK_START, **given})
     trainer = backends.resolve(backend, options or {})
+    K, alpha, beta, epochs = spec.K, spec.alpha, spec.beta, spec.epochs
     start = draw_start(train, K, spec.init.model_dump(exclude_none=True), center, generator(seed, "start"))
     hyper = HyperParams(K, alpha, beta, epochs, bias)
     rng = generator(seed, "order")
@@ -83,13 +84,13 @@ def factorize(
 def ratings_of(R: Any) -> Ratings:
     """The observed cells of a matrix in row order; DataError where there are none, or one is not a finite number."""
     if isinstance(R, Ratings):
-        return R
+        return _finite(R)
     if hasattr(R, "tocoo"):
         cells = R.tocsr().tocoo()
         users, items, values, shape = cells.row, cells.col, cells.data, cells.shape
     else:
         try:
-            dense = np.asarray(R, dtype=np.float64)
+            dense = R.to_numpy(np.float64, na_value=np.nan) if hasattr(R, "to_numpy") else np.asarray(R, np.float64)
         except (TypeError, ValueError):
             raise DataError("R: a matrix of numbers is needed, with 0 or NaN where nothing was observed") from None
         if dense.ndim != 2:
@@ -98,6 +99,11 @@ def ratings_of(R: Any) -> Ratings:
         values, shape = dense[users, items], dense.shape
     if len(values) == 0:
         raise DataError("R: no cell is observed; all are 0 or NaN")
-    if not np.all(np.isfinite(values)):
-        raise DataError("R: a rating is infinite; ratings are finite numbers")
-    return Ratings(users.astype(np.int32), items.astype(np.int32), exact_values(values), int(shape[0]), int(shape[1]))
+    users, items = users.astype(np.int32), items.astype(np.int32)
+    return _finite(Ratings(users, items, exact_values(values), int(shape[0]), int(shape[1])))
+
+
+def _finite(ratings: Ratings) -> Ratings:
+    if not np.all(np.isfinite(ratings.values)):
+        raise DataError("R: a rating is infinite or not a number; ratings are finite numbers")
+    return ratings

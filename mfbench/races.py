@@ -87,7 +87,7 @@ def carry_out_race(spec: Spec, target: tuple[str, float] | None, watcher: Watche
 def _one(spec: Spec, parts: Parts, entry: Entry, number: int, cores: Sequence[int], watcher: Watcher) -> Record:
     made: list[Record] = []
     job = Job(
-        study=f"{run_study_key(spec)}-race", backend=entry.backend, number=number, stage="trial", spec=spec,
+        study=f".races/{run_study_key(spec)}", backend=entry.backend, number=number, stage="trial", spec=spec,
         K=entry.K, alpha=spec.model.alpha, beta=spec.model.beta, epochs=spec.model.epochs,
     )  # fmt: skip
     with Workers([cores]) as alone:

@@ -70,7 +70,8 @@ class Record(BaseModel):
     K, alpha, beta are None where the backend has no use for them. The metrics that stand alone belong to the model that
     the run stands for: of a plain run the last epoch's, of a trial the best scored epoch's. Of a final run valid_rmse and
     valid_mae are those of the trial that it was chosen by, since its own training saw the valid part. spec is the whole
-    spec with every default filled in. memory has bytes: resident `before`, and the peaks of `prepare` and `train`.
+    spec with every default filled in. backend_digest is of the
+    file of a user's own backend; memory has bytes: resident `before`, and the peaks of `prepare` and `train`.
     `started` and `ended` are seconds since 1970.
     """
 
@@ -84,6 +85,7 @@ class Record(BaseModel):
     reason: str | None = None
     spec: dict[str, Any]
     options: dict[str, Any]
+    backend_digest: str | None = None
     K: int | None
     alpha: float | None
     beta: float | None

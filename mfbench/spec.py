@@ -338,6 +338,10 @@ def _sentence(error: ValidationError) -> str:
             what += " (a backend's own knobs stand under model.options.BACKEND)"
     elif first["type"] == "missing":
         what = "this key is missing"
+    elif first["type"] == "union_tag_invalid":
+        what = f"kind is {first['ctx']['tag']!r}; it is one of {first['ctx']['expected_tags']}"
+    elif first["type"] == "string_pattern_mismatch":
+        what = f"{first['input']!r} is not letters, digits, '.', '_' and '-' alone, a letter or digit first"
     elif first["type"] != "value_error":
         what = f"{what[0].lower()}{what[1:]}, not {first['input']!r}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -388,7 +392,7 @@ def _identity(spec: Spec) -> dict[str, Any]:
     tree = spec.model_dump(mode="json")
     if spec.data.file is not None:
         try:
-            tree["data"]["file"] = hashlib.sha256(Path(spec.data.file).read_bytes()).hexdigest()
+            tree["data"]["file"] = hashlib.sha256(Path(spec.data.file).expanduser().read_bytes()).hexdigest()
         except OSError as error:
             raise SpecError(f"data.file: {spec.data.file} cannot be read ({error.strerror})") from None
     return tree

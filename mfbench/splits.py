@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,8 +36,8 @@ def positions_of_parts(dataset: Dataset, split: RandomSplit | TailSplit | FoldSp
     if isinstance(split, TailSplit):
         # pandas' sample(frac=1, random_state=s) is this permutation of the legacy generator, which the course used.
         rows = np.arange(n) if split.shuffle is None else np.random.RandomState(split.shuffle).permutation(n)
-        n_valid = int(n * split.valid)
-        parts = {"train": rows[: n - n_valid], "valid": rows[n - n_valid :]}
+        n_train = int(n * (1 - split.valid))  # as Keras rounds it
+        parts = {"train": rows[:n_train], "valid": rows[n_train:]}
     else:
         rest = canonical_order(dataset.ratings)
         parts = {}
@@ -113,8 +114,11 @@ class Parts:
         }
 
     def _read(self, path: Path) -> Ratings:
-        with np.load(path) as a:
-            return Ratings(a["users"], a["items"], a["values"], self.n_users, self.n_items)
+        try:
+            with np.load(path) as a:
+                return Ratings(a["users"], a["items"], a["values"], self.n_users, self.n_items)
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path}: this part is damaged ({error}); remove {self.folder} and it is made again") from None
 
 
 def prepare(spec: Spec) -> Parts:

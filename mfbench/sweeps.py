@@ -9,9 +9,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from mfbench import backends
 from mfbench.backends.base import Backend, SideBySide
 from mfbench.errors import RecordError, SpecError, WorkError
-from mfbench.records import RUNS, Record, Stage, find_record, record_path
+from mfbench.records import RUNS, Record, Stage, find_record, record_path, studies_of, study_records
 from mfbench.search import Finished, propose
 from mfbench.spec import Space, Spec, Sweep, study_key
 from mfbench.splits import Parts, prepare
@@ -34,6 +35,17 @@ class Swept:
         """The RMSE and MAE that no model can beat on the test part, where the data knows them."""
         return self.finals[0].oracle("test")
 
+    @property
+    def failures(self) -> list[str]:
+        """A sentence for each backend that has no usable final run."""
+        completed = {record.backend for record in self.finals if record.outcome == "completed"}
+        broken = {record.backend: [record] for record in self.finals}
+        return [
+            f"{name} has no final run: {_why_none(broken.get(name, trials))}"
+            for name, trials in self.trials.items()
+            if name not in completed
+        ]
+
     def records(self) -> list[Record]:
         """All of them."""
         return [*(trial for trials in self.trials.values() for trial in trials), *self.finals]
@@ -52,7 +64,8 @@ class Plan:
         """The plan of a spec; InputError for what is wrong with it or its data, before any work."""
         if source.sweep is None:
             raise SpecError(f"{source.name}: this spec has no sweep section; add one, or use `mfbench run`")
-        studies = [Study.of(source, name, backend_of(source, name)) for name in source.backends()]
+        key = study_key(source)
+        studies = [Study.of(source, key, name, backend_of(source, name)) for name in source.backends()]
         parts = prepare(source)
         if "valid" not in parts.n:
             raise SpecError("split: a sweep chooses by the valid part, and this split has none; give valid a share")
@@ -63,7 +76,8 @@ class Plan:
 
         WorkError where no trial of any backend gave a usable model.
         """
-        key, trials = study_key(self.spec), {}
+        key, trials = self.studies[0].key, {}
+        _tell_what_is_new(self.spec, key, watcher)
         with _alone(key, watcher), Workers(shares(workers)) as crew:
             for study in self.studies:
                 watcher.study(study.backend, study.budget)
@@ -71,7 +85,8 @@ class Plan:
             jobs = [job for study in self.studies if (job := study.final(trials[study.backend]))]
             finals = _records_of(jobs, self.parts, None, crew, watcher)
         if not finals:
-            raise WorkError(f"{key}: no trial of any backend completed; lower the ranges of alpha, and see the records")
+            told = "; ".join(f"{name}: {_why_none(found)}" for name, found in trials.items())
+            raise WorkError(f"{key}: no trial of any backend completed ({told}); the records are in {RUNS / key}")
         return Swept(self.spec, key, trials, finals)
 
 
@@ -80,6 +95,7 @@ class Study:
     """The search for one backend: its space, cut down to what the backend has a use for, and its budget of trials."""
 
     spec: Spec
+    key: str
     sweep: Sweep
     backend: str
     tunable: frozenset[str]
@@ -87,13 +103,13 @@ class Study:
     together: bool
 
     @staticmethod
-    def of(spec: Spec, name: str, backend: Backend) -> Study:
+    def of(spec: Spec, key: str, name: str, backend: Backend) -> Study:
         """The study of that backend under a spec with a sweep."""
         assert spec.sweep is not None
         ranges = {key: value for key, value in spec.sweep.space_of(name) if key in backend.tunable}
         asked = spec.sweep.side_by_side
         together = isinstance(backend, SideBySide) and (backend.accelerated if asked is None else asked)
-        return Study(spec, spec.sweep, name, backend.tunable, Space(**ranges), together)
+        return Study(spec, key, spec.sweep, name, backend.tunable, Space(**ranges), together)
 
     @property
     def budget(self) -> int:
@@ -121,7 +137,7 @@ class Study:
 
     def _job(self, number: int, stage: Stage, hyper: Mapping[str, Any], epochs: int, best: BestTrial | None) -> Job:
         return Job(
-            study=study_key(self.spec), backend=self.backend, number=number, stage=stage, spec=self.spec,
+            study=self.key, backend=self.backend, number=number, stage=stage, spec=self.spec,
             K=hyper.get("K"), alpha=hyper.get("alpha"), beta=hyper.get("beta"), epochs=epochs, best=best,
         )  # fmt: skip
 
@@ -143,7 +159,7 @@ def _records_of(
     jobs: Sequence[Job], parts: Parts, prune: Prune | None, crew: Workers, watcher: Watcher, together: bool = False
 ) -> list[Record]:
     """The records of the jobs, in their order; those that have none yet are carried out, a group a worker if together."""
-    records = {job.run_key: record for job in jobs if (record := _record_of(job, watcher))}
+    records = {job.run_key: record for job in jobs if (record := _record_of(job, parts, watcher))}
     for record in records.values():
         watcher.done(record)
 
@@ -159,15 +175,56 @@ def _records_of(
     return [records[job.run_key] for job in jobs]
 
 
-def _record_of(job: Job, watcher: Watcher) -> Record | None:
-    """The job's record from before; a damaged one is set aside, and the job done again."""
+def _record_of(job: Job, parts: Parts, watcher: Watcher) -> Record | None:
+    """The job's record from before; one that is damaged, or not of this very job, is set aside, and the job done again."""
+    path = record_path(job.study, job.backend, job.stage, job.number)
     try:
-        return find_record(job.study, job.backend, job.stage, job.number)
+        record = find_record(job.study, job.backend, job.stage, job.number)
+        fault = record and _not_of(record, job, parts)
     except RecordError as error:
-        path = record_path(job.study, job.backend, job.stage, job.number)
-        path.replace(path.with_suffix(".damaged"))
-        watcher.say(f"{error}: it is set aside as {path.with_suffix('.damaged').name}, and the run is made again")
-        return None
+        record, fault = None, str(error)
+    if fault:
+        path.replace(path.with_suffix(".aside"))
+        watcher.say(f"{path}: {fault}; it is set aside as {path.with_suffix('.aside').name}, and the run is made again")
+    return None if fault else record
+
+
+def _not_of(record: Record, job: Job, parts: Parts) -> str | None:
+    """Why a record does not stand for the job, None if it does."""
+    if record.outcome == "failed":
+        return f"this run failed ({record.reason})"
+    if (record.K, record.alpha, record.beta) != (job.K, job.alpha, job.beta):
+        return "this run had other hyperparameters than the search now proposes"
+    if record.data.get("split_digest") != parts.split_digest:
+        return "this run was made on other data"
+    if record.backend_digest != backends.digest(job.backend):
+        return f"{job.backend} has changed since this run"
+    return None
+
+
+def _why_none(records: Sequence[Record]) -> str:
+    """How the runs of a backend ended, and the commonest reason."""
+    reasons = [record.reason or record.outcome for record in records if record.outcome != "completed"]
+    return f"{len(reasons)} of {len(records)} did not complete, mostly: {max(reasons, key=reasons.count)}"
+
+
+def _tell_what_is_new(spec: Spec, key: str, watcher: Watcher) -> None:
+    """Say, where a new study begins, in which keys its spec differs from that of the last one of this name."""
+    others = [other for other in studies_of(spec.name) if other != key]
+    if (RUNS / key).exists() or not others:
+        return
+    before = next((record.spec for record in study_records(others[-1]) if record.stage != "run"), None)
+    if before is not None:
+        now, then = _flat(spec.model_dump(mode="json")), _flat(before)
+        changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+        watcher.say(f"{key} is a new study; it differs from {others[-1]} in {', '.join(changed) or 'the content of its data'}")
+
+
+def _flat(tree: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{under}{name}.") if isinstance(value, dict) and value else {f"{under}{name}": value}
+    return flat
 
 
 @contextmanager

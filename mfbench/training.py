@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
@@ -15,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from mfbench import backends
 from mfbench.backends.base import Backend, Model, SideBySide, SideBySideTraining
 from mfbench.environment import environment
+from mfbench.errors import MfbenchError
 from mfbench.factors import Factors, HyperParams, digest_of, draw_start
 from mfbench.memory import Memory
 from mfbench.randomness import generator
@@ -75,7 +78,15 @@ def carry_out(jobs: Sequence[Job], parts: Parts, watch: Watch | None = None) -> 
     together, and opens the test part once its training has ended. Several jobs are trained side by side, see `train`.
     """
     records = [blank(job, parts) for job in jobs]
-    for job, record, model in zip(jobs, records, train(jobs, parts, records, watch), strict=True):
+    try:
+        models = train(jobs, parts, records, watch)
+    except MfbenchError:
+        raise
+    except Exception as error:  # a backend that breaks fails its run, not the sweep; the record says how
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
+        return [give_up(job, parts, reason) for job in jobs]
+    for job, record, model in zip(jobs, records, models, strict=True):
         if job.stage != "trial" and record.outcome == "completed":
             arrays = dict(model.arrays())
             record.factors_digest = digest_of(arrays)
@@ -96,6 +107,7 @@ def blank(job: Job, parts: Parts) -> Record:
         outcome="completed",
         spec=job.spec.model_dump(mode="json"),
         options={},
+        backend_digest=backends.digest(job.backend),
         K=job.K,
         alpha=job.alpha,
         beta=job.beta,

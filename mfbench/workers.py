@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import lru_cache
@@ -113,8 +112,13 @@ class _Process:
         self._start()
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "mfbench.workers", ",".join(map(str, self._share))]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        # It finds modules where this process does: not in the current folder (-P), but for a script's own folder and the like.
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "mfbench.workers", ",".join(map(str, self._share))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, "PYTHONPATH": path},
+        )  # fmt: skip
+        self._ready = False
 
     def carry_out(self, task: Task, on_epoch: OnEpoch) -> bool:
         """Whether the task was done; False when the process died on it, and another has been started in its place."""
@@ -124,7 +128,9 @@ class _Process:
             self._process.stdin.write(task.model_dump_json() + "\n")
             for line in self._process.stdout:
                 said = json.loads(line)
-                if "epoch" in said:
+                if "ready" in said:
+                    self._ready = True
+                elif "epoch" in said:
                     on_epoch(task.jobs[said["job"]], said["epoch"], said["value"])
                 elif "input" in said:
                     raise InputError(said["input"])
@@ -135,6 +141,8 @@ class _Process:
         self.status = self._process.wait()
         if self._stopped:
             raise WorkError("the sweep was stopped")
+        if not self._ready:
+            raise WorkError(f"a worker process cannot start (it ended with status {self.status}); what it said is above")
         self._start()
         return False
 
@@ -163,8 +171,13 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints must not stand between the answers
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
+
+    def say(said: dict[str, Any]) -> None:
+        answers.write(json.dumps(said) + "\n")
+
+    say({"ready": True})
     while True:
-        _carry_out(tasks.get(), lambda said: answers.write(json.dumps(said) + "\n"))
+        _carry_out(tasks.get(), say)
 
 
 def _receive(tasks: queue.SimpleQueue[Task]) -> None:
@@ -188,10 +201,6 @@ def _carry_out(task: Task, say: Callable[[dict[str, Any]], object]) -> None:
     except InputError as error:
         say({"input": str(error)})
         return
-    except Exception as error:  # a backend that breaks fails its trial, not the sweep; the record says how
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        for job in task.jobs:
-            give_up(job, parts, f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})")
     say({"done": True})
 
 

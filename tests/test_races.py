@@ -34,7 +34,7 @@ def test_a_race_writes_what_each_entry_did(small: dict[str, Any]) -> None:
         rows = list(csv.DictReader(file))
     assert [float(row["updates_per_second"]) for row in rows] == [lap.updates_per_second for lap in laps]
     assert Path("results/small/race.png").stat().st_size > 1000
-    runs = list(study_records(f"{run_study_key(load_spec(small))}-race"))
+    runs = list(study_records(f".races/{run_study_key(load_spec(small))}"))
     assert len(runs) == 2 * len(laps)
     assert {run.environment["cores"] for run in runs} == set(threads)
 

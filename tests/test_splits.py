@@ -89,7 +89,7 @@ def test_without_a_split_all_is_train() -> None:
     [
         (RandomSplit(kind="random", valid=0.01), "the valid part of made is empty"),
         (RandomSplit(kind="random", valid=0.2, test=0.001), "the test part of made is empty"),
-        (TailSplit(kind="tail", valid=0.001), "the valid part of made is empty"),
+        (TailSplit(kind="tail", valid=0.0), "the valid part of made is empty"),
         (FoldSplit(kind="folds", fold="u9"), "made has no fold 'u9'; it ships no folds of its own"),
     ],
 )

@@ -138,7 +138,7 @@ def test_a_damaged_record_is_set_aside_and_named_and_its_trial_run_again(small: 
     after = Plan.of(load_spec(small)).carry_out(1, listener)
     assert bits(after) == bits(before)
     assert any("trial-0002.json" in sentence for sentence in listener.said)
-    assert path.with_suffix(".damaged").exists()
+    assert path.with_suffix(".aside").exists()
 
 
 @pytest.mark.usefixtures("workplace")
@@ -158,6 +158,43 @@ def test_a_backend_that_breaks_fails_its_trial_and_not_the_sweep(small: dict[str
     assert failed
     assert all(trial.reason == "ZeroDivisionError: too small (mine.py, line 7)" for trial in failed)
     assert result.finals[0].outcome == "completed"
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_record_of_other_code_data_or_a_failure_does_not_stand_for_the_run(small: dict[str, Any]) -> None:
+    code = (
+        "from dataclasses import dataclass\n"
+        "from mfbench.backends.loop import Loop\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine(Loop):\n"
+        "    '''Breaks in the final run.'''\n"
+        "    def epochs(self, train, start, hyper, schedule, rng):\n"
+        "        if len(train) > 1400: raise ZeroDivisionError('too many')\n"
+        "        return super().epochs(train, start, hyper, schedule, rng)\n"
+    )
+    Path("mine.py").write_text(code)
+    changes = {"sweep.backends": "['mine.py:Mine']"}
+    broken = swept(small, **changes)
+    assert broken.failures == [
+        "mine.py:Mine has no final run: 1 of 1 did not complete, mostly: ZeroDivisionError: too many (mine.py, line 7)"
+    ]
+    Path("mine.py").write_text(code.replace("> 1400", "> 9999"))
+    listener = Listener()
+    spec = load_spec(small, [f"{key}={value}" for key, value in changes.items()])
+    mended = Plan.of(spec).carry_out(1, listener)
+    assert mended.failures == []
+    assert mended.finals[0].test_rmse is not None
+    assert sum("mine.py:Mine has changed since this run" in sentence for sentence in listener.said) == 6
+    assert sum("this run failed (ZeroDivisionError" in sentence for sentence in listener.said) == 1
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_new_study_says_in_which_keys_it_differs_from_the_last(small: dict[str, Any]) -> None:
+    swept(small, **{"sweep.trials": 1})
+    listener = Listener()
+    Plan.of(load_spec(small, ["model.epochs=2", "sweep.trials=1"])).carry_out(1, listener)
+    (said,) = listener.said
+    assert said.endswith("in model.epochs")
 
 
 @pytest.mark.usefixtures("workplace")

@@ -67,6 +67,12 @@ def knobs(backend: Backend) -> dict[str, Any]:
     return {field.name: getattr(backend, field.name) for field in _knobs(backend)}
 
 
+def digest(name: str) -> str | None:
+    """16 hex digits of the content of `path/to/mine.py:Mine`; None for a backend that has a version instead."""
+    place = name.rpartition(":")[0]
+    return hashlib.sha256(Path(place).read_bytes()).hexdigest()[:16] if place.endswith(".py") else None
+
+
 def describe(name: str) -> dict[str, Any]:
     """For people: `name`, `what` it is, what is `tunable`, and its `knobs` with their defaults (None without one)."""
     backend = _class(name)
