@@ -38,6 +38,11 @@ def main() -> None:
     except MfbenchError as error:
         print(f"mfbench: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a folder that cannot be written: the machine's trouble, no bug of ours
+        if error.filename is None:
+            raise
+        print(f"mfbench: {error.filename}: {error.strerror}; see that it can be read and written", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
 
 
 @app.command()

@@ -187,6 +187,18 @@ def test_compare_finds_a_sweep_by_spec_experiment_run_key_and_run_id(
     assert mfbench("compare", "nonesuch").returncode == 2
 
 
+@pytest.mark.usefixtures("workplace")
+def test_a_folder_that_cannot_be_written_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("ratings.csv").write_text("user,item,rating\n1,1,5\n1,2,4\n2,1,3\n")
+    Path("taken").write_text("a file where the folder should be")
+    monkeypatch.setenv("MFBENCH_DATA", "taken")
+    spec = {"name": "own", "data": {"file": "ratings.csv"}, "split": {"kind": "none"}, "model": {"backend": "loop"}}
+    done = mfbench("run", written(spec))
+    assert done.returncode == 1
+    assert "taken" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_small_commands_answer() -> None:
     assert {one["name"] for one in answer("backends")["backends"]} >= {"loop", "jax", "adam", "mean"}
     assert {one["name"] for one in answer("data", "list")["datasets"]} >= {"planted-1m", "ml-32m"}
