@@ -12,7 +12,7 @@ import numpy as np
 
 from mfbench.compiled import compiled
 from mfbench.ratings import Array, Ints, Positions, Ratings
-from mfbench.schedule import Replayed
+from mfbench.schedule import Diagonals
 
 RUN = 64
 """The longest run of neighbouring rows that is dealt out as one: rows that share a page of memory stay together."""
@@ -45,10 +45,10 @@ def cut_to(offsets: Positions, width: int) -> Positions:
     return np.concatenate([*pieces, offsets[-1:]])
 
 
-def blocks(train: Ratings, parts: int, rng: np.random.Generator) -> tuple[Ratings, Replayed]:
+def blocks(train: Ratings, parts: int, rng: np.random.Generator) -> tuple[Ratings, Diagonals]:
     """Users and items dealt into `parts` parts each, and the ratings by the blocks of this grid.
 
-    The blocks of a diagonal share no user and no item: they are the lanes of the schedule. The parts of either side have
+    The blocks of a diagonal share no user and no item: see `schedule.Epoch` for the numbering. The parts of either side have
     nearly equal numbers of ratings; there are no more of them than users or items. Within a block the ratings stand tile
     of users by tile of users, and shuffled within a tile. It depends on the ratings and rng alone, not on the machine.
     """
@@ -60,7 +60,7 @@ def blocks(train: Ratings, parts: int, rng: np.random.Generator) -> tuple[Rating
     group = _tiles_of_blocks(train.users, train.items, order, user_tile, item_part, parts, tiles)
     positions, offsets = _grouped(group, parts * parts * tiles, order)
     del group, order
-    return train.take(positions), Replayed(offsets[::tiles].copy(), lanes=parts)
+    return train.take(positions), Diagonals(offsets[::tiles].copy(), parts)
 
 
 def _dealt(index: Ints, n: int, parts: int, rng: np.random.Generator) -> Ints:

@@ -17,8 +17,9 @@ class Epoch:
 
     offsets: int64 [groups + 1], from 0 to n; group g holds the ratings from offsets[g] up to offsets[g + 1]. sequence:
     int64 [groups], a permutation of the groups. order: a permutation of the n positions in which the groups are cut,
-    None where the ratings stand in it already. lanes: each so many groups of the sequence, from its start on, share no
-    user and no item, so they may run at the same time.
+    None where the ratings stand in it already. lanes: the parts of either side of the grid that the groups are the blocks
+    of; group g holds the ratings of user part l = g % lanes and item part (l + g // lanes) % lanes, and the sequence has
+    diagonal after diagonal of it, `lanes` groups each, which share nothing and may run at the same time.
     """
 
     offsets: Positions
@@ -28,6 +29,16 @@ class Epoch:
 
     def __len__(self) -> int:
         return len(self.sequence)
+
+    def stretches(self, threads: int) -> Positions:
+        """int64 [stretches + 1]: bounds in the sequence, between which that many threads need not wait for each other.
+
+        Thread t has every `threads`-th group, from bound + t on. Where the threads divide the lanes, all diagonals whose
+        numbers agree modulo the threads give each of them the same users and items, and no other thread the same.
+        """
+        diagonals = self.sequence[:: self.lanes] // self.lanes
+        meets = np.diff(diagonals % threads if self.lanes % threads == 0 else diagonals) != 0
+        return np.flatnonzero(np.concatenate(([True], meets, [True]))) * self.lanes
 
     def positions(self) -> Positions:
         """int64 [n]: all positions as they are visited one by one."""
@@ -77,15 +88,40 @@ class Shuffled:
 
 @dataclass(frozen=True)
 class Replayed:
-    """Groups cut once, of ratings that stand in their order; `lanes` groups at a time are run in an order drawn anew.
+    """Groups cut once, of ratings that stand in their order, run in an order drawn anew each epoch.
+
+    offsets: as in `Epoch`.
+    """
+
+    offsets: Positions
+
+    def epoch(self, rng: np.random.Generator) -> Epoch:
+        """The same groups in another sequence."""
+        return Epoch(self.offsets, rng.permutation(len(self.offsets) - 1))
+
+
+@dataclass(frozen=True)
+class Diagonals:
+    """The blocks of a grid of `lanes` x `lanes` parts, cut once, its diagonals run in an order drawn anew each epoch.
 
     offsets, lanes: as in `Epoch`.
     """
 
     offsets: Positions
-    lanes: int = 1
+    lanes: int
 
     def epoch(self, rng: np.random.Generator) -> Epoch:
-        """The same groups in another sequence."""
-        side_by_side = np.arange(len(self.offsets) - 1).reshape(-1, self.lanes)
-        return Epoch(self.offsets, rng.permutation(side_by_side).ravel(), lanes=self.lanes)
+        """The same blocks in another sequence."""
+        diagonals = _by_halves(self.lanes, rng)
+        return Epoch(self.offsets, (diagonals[:, None] * self.lanes + np.arange(self.lanes)).ravel(), lanes=self.lanes)
+
+
+def _by_halves(n: int, rng: np.random.Generator) -> Positions:
+    """0..n-1 in random order, but all even numbers before all odd ones or after them, and so on within the halves.
+
+    So two threads, or four, hand the factors of an item to each other once or a few times an epoch, not at each diagonal.
+    """
+    if n % 2:
+        return rng.permutation(n)
+    halves = [2 * _by_halves(n // 2, rng), 2 * _by_halves(n // 2, rng) + 1]
+    return np.concatenate(halves if rng.integers(2) else halves[::-1])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from mfbench.backends.base import Model
-from mfbench.compiled import compiled
+from mfbench.compiled import compiled, unsigned
 from mfbench.environment import core_list
 from mfbench.factors import Factors
 from mfbench.metrics import rmse_and_mae
@@ -36,16 +38,24 @@ def _sums(model: Factors, ratings: Ratings, threads: int) -> Floats64:
     """float64 [chunks, 2]: Σ e² and Σ |e| of each chunk."""
     n = len(ratings)
     sums = np.zeros((-(-n // CHUNK), 2))
-    columns = (ratings.users, ratings.items, ratings.values)
+    columns: tuple[Any, ...] = (*unsigned(ratings.users, ratings.items), ratings.values)
     tables: tuple[Any, ...] = (model.P, model.Q, model.user_bias, model.item_bias, float(model.mean))
 
     def work(thread: int) -> None:
         for chunk in range(thread, len(sums), threads):
             _sum_errors(sums[chunk], chunk * CHUNK, min(n, (chunk + 1) * CHUNK), *columns, *tables)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, range(min(threads, len(sums)))))
+    others = [_pool().submit(work, thread) for thread in range(1, min(threads, len(sums)))]
+    work(0)
+    for other in others:
+        other.result()
     return sums
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that wait for the next scoring: to start them takes longer than to score a small part."""
+    return ThreadPoolExecutor(os.cpu_count())
 
 
 @compiled(reordered=True)
@@ -54,7 +64,7 @@ def _sum_errors(
     P: Array, Q: Array, user_bias: Array, item_bias: Array, mean: float,
 ) -> None:  # fmt: skip
     """Put Σ e² and Σ |e| over the ratings from `first` up to `end` into `sums`."""
-    K = P.shape[1]
+    K = np.uint32(P.shape[1])
     squared, absolute = 0.0, 0.0
     for n in range(first, end):
         u, i = users[n], items[n]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mfbench.cuts import blocks, cut_to, shuffled, waves
 from mfbench.ratings import Ratings
-from mfbench.schedule import Epoch, Replayed, Rows, Shuffled
+from mfbench.schedule import Diagonals, Epoch, Rows, Shuffled
 from mfbench.testing import small_ratings
 
 
@@ -62,16 +62,30 @@ def test_rows_stand_as_they_are():
     assert Rows(4).epoch(np.random.default_rng(0)).positions().tolist() == [0, 1, 2, 3]
 
 
-def test_replayed_keeps_lanes_together():
-    schedule = Replayed(np.arange(13), lanes=3)
-    rng = np.random.default_rng(0)
-    sequences = [schedule.epoch(rng).sequence for _ in range(5)]
+@pytest.mark.parametrize("lanes", [1, 2, 3, 12, 16])
+def test_diagonals_are_run_whole_in_another_order_each_epoch(lanes):
+    schedule, rng = Diagonals(np.arange(lanes**2 + 1), lanes), np.random.default_rng(0)
+    sequences = [schedule.epoch(rng).sequence for _ in range(20)]
     for sequence in sequences:
-        assert sorted(sequence) == list(range(12))
-        starts = sequence[::3]
-        assert np.array_equal(sequence, np.repeat(starts, 3) + np.tile(np.arange(3), 4))
-        assert not np.any(starts % 3)
-    assert len({tuple(sequence) for sequence in sequences}) > 1
+        assert sorted(sequence) == list(range(lanes**2))
+        starts = sequence[::lanes]
+        assert np.array_equal(sequence, np.repeat(starts, lanes) + np.tile(np.arange(lanes), lanes))
+        assert not np.any(starts % lanes)
+    assert len({tuple(sequence) for sequence in sequences}) > lanes // 2
+
+
+@given(lanes=st.integers(1, 20), threads=st.integers(1, 20), seed=st.integers(0, 9))
+def test_threads_share_nothing_within_a_stretch(lanes, threads, seed):
+    threads = min(threads, lanes)
+    epoch = Diagonals(np.arange(lanes**2 + 1), lanes).epoch(np.random.default_rng(seed))
+    bounds = epoch.stretches(threads)
+    assert (bounds[0], bounds[-1]) == (0, len(epoch))
+    for first, end in pairwise(bounds):
+        groups = [epoch.sequence[first + thread : end : threads] for thread in range(threads)]
+        parts = [(set(g % lanes), set((g % lanes + g // lanes) % lanes)) for g in groups]
+        assert share_nothing(*parts)
+    if lanes in (4, 8, 16) and threads in (1, 2, 4):
+        assert len(bounds) - 1 == threads
 
 
 def test_shuffled_order_is_narrow():
@@ -119,6 +133,12 @@ def test_blocks(cells, parts, seed):
     assert epoch.lanes == min(parts, train.n_users, train.n_items)
     assert len(epoch) == epoch.lanes**2
     assert sorted(epoch.positions()) == list(range(len(train)))
+    part = [np.full(n, -1) for n in (train.n_users, train.n_items)]
+    for g, group in zip(epoch.sequence, epoch.groups(), strict=True):  # as `Epoch` says that they are numbered
+        lane = g % epoch.lanes
+        for of, index, wanted in zip(part, (arranged.users, arranged.items), (lane, lane + g // epoch.lanes), strict=True):
+            assert set(of[index[group]]) <= {-1, wanted % epoch.lanes}
+            of[index[group]] = wanted % epoch.lanes
     groups = [(arranged.users[group], arranged.items[group]) for group in epoch.groups()]
     for first in range(0, len(groups), epoch.lanes):
         assert share_nothing(*groups[first : first + epoch.lanes])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from threading import Barrier
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from mfbench.compiled import compiled
+from mfbench.compiled import aligned, compiled, unsigned
 from mfbench.cuts import blocks, shuffled, waves
 from mfbench.environment import core_list
 from mfbench.errors import SpecError
@@ -61,52 +62,48 @@ class Numba:
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
     ) -> Iterator[Factors]:
         """Yield the start once compiled, then Factors in `dtype` after each epoch; overflow shows as inf or nan."""
-        tables: tuple[Any, ...] = tuple(np.array(t, self.dtype) for t in (start.P, start.Q, start.user_bias, start.item_bias))
+        tables: tuple[Any, ...] = tuple(aligned(t, self.dtype) for t in (start.P, start.Q, start.user_bias, start.item_bias))
         told: tuple[Any, ...] = (*np.array([hyper.alpha, hyper.beta, start.mean], self.dtype), hyper.bias)
         values = train.values.astype(self.dtype, copy=False)
-        columns = (train.users, train.items, values)
+        columns: tuple[Any, ...] = (*unsigned(train.users, train.items), values)
+        threads = self.threads or len(core_list())
 
         def snapshot() -> Factors:
-            P, Q, user_bias, item_bias = (table.copy() for table in tables)
+            P, Q, user_bias, item_bias = (aligned(table, self.dtype) for table in tables)
             return Factors(P, Q, user_bias, item_bias, start.mean)
 
         nothing = np.zeros(1, np.int64)
         _sweep(nothing, nothing, 0, 0, 1, *columns, *tables, *told)  # compiles, and changes nothing
         yield snapshot()
-        for _ in range(hyper.epochs):
-            epoch = schedule.epoch(rng)
-            ordered = columns if epoch.order is None else tuple(column[epoch.order] for column in columns)
-            _run(epoch, self.threads or len(core_list()), (*ordered, *tables, *told))
-            yield snapshot()
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in range(hyper.epochs):
+                epoch = schedule.epoch(rng)
+                ordered = columns if epoch.order is None else tuple(column[epoch.order] for column in columns)
+                _run(epoch, min(threads, epoch.lanes), pool, (*ordered, *tables, *told))
+                yield snapshot()
 
 
-def _run(epoch: Epoch, threads: int, arguments: tuple[Any, ...]) -> None:
-    """One pass. Groups that share nothing are dealt to the threads, which wait for each other before the next ones.
+def _run(epoch: Epoch, threads: int, pool: ThreadPoolExecutor, arguments: tuple[Any, ...]) -> None:
+    """One pass. Groups that share nothing are dealt to the threads, which wait for each other at the end of a stretch.
 
-    Threads of Python's own, which the compiled code leaves free to run: they belong to this call alone, where Numba's
+    Threads of Python's own, which the compiled code leaves free to run: they belong to this training alone, where Numba's
     have one setting for the process, and some of its thread pools end the process when two callers meet in them.
     """
-    n, lanes, threads = len(epoch), epoch.lanes, min(threads, epoch.lanes)
-    sequence, offsets = epoch.sequence, epoch.offsets
-    if threads == 1:
-        _sweep(sequence, offsets, 0, n, 1, *arguments)
-        return
-    barrier = Barrier(threads)
+    bounds, barrier = epoch.stretches(threads), Barrier(threads)
 
     def work(thread: int) -> None:
         try:
-            for first in range(0, n, lanes):
-                _sweep(sequence, offsets, first + thread, first + lanes, threads, *arguments)
+            for first, end in pairwise(bounds):
+                _sweep(epoch.sequence, epoch.offsets, first + thread, end, threads, *arguments)
                 barrier.wait()
         except BaseException:
             barrier.abort()  # or the others would wait for ever
             raise
 
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(work, thread) for thread in range(1, threads)]
-        work(0)
-        for other in others:
-            other.result()
+    others = [pool.submit(work, thread) for thread in range(1, threads)]
+    work(0)
+    for other in others:
+        other.result()
 
 
 @compiled(reordered=True)
@@ -116,7 +113,7 @@ def _sweep(
     P: Array, Q: Array, user_bias: Array, item_bias: Array, alpha: float, beta: float, mean: float, bias: bool,
 ) -> None:  # fmt: skip
     """The update rule for each rating of the groups sequence[first:end:by], in place."""
-    K = P.shape[1]
+    K = np.uint32(P.shape[1])
     for s in range(first, end, by):
         for n in range(offsets[sequence[s]], offsets[sequence[s] + 1]):
             u, i = users[n], items[n]
