@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import os
 import platform
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,35 @@ from mfbench.schedule import Epoch, Schedule
 PLATFORMS = ("cpu", "gpu", "tpu")
 PADDED_SIZES = (4, 8, 16, 32, 64, 96, 128)
 CACHE_BYTES = 1 << 30
+
+
+class OnDevice(ABC):
+    """What a backend that trains side by side on the device that it names needs not write itself."""
+
+    device: str | None
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether the device is no CPU."""
+        return bool(device_named(self.device).platform != "cpu")
+
+    def epochs(
+        self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
+    ) -> Iterator[Model]:
+        """Yield the start once compiled, then a model after each epoch; overflow shows as inf or nan."""
+        for (model,) in self.epochs_many(train, [start], [hyper], [schedule], [rng]):
+            yield model
+
+    @abstractmethod
+    def epochs_many(
+        self,
+        train: Ratings,
+        starts: Sequence[Factors],
+        hypers: Sequence[HyperParams],
+        schedules: Sequence[Schedule],
+        rngs: Sequence[np.random.Generator],
+    ) -> SideBySideTraining:
+        """As `epochs`, for all trials in one program, see `backends.base.SideBySide`."""
 
 
 def padded(K: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ import optax
 from jax import lax
 
 from mfbench.backends.accelerator import (
+    OnDevice,
     device_named,
     dot,
     ratings_on,
@@ -22,7 +23,7 @@ from mfbench.backends.accelerator import (
     use_compile_cache,
     widest,
 )
-from mfbench.backends.base import Model, SideBySideTraining
+from mfbench.backends.base import SideBySideTraining
 from mfbench.errors import SpecError
 from mfbench.factors import Factors, HyperParams
 from mfbench.ratings import Array, Ratings
@@ -32,7 +33,7 @@ DTYPE = "float32"
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(OnDevice):
     """Embeddings trained by Adam on the mean squared error of mini-batches, as Keras does it.
 
     The loss of a batch is its mean of e² + beta/2 (|p|² + |q|² + user_bias² + item_bias²), the biases only if they are
@@ -57,18 +58,6 @@ class Adam:
         """The ratings as they stand, and batches of an order drawn anew each epoch."""
         return train, Shuffled(len(train), self.batch_size)
 
-    @property
-    def accelerated(self) -> bool:
-        """Whether the device is no CPU."""
-        return bool(device_named(self.device).platform != "cpu")
-
-    def epochs(
-        self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
-    ) -> Iterator[Model]:
-        """Yield the start once compiled, then Factors in float32 after each epoch; overflow shows as inf or nan."""
-        for (model,) in self.epochs_many(train, [start], [hyper], [schedule], [rng]):
-            yield model
-
     def epochs_many(
         self,
         train: Ratings,
@@ -77,7 +66,7 @@ class Adam:
         schedules: Sequence[Schedule],
         rngs: Sequence[np.random.Generator],
     ) -> SideBySideTraining:
-        """As `epochs`, for all trials in one program."""
+        """Yield the starts once compiled, then Factors in float32 after each epoch, for all trials in one program."""
         use_compile_cache()
         device, width = device_named(self.device), widest(schedules, rngs)
         ratings = ratings_on(device, train, DTYPE, beyond=width)

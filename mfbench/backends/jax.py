@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from mfbench.backends.accelerator import (
+    OnDevice,
     device_named,
     dot,
     ratings_on,
@@ -21,7 +22,7 @@ from mfbench.backends.accelerator import (
     use_compile_cache,
     widest,
 )
-from mfbench.backends.base import Model, SideBySideTraining
+from mfbench.backends.base import SideBySideTraining
 from mfbench.errors import SpecError
 from mfbench.factors import Factors, HyperParams
 from mfbench.ratings import Array, Positions, Ratings
@@ -35,7 +36,7 @@ CAP = 0.25
 
 
 @dataclass(frozen=True)
-class Jax:
+class Jax(OnDevice):
     """SGD in JAX, one group of ratings a step: minibatches, or waves, which are exactly the plain loop.
 
     schedule: with "waves" a group's ratings share no user and no item, and the update rule is that of `loop` over the
@@ -76,18 +77,6 @@ class Jax:
         arranged, offsets = waves(train, shuffled(len(train), rng))
         return arranged, Replayed(cut_to(offsets, _width(offsets)))
 
-    @property
-    def accelerated(self) -> bool:
-        """Whether the device is no CPU."""
-        return bool(device_named(self.device).platform != "cpu")
-
-    def epochs(
-        self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
-    ) -> Iterator[Model]:
-        """Yield the start once compiled, then Factors in `dtype` after each epoch; overflow shows as inf or nan."""
-        for (model,) in self.epochs_many(train, [start], [hyper], [schedule], [rng]):
-            yield model
-
     def epochs_many(
         self,
         train: Ratings,
@@ -96,7 +85,7 @@ class Jax:
         schedules: Sequence[Schedule],
         rngs: Sequence[np.random.Generator],
     ) -> SideBySideTraining:
-        """As `epochs`, for all trials in one program."""
+        """Yield the starts once compiled, then Factors in `dtype` after each epoch, for all trials in one program."""
         use_compile_cache()
         device, exact, width = device_named(self.device), self.schedule == "waves", widest(schedules, rngs)
         with jax.enable_x64(self.dtype == "float64"):
