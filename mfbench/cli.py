@@ -6,13 +6,16 @@ Everything slow is imported inside the commands, so that `mfbench --help` answer
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mfbench.errors import MfbenchError
+from mfbench.errors import MfbenchError, is_disk_full, of_the_machine
 
 app = typer.Typer(
     help="Matrix factorization of ratings, R ≈ P Qᵀ: run, sweep, compare, race.",
@@ -33,27 +36,29 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on the las
 
 def main() -> None:
     """The entry point: an error meant for a person is one sentence on stderr, and its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        try:
+            app()
+        except OSError as error:
+            if error.filename is None and not is_disk_full(error):
+                raise
+            raise of_the_machine(error) from error
     except MfbenchError as error:
         print(f"mfbench: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
-    except OSError as error:  # a full disk, a folder that cannot be written: the machine's trouble, no bug of ours
-        if error.filename is None:
-            raise
-        print(f"mfbench: {error.filename}: {error.strerror}; see that it can be read and written", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
 
 
 @app.command()
 def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> None:
     """Train once; score on train and valid."""
-    from mfbench import api
-    from mfbench.leaderboard import rows, table
+    with _stoppable("the same command makes the run again"):
+        from mfbench import api
+        from mfbench.leaderboard import rows, table
 
-    result = api.run(spec, changes or ())
-    board = rows([result.record], {}, {result.record.run_key: result.run_id} if result.run_id else {})
-    _show(table(result.record.run_key, board, result.record.oracle("valid")), as_json, result.summary())
+        result = api.run(spec, changes or ())
+        board = rows([result.record], {}, {result.record.run_key: result.run_id} if result.run_id else {})
+        _show(table(result.record.run_key, board, result.record.oracle("valid")), as_json, result.summary())
     if result.record.outcome != "completed":
         _fail(f"{result.record.run_key} {result.record.outcome}: {result.record.reason}")
 
@@ -71,17 +76,15 @@ def sweep(
     Each study searches K, alpha and beta on the valid part. Then the best of each backend is trained on train and valid,
     and the test part is opened.
     """
-    from mfbench import api
-    from mfbench.comparison import comparison_address
-    from mfbench.leaderboard import table
+    with _stoppable("what is finished is kept, and the same command goes on from there"):
+        from mfbench import api
+        from mfbench.comparison import comparison_address
+        from mfbench.leaderboard import table
 
-    try:
         result = api.sweep(spec, trials, workers, changes or ())
-    except KeyboardInterrupt:
-        _fail(f"stopped; what is finished is kept, and `mfbench sweep {spec}` goes on from there", 130)
-    _show(table(result.swept.study, result.leaderboard(), result.swept.oracle), as_json, result.summary())
-    for sentence in comparison_address(result.swept.spec.name, [row.run_id for row in result.leaderboard()]):
-        _say(sentence, as_json)
+        _show(table(result.swept.study, result.leaderboard(), result.swept.oracle), as_json, result.summary())
+        for sentence in comparison_address(result.swept.spec.name, [row.run_id for row in result.leaderboard()]):
+            _say(sentence, as_json)
     if result.swept.failures:
         _fail("; ".join(result.swept.failures))
 
@@ -94,11 +97,12 @@ def race(
     as_json: AsJson = False,
 ) -> None:
     """Backends against each other: updates/s, time to a target."""
-    from mfbench import api
-    from mfbench.races import table
+    with _stoppable("a race leaves its results once it has ended"):
+        from mfbench import api
+        from mfbench.races import table
 
-    laps = api.race(spec, target, changes or ())
-    _show(table(spec, laps), as_json, {"laps": [asdict(lap) for lap in laps]})
+        laps = api.race(spec, target, changes or ())
+        _show(table(spec, laps), as_json, {"laps": [asdict(lap) for lap in laps]})
 
 
 @app.command()
@@ -214,6 +218,26 @@ def data_info(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: AsJ
         if value is not None and key not in ("version", "source"):
             shown.add_row(key, str(value))
     _show(shown, as_json, found)
+
+
+# --- being stopped ---------------------------------------------------------------------------------------------------
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came; all that holds for ^C holds for it."""
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
+
+
+@contextmanager
+def _stoppable(what_is_kept: str) -> Iterator[None]:
+    """A command that ^C or SIGTERM may end: one sentence, and the exit code that a shell expects."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        _fail(f"stopped; {what_is_kept}", 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
 
 
 # --- saying things ---------------------------------------------------------------------------------------------------

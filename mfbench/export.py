@@ -14,6 +14,7 @@ from mfbench.records import Record, study_records
 from mfbench.tracking import Tracker
 
 FAILURES = 6  # in a row, once the training has ended, before the rest is left to `mfbench sync`
+STOP_SECONDS = 3.0  # so long may the export go on after ^C
 FIRST_PAUSE, LONGEST_PAUSE, LAST_PAUSE = 0.25, 15.0, 1.0  # seconds after a failure, in training, at the end
 
 
@@ -73,7 +74,8 @@ class Export:
 
         def job(tracker: Tracker) -> None:
             parent = tracker.open_sweep(swept[0])
-            tracker.close_sweep(parent, swept, oracle, extra)
+            if not tracker.is_closed(parent, swept):
+                tracker.close_sweep(parent, swept, oracle, extra)
             self.run_ids[swept[0].study] = parent
 
         self._put.add(swept[0].study)
@@ -83,10 +85,13 @@ class Export:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        # Whoever presses Ctrl-C wants an end; the records are there, and `mfbench sync` has them exported.
-        patience = min(self._patience, 3.0) if kind is KeyboardInterrupt else self._patience
-        self._progress = time.monotonic()
-        while self._thread.is_alive() and time.monotonic() - self._progress < patience:
+        # Whoever presses ^C wants an end; the records are there, and are exported when the sweep goes on.
+        stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
+        left_at = self._progress = time.monotonic()
+        while self._thread.is_alive():
+            now = time.monotonic()
+            if now - self._progress > self._patience or (stopped and now - left_at > STOP_SECONDS):
+                break
             self._thread.join(0.05)
         missing = len(self._put - set(self.run_ids))
         if missing:
@@ -157,7 +162,7 @@ def sync(study: str) -> int:
         swept = [record for record in found if record.stage != "run"]
         if swept and _complete(swept):
             parent = tracker.open_sweep(swept[0])
-            if sent or not tracker.is_closed(parent):
+            if not tracker.is_closed(parent, swept):
                 tracker.close_sweep(parent, swept, swept[0].oracle("test"))
     except MfbenchError:
         raise

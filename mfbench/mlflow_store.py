@@ -55,14 +55,22 @@ def make_store() -> MlflowClient:
     if uri.startswith(("http:", "https:")):
         return MlflowClient(uri)
     path = sqlite_path(uri)
-    if path:
-        # MLflow keeps one engine an address, which a relative path would tie to the folder of the first call.
-        uri = f"sqlite:///{path.resolve()}"
     # Processes that open a fresh database together all crash while they create its tables: one at a time.
     lock = path.with_name(f"{path.name}.lock") if path else RUNS / ".mlflow.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock, timeout=LOCK_SECONDS):
-        return MlflowClient(uri)
+        if path is None:
+            return MlflowClient(uri)
+        # MLflow keeps one engine an address, which a relative path would tie to the folder of the first call.
+        path = path.resolve()
+        if not path.exists():
+            # MLflow cannot go on with tables that a killed process left half made: the file gets its name once it is whole.
+            new = path.with_name(f"{path.name}.new")
+            new.unlink(missing_ok=True)
+            new.with_name(f"{new.name}-journal").unlink(missing_ok=True)
+            MlflowClient(f"sqlite:///{new}")
+            new.replace(path)
+        return MlflowClient(f"sqlite:///{path}")
 
 
 def sqlite_path(uri: str) -> Path | None:

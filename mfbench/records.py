@@ -9,12 +9,12 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -175,25 +175,47 @@ def studies_of(name: str) -> list[str]:
 
 def write_model(path: Path, arrays: Mapping[str, Array]) -> None:
     """Save named arrays as npz, whole or not at all; never pickled."""
-    with tempfile.SpooledTemporaryFile(max_size=1 << 26) as buffer:
-        np.savez(buffer, allow_pickle=False, **arrays)
-        buffer.seek(0)
-        write_whole(path, buffer.read())
+    with whole_file(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there completely, on the disk, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written: once the block ends it is there completely, on the disk; where it breaks off, not at all."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with named_in_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def named_in_errors(path: Path) -> Iterator[None]:
+    """An OSError of the block names this file: a write that fails names none, or one that nobody knows."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def remove_unfinished(study: str) -> None:
+    """Remove what processes that were killed while they wrote a record or a model of the study have left."""
+    for left in (RUNS / study).glob("*/.*"):
+        left.unlink(missing_ok=True)
 
 
 def load_model_arrays(record: Record) -> dict[str, Array]:

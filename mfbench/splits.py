@@ -20,7 +20,7 @@ from mfbench.errors import DataError, SpecError
 from mfbench.metrics import rmse_and_mae
 from mfbench.randomness import generator
 from mfbench.ratings import Array, Positions, Ratings, canonical_order
-from mfbench.records import RUNS, write_model, write_whole
+from mfbench.records import RUNS, named_in_errors, write_model, write_whole
 from mfbench.spec import FoldSplit, NoSplit, RandomSplit, Spec, TailSplit
 
 
@@ -201,6 +201,6 @@ def open_test(parts: Parts, study: str, reason: str) -> Ratings:
     log = RUNS / study / "test-openings.jsonl"
     log.parent.mkdir(parents=True, exist_ok=True)
     line = {"study": study, "split_digest": parts.split_digest, "time": time.time(), "reason": reason}
-    with log.open("a", encoding="utf-8") as file:
+    with named_in_errors(log), log.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     return parts._read(_sealed(parts.folder))

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from mfbench import backends
 from mfbench.backends.base import Backend, SideBySide
 from mfbench.errors import RecordError, SpecError, WorkError
-from mfbench.records import RUNS, Record, Stage, find_record, record_path, studies_of, study_records
+from mfbench.records import RUNS, Record, Stage, find_record, record_path, remove_unfinished, studies_of, study_records
 from mfbench.search import Finished, propose
 from mfbench.spec import Space, Spec, Sweep, study_key
 from mfbench.splits import Parts, prepare
@@ -239,6 +239,7 @@ def _alone(study: str, watcher: Watcher) -> Iterator[None]:
         watcher.say(f"{study}: another sweep of this study is running; waiting for it to end")
         lock.acquire()
     try:
+        remove_unfinished(study)
         yield
     finally:
         lock.release()

@@ -108,11 +108,12 @@ class Tracker:
         """
         self._send(parent_run_id, contents.parent_metrics(swept, oracle), {})
         self._send_files(parent_run_id, {**contents.parent_files(swept, oracle), **(extra or {})})
-        self.client.set_terminated(parent_run_id, "FINISHED", milliseconds(max(record.ended for record in swept)))
+        self.client.set_terminated(parent_run_id, "FINISHED", _ended(swept))
 
-    def is_closed(self, parent_run_id: str) -> bool:
-        """Whether the parent run has been ended."""
-        return str(self.client.get_run(parent_run_id).info.status) != "RUNNING"
+    def is_closed(self, parent_run_id: str, swept: Sequence[Record]) -> bool:
+        """Whether the parent run has been ended after all of these records: not before a sweep that has gone on since."""
+        info = self.client.get_run(parent_run_id).info
+        return str(info.status) != "RUNNING" and info.end_time == _ended(swept)
 
     def run_ids(self, study: str) -> dict[str, str]:
         """MLflow run id by run key, of the study's sweep and all its runs; of a run made twice, the later."""
@@ -188,6 +189,10 @@ def _exporting(study: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".export.lock", timeout=LOCK_SECONDS):
         yield
+
+
+def _ended(swept: Sequence[Record]) -> int:
+    return milliseconds(max(record.ended for record in swept))
 
 
 def _quoted(value: str) -> str:

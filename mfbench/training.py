@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from mfbench import backends
 from mfbench.backends.base import Backend, Model, SideBySide, SideBySideTraining
 from mfbench.environment import environment
-from mfbench.errors import MfbenchError
+from mfbench.errors import MfbenchError, is_disk_full
 from mfbench.factors import Factors, HyperParams, digest_of, draw_start
 from mfbench.memory import Memory
 from mfbench.randomness import generator
@@ -83,6 +83,8 @@ def carry_out(jobs: Sequence[Job], parts: Parts, watch: Watch | None = None) -> 
     except MfbenchError:
         raise
     except Exception as error:  # a backend that breaks fails its run, not the sweep; the record says how
+        if is_disk_full(error):
+            raise
         at = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
         return [give_up(job, parts, reason) for job in jobs]

@@ -14,8 +14,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mfbench.environment import core_list
-from mfbench.errors import InputError, WorkError
+from mfbench.errors import InputError, MfbenchError, WorkError, is_disk_full, of_the_machine
 from mfbench.records import Record, read_record, record_path
 from mfbench.search import Finished, Pruning
 from mfbench.spec import Space
@@ -33,6 +34,8 @@ from mfbench.training import Job, carry_out, give_up
 
 DEATHS = 3
 """So often may a worker die on the same job before the job counts as failed."""
+
+STOPPED = "the sweep was stopped"
 
 OnEpoch = Callable[[Job, int, float], None]
 OnDone = Callable[[Record], None]
@@ -76,7 +79,8 @@ class Workers:
     def carry_out(self, tasks: Sequence[Task], on_done: OnDone, on_epoch: OnEpoch) -> None:
         """Have all tasks done; `on_done` and `on_epoch` are called from threads, as things happen.
 
-        Raises InputError where a worker finds the user's input wrong. A task on which a worker died three times is failed.
+        Raises InputError where a worker finds the user's input wrong, WorkError where the machine is in trouble, as with a
+        full disk. A task on which a worker died three times is failed.
         """
         pool = ThreadPoolExecutor(max_workers=len(self._processes))
         try:
@@ -95,7 +99,7 @@ class Workers:
                     for job in task.jobs:
                         on_done(read_record(record_path(job.study, job.backend, job.stage, job.number)))
                     return
-            reason = f"the worker process died {DEATHS} times on it, last with status {process.status}"
+            reason = f"the worker process died {DEATHS} times on it, last {_in_words(process.status)}"
             for job in task.jobs:
                 on_done(give_up(job, parts_in(task.parts), reason))
         finally:
@@ -107,49 +111,71 @@ class _Process:
 
     def __init__(self, share: Sequence[int]):
         self._share = share
+        self._changing = threading.Lock()
         self._stopped = False
-        self.status: int | None = None
+        self.status = 0
         self._start()
 
     def _start(self) -> None:
         # It finds modules where this process does: not in the current folder (-P), but for a script's own folder and the like.
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "mfbench.workers", ",".join(map(str, self._share))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, "PYTHONPATH": path},
-        )  # fmt: skip
+        with self._changing, _held_back(signal.SIGINT, signal.SIGTERM):
+            if self._stopped:
+                raise WorkError(STOPPED)
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "mfbench.workers", ",".join(map(str, self._share))],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, "PYTHONPATH": path},
+            )  # fmt: skip
         self._ready = False
 
     def carry_out(self, task: Task, on_epoch: OnEpoch) -> bool:
         """Whether the task was done; False when the process died on it, and another has been started in its place."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            self._process.stdin.write(task.model_dump_json() + "\n")
-            for line in self._process.stdout:
+            process.stdin.write(task.model_dump_json() + "\n")
+            for line in process.stdout:
                 said = json.loads(line)
                 if "ready" in said:
                     self._ready = True
                 elif "epoch" in said:
                     on_epoch(task.jobs[said["job"]], said["epoch"], said["value"])
-                elif "input" in said:
-                    raise InputError(said["input"])
+                elif "error" in said:
+                    raise InputError(said["error"]) if said["input"] else WorkError(said["error"])
                 else:
                     return True
         except BrokenPipeError:
             pass  # it died before it could read the task: the same as dying on it
-        self.status = self._process.wait()
-        if self._stopped:
-            raise WorkError("the sweep was stopped")
-        if not self._ready:
+        self.status = process.wait()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        if not self._ready and self.status >= 0:
             raise WorkError(f"a worker process cannot start (it ended with status {self.status}); what it said is above")
         self._start()
         return False
 
     def stop(self) -> None:
-        self._stopped = True
-        self._process.kill()
+        with self._changing:
+            self._stopped = True
+            self._process.kill()
         self._process.wait()
+
+
+@contextmanager
+def _held_back(*signals: signal.Signals) -> Iterator[None]:
+    """A process that is started here never sees these signals, which may reach a whole group: its parent decides."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _in_words(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "killed (signal 9): out of memory?"
+    return f"with status {status}" if status >= 0 else f"by signal {-status} ({signal.strsignal(-status)})"
 
 
 def shares(n: int) -> list[list[int]]:
@@ -164,7 +190,6 @@ def shares(n: int) -> list[list[int]]:
 
 def main() -> None:
     """Take tasks from standard input until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C reaches the whole group; the parent decides what becomes of it
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [int(core) for core in sys.argv[1].split(",")])
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -173,7 +198,10 @@ def main() -> None:
     threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
 
     def say(said: dict[str, Any]) -> None:
-        answers.write(json.dumps(said) + "\n")
+        try:
+            answers.write(json.dumps(said) + "\n")
+        except BrokenPipeError:
+            os._exit(0)  # the parent is gone
 
     say({"ready": True})
     while True:
@@ -198,10 +226,14 @@ def _carry_out(task: Task, say: Callable[[dict[str, Any]], object]) -> None:
 
     try:
         carry_out(task.jobs, parts, watch)
-    except InputError as error:
-        say({"input": str(error)})
-        return
-    say({"done": True})
+    except MfbenchError as error:
+        say({"error": str(error), "input": isinstance(error, InputError)})
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        say({"error": str(of_the_machine(error)), "input": False})
+    else:
+        say({"done": True})
 
 
 @lru_cache(maxsize=1)
