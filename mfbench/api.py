@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mfbench.comparison import single_run
+from mfbench.errors import InputError
 from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
-from mfbench.factors import Factors
 from mfbench.leaderboard import Row, rows
 from mfbench.races import Lap, carry_out_race, target_of, write_race
-from mfbench.records import Record, load_model_arrays
+from mfbench.records import Record, model_path, read_record, record_path
 from mfbench.spec import Spec, load_spec, run_study_key
 from mfbench.splits import prepare
 from mfbench.sweeps import Plan, Swept
+from mfbench.trained_model import TrainedModel
 from mfbench.training import Job, backend_of, carry_out
 from mfbench.watching import ProgressBar, Watcher, Watchers
 
-__all__ = ["Factorization", "RunResult", "SweepResult", "factorize", "race", "run", "sweep"]
+__all__ = ["Factorization", "RunResult", "SweepResult", "TrainedModel", "factorize", "load_model", "race", "run", "sweep"]
 
 SpecSource = str | Path | Mapping[str, Any] | Spec
 
@@ -44,10 +46,9 @@ class RunResult:
             **record.clocks.model_dump(),
         }
 
-    def factors(self) -> Factors:
-        """P, Q, biases and mean of a plain, final or floor run of a factor model."""
-        arrays = load_model_arrays(self.record)
-        return Factors(arrays["P"], arrays["Q"], arrays["user_bias"], arrays["item_bias"], float(arrays["mean"]))
+    def model(self) -> TrainedModel:
+        """The model of a run that completed: factors and ids, to predict with; RecordError where it has none."""
+        return load_model(self.record.run_key)
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,21 @@ def race(spec: SpecSource, target: str | None = None, changes: Iterable[str] = (
         laps = carry_out_race(checked, target_of(target) if target else None, bar)
     write_race(checked.name, laps)
     return laps
+
+
+def load_model(run: str | Path) -> TrainedModel:
+    """The trained model of a plain, final or floor run, to predict with; trials keep none.
+
+    run: a run key, an MLflow run id, or the path of a record, which its model lies beside. InputError for a run that is not
+    there, RecordError for one without a model, or whose model is damaged or not one of factors.
+    """
+    if str(run).endswith(".json"):
+        read_record(Path(run))
+        return TrainedModel.read(model_path(Path(run)))
+    record = single_run(str(run))
+    if record is None:
+        raise InputError(f"{run}: give a run key (study/backend/number/stage), an MLflow run id, or the path of a record")
+    return TrainedModel.read(model_path(record_path(record.study, record.backend, record.stage, record.number)))
 
 
 class _Exporting(Watcher):

@@ -108,7 +108,7 @@ def compared(what: Sequence[str]) -> Comparison:
     records: dict[str, Record] = {}
     trials: dict[str, list[Record]] = {}
     for one in what or _all_experiments():
-        single = _single_run(one)
+        single = single_run(one)
         if single is not None:
             records[single.run_key] = single
             continue
@@ -169,7 +169,8 @@ def studies(what: Sequence[str]) -> list[str]:
     return found
 
 
-def _single_run(one: str) -> Record | None:
+def single_run(one: str) -> Record | None:
+    """The record of a run by its run key or its MLflow run id; None where `one` is neither, InputError for no such run."""
     key = run_key_of(one) if re.fullmatch("[0-9a-f]{32}", one) else one
     words = re.fullmatch(r"([^/]+)/(.+)/(\d+)/(run|trial|final|floor)", key)
     if words is None:

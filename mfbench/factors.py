@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mfbench.ratings import Floats, Floats64, Ints, Ratings, seen
-
-PREDICTED_AT_ONCE = 1 << 16
+from mfbench.predicting import predicted
+from mfbench.ratings import Array, Floats, Floats64, Ints, Ratings, seen
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,18 @@ class Factors:
 
     def predict(self, users: Ints, items: Ints) -> Floats64:
         """float64 [n]: the prediction for each pair; overflow shows as inf or nan."""
-        out = np.empty(len(users), dtype=np.float64)
-        P, Q = self.P.astype(np.float64), self.Q.astype(np.float64)
-        bu, bi = self.user_bias.astype(np.float64), self.item_bias.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for lo in range(0, len(users), PREDICTED_AT_ONCE):
-                u, i = users[lo : lo + PREDICTED_AT_ONCE], items[lo : lo + PREDICTED_AT_ONCE]
-                out[lo : lo + PREDICTED_AT_ONCE] = self.mean + bu[u] + bi[i] + np.einsum("nk,nk->n", P[u], Q[i])
-        return out
+        return predicted(vars(self), users, items)
+
+    @staticmethod
+    def of(arrays: Mapping[str, Array]) -> Factors | None:
+        """The factors that were saved as these arrays; None where they are a model of another kind."""
+        try:
+            P, Q, user_bias, item_bias, mean = (arrays[name] for name in ("P", "Q", "user_bias", "item_bias", "mean"))
+        except KeyError:
+            return None
+        fit = P.ndim == Q.ndim == 2 and P.shape[1] == Q.shape[1] and mean.shape == ()
+        fit = fit and user_bias.shape == P.shape[:1] and item_bias.shape == Q.shape[:1]
+        return Factors(P, Q, user_bias, item_bias, float(mean)) if fit else None
 
     def arrays(self) -> dict[str, Floats]:
         """What is saved, by name."""

@@ -17,12 +17,13 @@ def filled_table(record: Record) -> str | None:
     None where the run kept no factors P and Q, or the matrix has more than 10,000 cells.
     """
     small = record.data["n_users"] * record.data["n_items"] <= MOST_CELLS
-    if not small or not model_path(record_path(record.study, record.backend, record.stage, record.number)).exists():
+    path = model_path(record_path(record.study, record.backend, record.stage, record.number))
+    if not small or not path.exists():
         return None
-    arrays = load_model_arrays(record)
-    if not {"P", "Q", "user_bias", "item_bias", "mean", "user_ids", "item_ids"} <= arrays.keys():
+    arrays = load_model_arrays(path)
+    factors = Factors.of(arrays)
+    if factors is None:
         return None
-    factors = Factors(arrays["P"], arrays["Q"], arrays["user_bias"], arrays["item_bias"], float(arrays["mean"]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["user", *arrays["item_ids"]])

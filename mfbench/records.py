@@ -10,7 +10,6 @@ import json
 import math
 import os
 import uuid
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -218,11 +217,12 @@ def remove_unfinished(study: str) -> None:
         left.unlink(missing_ok=True)
 
 
-def load_model_arrays(record: Record) -> dict[str, Array]:
-    """The arrays of a plain, final or floor run's model, by name; RecordError where they are missing or damaged."""
-    path = model_path(record_path(record.study, record.backend, record.stage, record.number))
+def load_model_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of a model, by name, from the npz beside its record; RecordError where they are missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise RecordError(f"{path}: the model of {record.run_key} cannot be read ({error}); make the run again") from None
+    except FileNotFoundError:
+        raise RecordError(f"{path}: there is no such model; a trial keeps none, a run that completed has one") from None
+    except Exception as error:  # of damaged files zipfile, zlib and numpy raise a dozen kinds
+        raise RecordError(f"{path}: this model cannot be read ({error}); remove it, and make the run again") from None

@@ -20,12 +20,14 @@ from mfbench import mlflow_contents as contents
 from mfbench import records
 from mfbench.errors import InputError, WorkError
 from mfbench.mlflow_contents import milliseconds
+from mfbench.mlflow_model import put_model
 from mfbench.mlflow_store import LOCK_SECONDS, make_store, shown, sqlite_path, store_errors, store_uri
 from mfbench.records import Record
 
 __all__ = ["Tracker", "run_key_of", "store_uri"]
 
 METRICS_A_CALL = 1000  # MLflow refuses more
+MODEL = "model"  # the folder among a run's artifacts: `runs:/<run id>/model`
 
 
 def run_key_of(run_id: str) -> str:
@@ -90,7 +92,7 @@ class Tracker:
             params = {k: v for k, v in contents.params(record).items() if k not in run.data.params}
             self._send(run_id, contents.metrics(record), params)
             self._send_data(run_id, record.data)
-            self._send_files(run_id, contents.files(record), contents.model(record))
+            self._send_files(run_id, contents.files(record), record)
             self.client.set_terminated(run_id, contents.STATUS[record.outcome], milliseconds(record.ended))
             return run_id
 
@@ -170,12 +172,13 @@ class Tracker:
         dataset = Dataset(**contents.data_set(data))
         self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
-    def _send_files(self, run_id: str, files: Mapping[str, bytes], model: Path | None = None) -> None:
+    def _send_files(self, run_id: str, files: Mapping[str, bytes], record: Record | None = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
                 Path(folder, name).write_bytes(content)
-            if model is not None:  # may be large: read where it lies
-                Path(folder, "model.npz").symlink_to(model.resolve())
+            if record is not None and (model := contents.model(record)) is not None:
+                Path(folder, MODEL).mkdir()
+                put_model(Path(folder, MODEL), record, model)
             self.client.log_artifacts(run_id, folder)
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mfbench.mlflow_store import make_store
 
@@ -59,3 +64,26 @@ def small() -> dict[str, Any]:
             },
         },
     }
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A folder in which a sweep of four backends has run, and its --json."""
+    folder = tmp_path_factory.mktemp("swept")
+    shared = tmp_path_factory.getbasetemp() / "shared"
+    spec = {
+        "name": "everything",
+        "data": {"planted": {"users": 60, "items": 80, "ratings": 2000, "seed": 1}},
+        "split": {"kind": "random", "valid": 0.15, "test": 0.15, "seed": 7},
+        "model": {"epochs": 4, "center": True, "bias": True, "init": {"normal": 0.1}},
+        "sweep": {"trials": 6, "batch": 3, "backends": ["loop", "jax", "adam", "mean"], "space": {"K": {"int": [2, 6]}}},
+    }
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mfbench", "sweep", "spec.yaml", "--json", "--workers", "2"],
+        cwd=folder, capture_output=True, text=True, check=False,
+        env={**kept, "MFBENCH_DATA": str(shared / "data"), "MFBENCH_CACHE": str(shared / "cache")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout.splitlines()[-1])

@@ -13,13 +13,13 @@ PACKAGE = Path(mfbench.__file__).parent
 
 # From the ground up. A module may import from its own line and the lines before it.
 LAYERS = [
-    ["mfbench", "errors", "ratings", "metrics", "randomness", "compiled"],
+    ["mfbench", "errors", "ratings", "metrics", "randomness", "compiled", "predicting"],
     ["factors", "schedule", "cuts", "memory", "text_tables"],
     ["spec", "environment", "datasets", "records", "splits", "backends.base", "scoring", "backends"],
     ["backends.accelerator", "backends.loop", "backends.numba", "backends.jax", "backends.adam", "backends.mean", "testing"],
-    ["training"],
+    ["trained_model", "training"],
     ["search", "pictures", "filled", "leaderboard"],
-    ["mlflow_addresses", "mlflow_store", "mlflow_contents", "tracking", "tracking_ui"],
+    ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui"],
     ["watching", "export"],
     ["workers", "sweeps", "races", "comparison", "factorization", "doctor", "api"],
     ["cli", "__main__"],
@@ -31,7 +31,7 @@ HOMES = {
     "jax": {"backends.accelerator", "backends.jax", "backends.adam"},
     "optax": {"backends.adam"},
     "optuna": {"search"},
-    "mlflow": {"mlflow_store", "tracking"},
+    "mlflow": {"mlflow_model", "mlflow_store", "predicting", "tracking"},
 }
 
 

@@ -193,7 +193,7 @@ def test_artifacts_hold_the_run_and_no_pickle():
     write(records)
     out = export(records)
     client = make_store()
-    whole = {"record.json", "spec.yaml", "environment.json", "model.npz", "learning_curves.png"}
+    whole = {"record.json", "spec.yaml", "environment.json", "model", "learning_curves.png"}
     for made in records:
         run_id = out.run_ids[made.run_key]
         files = {f.path for f in client.list_artifacts(run_id)}
@@ -201,7 +201,7 @@ def test_artifacts_hold_the_run_and_no_pickle():
         path = record_path(made.study, made.backend, made.stage, made.number)
         assert Path(client.download_artifacts(run_id, "record.json")).read_bytes() == path.read_bytes()
         if made.stage != "trial":
-            model = Path(client.download_artifacts(run_id, "model.npz"))
+            model = Path(client.download_artifacts(run_id, "model/model.npz"))
             assert not model.is_symlink()
             assert model.read_bytes() == model_path(path).read_bytes()
     parent = client.list_artifacts(out.run_ids[STUDY])

@@ -1,0 +1,277 @@
+"""Models as files: `mfbench.load_model`, and the same model through MLflow, in process and served."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from record_factory import record, write
+
+import mfbench
+from mfbench.comparison import single_run
+from mfbench.errors import InputError, RecordError
+from mfbench.factors import Factors
+from mfbench.records import model_path, write_model, write_record
+from mfbench.tracking import Tracker
+from mfbench.trained_model import TrainedModel
+
+# A user and an item that the training lacked: bob has a row of zeros, and so has item 30.
+ARRAYS: dict[str, Any] = {
+    "P": np.array([[1.0, 2.0], [0.0, 0.0], [3.0, 0.0]], dtype=np.float32),
+    "Q": np.array([[1.0, 1.0], [2.0, 0.5], [0.0, 0.0]], dtype=np.float32),
+    "user_bias": np.array([0.5, 0.0, 0.0], dtype=np.float32),
+    "item_bias": np.array([0.25, 0.0, 0.0], dtype=np.float32),
+    "mean": np.array(3.0),
+    "user_ids": np.array(["ann", "bob", "cleo"]),
+    "item_ids": np.array([10, 20, 30]),
+}
+USERS = ["ann", "ann", "cleo", "bob", "zoe", "ann", "cleo", "bob", "someone with a long name"]
+ITEMS = [10, 20, 20, 10, 10, 30, 99, 30, -1]
+PREDICTION = [3 + 0.5 + 0.25 + 3, 3 + 0.5 + 3, 3 + 6, 3.25, 3.25, 3.5, 3, 3, 3]
+KNOWN = ["both", "both", "both", "item only", "item only", "user only", "user only", "neither", "neither"]
+
+
+def saved(**changes: Any) -> Path:
+    """A final run with this model in the current folder; the path of its record."""
+    made = record(0, stage="final")
+    path = write_record(made)
+    write_model(model_path(path), {name: array for name, array in {**ARRAYS, **changes}.items() if array is not None})
+    return path
+
+
+@pytest.mark.usefixtures("workplace")
+def test_raw_ids_in_and_predictions_out_also_for_ids_that_are_not_known() -> None:
+    model = mfbench.load_model(saved())
+    answer = model.predict(USERS, ITEMS)
+    assert answer.prediction.dtype == np.float64
+    assert answer.prediction.tolist() == PREDICTION
+    assert answer.known.tolist() == KNOWN
+    assert model.predict(pd.Series(USERS), np.array(ITEMS)).prediction.tolist() == PREDICTION
+    assert model.predict("ann", [10, 20]).prediction.tolist() == PREDICTION[:2]
+    assert model.predict([], []).known.tolist() == []
+    assert (model.mean, model.titles, model.user_ids.tolist()) == (3.0, None, ["ann", "bob", "cleo"])
+    assert mfbench.load_model(saved(titles=np.array(["A", "B", "C"]))).titles is not None
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_pair_is_predicted_the_same_alone_and_among_many() -> None:
+    rng = np.random.default_rng(0)
+    n, m, K = 300, 200, 13
+    given = {
+        "P": rng.normal(size=(n, K)), "Q": rng.normal(size=(m, K)), "user_bias": rng.normal(size=n),
+        "item_bias": rng.normal(size=m), "mean": np.array(3.6), "user_ids": np.arange(n) * 7, "item_ids": np.arange(m) * 3,
+    }  # fmt: skip
+    model = mfbench.load_model(saved(**given))
+    users, items = rng.integers(0, n, 70_000), rng.integers(0, m, 70_000)
+    many = model.predict(users * 7, items * 3).prediction
+    factors = Factors.of(given)
+    assert factors is not None
+    assert np.array_equal(many, factors.predict(users.astype(np.int32), items.astype(np.int32)))
+    for k in (0, 1, 69_999):
+        assert model.predict(users[k] * 7, items[k] * 3).prediction[0] == many[k]
+    by_hand = given["mean"] + given["user_bias"][users] + given["item_bias"][items]
+    by_hand = by_hand + (given["P"][users] * given["Q"][items]).sum(axis=1)
+    assert np.allclose(many, by_hand, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize(
+    ("users", "items", "says"),
+    [
+        ([1, 2], [10, 20], "user ids: a list of text like 'ann' is needed"),
+        (["ann"], ["10"], "item ids: a list of whole numbers like 10 is needed"),
+        (["ann"], [10.5], "item ids"),
+        (["ann", None], [10, 20], "user ids"),
+        ([["ann"]], [10], "user ids"),
+        (["ann", "bob"], [10, 20, 30], "2 and 3 ids do not make pairs"),
+    ],
+)
+def test_ids_of_another_kind_are_a_sentence(users: Any, items: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        mfbench.load_model(saved()).predict(users, items)
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"Q": None}, "not one of factors .* it has the arrays P, item_bias, "),
+        ({"Q": np.ones((3, 5))}, "not one of factors"),
+        ({"user_ids": None}, "user_ids and item_ids do not fit"),
+        ({"item_ids": np.array([10, 20])}, "do not fit"),
+        ({"item_ids": np.array([20, 10, 30])}, "do not fit"),
+        ({"item_ids": np.array([1.0, 2.0, 3.0])}, "do not fit"),
+    ],
+    ids=["own backend", "two K", "no ids", "too few", "not sorted", "floats"],
+)
+def test_a_foreign_file_is_a_sentence(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecordError, match=says) as raised:
+        mfbench.load_model(saved(**changes))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_damaged_file_is_a_sentence_wherever_it_is_damaged() -> None:
+    record_file = saved()
+    path = model_path(record_file)
+    whole = path.read_bytes()
+    np.save("one.npy", np.ones(3))
+    np.savez("pickled.npz", **{**ARRAYS, "P": np.array([object()])})
+    others = [b"", b"not a model", Path("one.npy").read_bytes(), Path("pickled.npz").read_bytes(), whole[: len(whole) // 2]]
+    for at in range(60, len(whole), 11):
+        others.append(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+    refused = 0
+    for content in others:
+        path.write_bytes(content)
+        try:
+            found = TrainedModel.read(path)
+        except RecordError:
+            refused += 1
+        else:  # a byte of the zip that no array hangs on, as a time of day
+            assert found.predict(USERS, ITEMS).prediction.tolist() == PREDICTION
+    assert refused > len(others) // 2
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_run_that_has_no_model_and_a_run_that_is_not_there() -> None:
+    write([record(0)])
+    with pytest.raises(RecordError, match="a trial keeps none"):
+        mfbench.load_model(record(0).run_key)
+    with pytest.raises(InputError, match="no record of this run"):
+        mfbench.load_model(record(7).run_key)
+    with pytest.raises(InputError, match="give a run key"):
+        mfbench.load_model("nonesuch")
+    with pytest.raises(RecordError, match="there is no such record"):
+        mfbench.load_model("nonesuch.json")
+
+
+# --- through MLflow --------------------------------------------------------------------------------------------------
+
+
+def frame(users: Any, items: Any) -> pd.DataFrame:
+    return pd.DataFrame({"user": users, "item": items})
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_model_in_mlflow_answers_as_the_one_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    saved()
+    run_id = Tracker("little").export(record(0, stage="final"), None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').resolve()}")
+    model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+    answer = model.predict(frame(USERS, ITEMS).set_index(np.arange(9) + 5))
+    assert answer["prediction"].tolist() == PREDICTION
+    assert answer["known"].tolist() == KNOWN
+    assert answer.index.tolist() == list(range(5, 14))
+    assert model.predict(model.input_example)["known"].tolist() == ["both", "item only", "user only"]
+    assert model.metadata.get_output_schema().input_names() == ["prediction", "known"]
+    assert model.metadata.metadata == {"run_key": record(0, stage="final").run_key}
+    with pytest.raises(mlflow.exceptions.MlflowException, match="Incompatible input types for column user"):
+        model.predict(frame([1], [10]))
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_folder_in_mlflow_needs_no_mfbench_and_holds_no_pickle() -> None:
+    saved()
+    tracker = Tracker("little")
+    run_id = tracker.export(record(0, stage="final"), None)
+    folder = Path(tracker.client.download_artifacts(run_id, "model"))
+    assert {path.suffix for path in folder.iterdir()} == {"", ".npz", ".py", ".txt", ".yaml", ".json"}
+    assert "mfbench" not in (folder / "requirements.txt").read_text()
+    alone = (
+        "import sys, runpy, types, numpy\n"
+        "sys.modules['mfbench'] = None\n"  # an import of it fails
+        "from mlflow.models import model\n"
+        "runpy.run_path('predicting.py')\n"
+        "served = model.__mlflow_model__\n"
+        "served.load_context(types.SimpleNamespace(artifacts={'arrays': 'model.npz'}))\n"
+        "import pandas\n"
+        "print(served.predict(None, pandas.DataFrame({'user': ['zoe'], 'item': [10]})).iloc[0].to_dict())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", alone], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.stdout == "{'prediction': 3.25, 'known': 'item only'}\n", done.stderr
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_arrays_of_another_kind_of_model_go_to_mlflow_all_the_same() -> None:
+    saved(Q=None)
+    tracker = Tracker("little")
+    run_id = tracker.export(record(0, stage="final"), None)
+    assert [one.path for one in tracker.client.list_artifacts(run_id, "model")] == ["model/model.npz"]
+
+
+def test_the_served_model_gives_over_http_what_the_python_call_gives(
+    swept: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder, summary = swept
+    monkeypatch.chdir(folder)
+    final = next(one for one in summary["finals"] if one["backend"] == "adam")
+    model = mfbench.load_model(final["run_id"])
+    users = [*model.user_ids.tolist()[:20], 10**6, *[5] * 3]
+    items = [*model.item_ids.tolist()[-20:], 3, 10**7, 1, 2]
+    wanted = model.predict(users, items)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = ["models", "serve", "-m", f"runs:/{final['run_id']}/model", "--env-manager", "local", "-p", str(port)]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *command], env={**os.environ, **store}, stdout=log, stderr=log
+        )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/ping", server)
+        asked = {"dataframe_split": {"columns": ["user", "item"], "data": list(zip(users, items, strict=True))}}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations", json.dumps(asked).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            lines = json.load(answer)["predictions"]
+    finally:
+        server.terminate()
+        server.wait(30)
+    assert [line["prediction"] for line in lines] == wanted.prediction.tolist()
+    assert [line["known"] for line in lines] == wanted.known.tolist()
+    assert set(wanted.known) == {"both", "item only", "user only"}
+
+
+def test_every_final_of_a_sweep_has_a_model_that_predicts_what_was_scored(
+    swept: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, summary = swept
+    monkeypatch.chdir(folder)
+    for final in summary["finals"]:
+        model = mfbench.load_model(final["run_key"])
+        assert np.array_equal(mfbench.load_model(final["run_id"]).P, model.P)
+        made = single_run(final["run_key"])
+        assert made is not None
+        home = tmp_path_factory.getbasetemp() / "shared/data/splits"
+        with np.load(home / made.data["split_digest"][:16] / "sealed/test.npz") as test:
+            users, items, values = (test[name] for name in ("users", "items", "values"))
+        answer = model.predict(model.user_ids[users], model.item_ids[items])
+        assert np.isclose(np.sqrt(np.mean((values - answer.prediction) ** 2)), final["test_rmse"], rtol=1e-12)
+        assert (answer.known == "both").mean() > 0.9
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(3000):
+        assert server.poll() is None, "the server ended"
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("the server did not answer within five minutes")
