@@ -8,10 +8,10 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.random import Generator
 from pydantic import BaseModel, ConfigDict
 
 from mfbench import backends
@@ -20,10 +20,10 @@ from mfbench.environment import environment
 from mfbench.errors import MfbenchError, is_disk_full
 from mfbench.factors import Factors, HyperParams, digest_of, draw_start
 from mfbench.memory import Memory
+from mfbench.preparation import Preparation, Prepared
 from mfbench.randomness import generator
 from mfbench.ratings import Ratings
 from mfbench.records import Clocks, Record, Scores, Stage, model_path, record_path, write_model, write_record
-from mfbench.schedule import Schedule
 from mfbench.scoring import score
 from mfbench.spec import Spec
 from mfbench.splits import Parts, open_test
@@ -71,15 +71,18 @@ def backend_of(spec: Spec, name: str) -> Backend:
     return backends.resolve(name, spec.model.options.get(name, {}))
 
 
-def carry_out(jobs: Sequence[Job], parts: Parts, watch: Watch | None = None) -> list[Record]:
+def carry_out(
+    jobs: Sequence[Job], parts: Parts, watch: Watch | None = None, preparation: Preparation | None = None
+) -> list[Record]:
     """Train, score, write the models where the stage keeps one, write the records, and give them.
 
     A trial or a plain run trains on train and is scored on valid. A final run or a floor trains on train and valid
     together, and opens the test part once its training has ended. Several jobs are trained side by side, see `train`.
+    preparation: that of the trainings before this one, for those who make many.
     """
     records = [blank(job, parts) for job in jobs]
     try:
-        models = train(jobs, parts, records, watch)
+        models = train(jobs, parts, records, watch, preparation or Preparation())
     except MfbenchError:
         raise
     except Exception as error:  # a backend that breaks fails its run, not the sweep; the record says how
@@ -132,7 +135,9 @@ def give_up(job: Job, parts: Parts, reason: str) -> Record:
     return record
 
 
-def train(jobs: Sequence[Job], parts: Parts, records: Sequence[Record], watch: Watch | None = None) -> list[Model]:
+def train(
+    jobs: Sequence[Job], parts: Parts, records: Sequence[Record], watch: Watch | None, preparation: Preparation
+) -> list[Model]:
     """The training itself: fills in the records' outcomes, scores and clocks, and gives the last model of each job.
 
     Several jobs differ in K, alpha and beta alone, and are trained side by side by a backend that can
@@ -142,14 +147,16 @@ def train(jobs: Sequence[Job], parts: Parts, records: Sequence[Record], watch: W
     last_stage = jobs[0].stage in ("final", "floor")
     memory = Memory()
     with _clock(records, "setup_seconds"):
-        train_part, valid_part = parts.train, parts.valid
-        if last_stage and valid_part is not None:
-            train_part, valid_part = train_part.with_(valid_part), None
-        init, rng = spec.init.model_dump(exclude_none=True), generator(spec.seed, "order")
-        starts = [draw_start(train_part, job.K or 0, init, spec.center, generator(spec.seed, "start")) for job in jobs]
-        train_part, schedule = backend.arrange(train_part, rng)
+        prepared = preparation.prepare(parts, backend, spec.seed, last_stage)
+        mean = prepared.mean if spec.center else 0.0
+        train_part, valid_part, init = prepared.train, prepared.valid, spec.init.model_dump(exclude_none=True)
+        starts = [
+            # Its mean is not that of the arranged ratings, whose sum may round in another way.
+            replace(draw_start(train_part, job.K or 0, init, False, generator(spec.seed, "start")), mean=mean)
+            for job in jobs
+        ]
         hypers = [HyperParams(job.K, job.alpha, job.beta, epochs, spec.bias) for job in jobs]
-        training = _training(backend, train_part, starts, hypers, schedule, rng)
+        training = _training(backend, prepared, starts, hypers)
     memory.mark("prepare")
     with _clock(records, "compile_seconds"):
         models = next(training)
@@ -185,16 +192,15 @@ def train(jobs: Sequence[Job], parts: Parts, records: Sequence[Record], watch: W
     return models
 
 
-def _training(
-    backend: Backend, train: Ratings, starts: list[Factors], hypers: list[HyperParams], schedule: Schedule, rng: Generator
-) -> SideBySideTraining:
+def _training(backend: Backend, prepared: Prepared, starts: list[Factors], hypers: list[HyperParams]) -> SideBySideTraining:
     """The models of all jobs, epoch by epoch; of one job alone by the backend's `epochs`."""
+    train, schedule = prepared.train, prepared.schedule
+    rngs = [copy.deepcopy(prepared.rng) for _ in starts]
     if len(starts) > 1:
         assert isinstance(backend, SideBySide)
-        rngs = [copy.deepcopy(rng) for _ in starts]
         yield from backend.epochs_many(train, starts, hypers, [schedule] * len(starts), rngs)
     else:
-        for model in backend.epochs(train, starts[0], hypers[0], schedule, rng):
+        for model in backend.epochs(train, starts[0], hypers[0], schedule, rngs[0]):
             yield [model]
 
 

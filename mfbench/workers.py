@@ -26,6 +26,7 @@ from pydantic import BaseModel
 
 from mfbench.environment import core_list
 from mfbench.errors import InputError, MfbenchError, WorkError, is_disk_full, of_the_machine
+from mfbench.preparation import Preparation
 from mfbench.records import Record, read_record, record_path
 from mfbench.search import Finished, Pruning
 from mfbench.spec import Space
@@ -204,8 +205,9 @@ def main() -> None:
             os._exit(0)  # the parent is gone
 
     say({"ready": True})
+    preparation = Preparation()
     while True:
-        _carry_out(tasks.get(), say)
+        _carry_out(tasks.get(), preparation, say)
 
 
 def _receive(tasks: queue.SimpleQueue[Task]) -> None:
@@ -216,7 +218,7 @@ def _receive(tasks: queue.SimpleQueue[Task]) -> None:
         os._exit(0)  # the parent is gone, or cannot be understood
 
 
-def _carry_out(task: Task, say: Callable[[dict[str, Any]], object]) -> None:
+def _carry_out(task: Task, preparation: Preparation, say: Callable[[dict[str, Any]], object]) -> None:
     prune, parts, place = task.prune, _parts(task.parts), {job.run_key: j for j, job in enumerate(task.jobs)}
     pruning = [Pruning(prune.kind, prune.space, job.epochs, prune.finished) for job in task.jobs] if prune else None
 
@@ -225,7 +227,7 @@ def _carry_out(task: Task, say: Callable[[dict[str, Any]], object]) -> None:
         return pruning is not None and pruning[place[job.run_key]](epoch, value)
 
     try:
-        carry_out(task.jobs, parts, watch)
+        carry_out(task.jobs, parts, watch, preparation)
     except MfbenchError as error:
         say({"error": str(error), "input": isinstance(error, InputError)})
     except OSError as error:

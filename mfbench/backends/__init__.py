@@ -13,6 +13,7 @@ import inspect
 import json
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -54,7 +55,7 @@ def resolve(name: str, options: Mapping[str, Any]) -> Backend:
             raise SpecError(f"{where}.{key}: unknown key; {there}")
     try:
         # By way of JSON, which is what a spec can say: strict on types, and yet a list will do for a tuple.
-        made = TypeAdapter(backend).validate_json(json.dumps(dict(options), default=str), strict=True)
+        made = _adapter(backend).validate_json(json.dumps(dict(options), default=str), strict=True)
     except SpecError as error:  # a backend's own check; its message starts with the knob
         raise SpecError(f"{where}.{error}") from None
     except ValidationError as error:
@@ -82,6 +83,11 @@ def describe(name: str) -> dict[str, Any]:
         "tunable": [one for one in ("K", "alpha", "beta") if one in backend.tunable],
         "knobs": {field.name: _default(field) for field in _knobs(backend)},
     }
+
+
+@cache
+def _adapter(backend: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(backend)  # milliseconds each
 
 
 def _knobs(backend: Any) -> list[dataclasses.Field[Any]]:

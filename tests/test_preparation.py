@@ -1,0 +1,57 @@
+"""What trials share is made ready once, and changes no bit of them."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from mfbench.backends.loop import Loop
+from mfbench.preparation import Preparation
+from mfbench.ratings import Ratings
+from mfbench.schedule import Schedule
+from mfbench.spec import load_spec
+from mfbench.splits import Parts, prepare
+from mfbench.training import Job, carry_out
+
+
+@pytest.fixture
+def parts(workplace: Path, small: dict[str, Any]) -> Parts:
+    assert Path.cwd() == workplace
+    return prepare(load_spec(small))
+
+
+@dataclass(frozen=True)
+class Counted(Loop):
+    """Counts how often it arranges, and whether an earlier arrangement is still held then."""
+
+    held: ClassVar[list[int]] = []
+    made: ClassVar[list[weakref.ref[Any]]] = []
+
+    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:
+        """As `Loop`, on a copy."""
+        self.held.append(sum(ref() is not None for ref in self.made))
+        copy = train.take(np.arange(len(train)))
+        self.made.append(weakref.ref(copy.values))
+        return super().arrange(copy, rng)
+
+
+def test_the_ratings_are_arranged_once_for_what_is_the_same_and_let_go_before_others_are(parts: Parts) -> None:
+    preparation, one, other = Preparation(), Counted(), Counted(order="rows")
+    for backend, seed, whole in [(one, 3, False), (one, 3, False), (one, 4, False), (other, 4, False), (other, 4, True)]:
+        preparation.prepare(parts, backend, seed, whole)
+    assert Counted.held == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("backend", ["loop", "numba", "jax", "adam", "mean"])
+def test_trials_after_one_another_are_what_each_is_alone(parts: Parts, small: dict[str, Any], backend: str) -> None:
+    spec, shared = load_spec(small), Preparation()
+    for number, stage in enumerate(("trial", "trial", "final", "trial")):
+        job = Job(
+            study="s-1", backend=backend, number=number, stage=stage, spec=spec, K=3 + number, alpha=0.01, beta=0.1, epochs=3
+        )
+        assert carry_out([job], parts, None, shared)[0].result == carry_out([job], parts)[0].result
