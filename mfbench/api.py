@@ -46,9 +46,15 @@ class RunResult:
             **record.clocks.model_dump(),
         }
 
+    @property
+    def path(self) -> Path:
+        """Where the record stands."""
+        record = self.record
+        return record_path(record.study, record.backend, record.stage, record.number)
+
     def model(self) -> TrainedModel:
         """The model of a run that completed: factors and ids, to predict with; RecordError where it has none."""
-        return load_model(self.record.run_key)
+        return TrainedModel.read(model_path(self.path))
 
 
 @dataclass(frozen=True)

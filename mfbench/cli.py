@@ -55,10 +55,14 @@ def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> Non
     with _stoppable("the same command makes the run again"):
         from mfbench import api
         from mfbench.leaderboard import rows, table
+        from mfbench.mlflow_pages import pointer, run_page
 
         result = api.run(spec, changes or ())
         board = rows([result.record], {}, {result.record.run_key: result.run_id} if result.run_id else {})
         _show(table(result.record.run_key, board, result.record.oracle("valid")), as_json, result.summary())
+        _say(f"run {result.record.run_key}, recorded in {result.path}", as_json)
+        if result.run_id:
+            _say(pointer(run_page, result.record.spec["name"], result.run_id), as_json)
     if result.record.outcome != "completed":
         _fail(f"{result.record.run_key} {result.record.outcome}: {result.record.reason}")
 
@@ -78,13 +82,12 @@ def sweep(
     """
     with _stoppable("what is finished is kept, and the same command goes on from there"):
         from mfbench import api
-        from mfbench.comparison import comparison_address
         from mfbench.leaderboard import table
+        from mfbench.mlflow_pages import charts_page, pointer
 
         result = api.sweep(spec, trials, workers, changes or ())
         _show(table(result.swept.study, result.leaderboard(), result.swept.oracle), as_json, result.summary())
-        for sentence in comparison_address(result.swept.spec.name, [row.run_id for row in result.leaderboard()]):
-            _say(sentence, as_json)
+        _say(pointer(charts_page, result.swept.finals), as_json)
     if result.swept.failures:
         _fail("; ".join(result.swept.failures))
 
@@ -154,17 +157,31 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command()
 def ui(
+    what: Annotated[str | None, typer.Argument(metavar="[SPEC|EXPERIMENT]", help="Default: the latest that has run.")] = None,
     port: Annotated[int | None, typer.Option(help="Default: 5000, or a free one where that is taken.")] = None,
+    show: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in a browser, where there is a screen.")
+    ] = True,
 ) -> None:
-    """MLflow's pages on loopback, until ^C."""
+    """MLflow on loopback until ^C, and the charts of final runs."""
+    from mfbench.comparison import charted
+    from mfbench.mlflow_pages import charts_page
+    from mfbench.tracking_ui import open_page
     from mfbench.tracking_ui import ui as serve
 
+    records = charted(what)
     address, process = serve(port)
-    _say(f"MLflow is at {address}" + ("  (^C ends it)" if process else ""), False)
-    if process:
-        try:
+    try:
+        page = charts_page(records, address) if records else address
+        _say(f"MLflow: {page}" + ("\n^C ends it" if process else ""), False)
+        if show:
+            open_page(page)
+        if process:
             process.wait()
-        except KeyboardInterrupt:
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if process:
             process.terminate()
             process.wait()
 

@@ -14,11 +14,11 @@ from typing import Any
 from mfbench.errors import InputError, WorkError
 from mfbench.filled import filled_table
 from mfbench.leaderboard import COLUMNS, Row, markdown, rows
-from mfbench.mlflow_addresses import UI_PORT, compare_address
+from mfbench.mlflow_pages import compare_page, pointer
 from mfbench.pictures import learning_curves, save, sweep_picture
 from mfbench.records import RESULTS, RUNS, Record, Stage, find_record, studies_of, study_records, write_whole
 from mfbench.spec import load_spec, run_study_key, study_key
-from mfbench.tracking import Tracker, run_key_of, store_uri
+from mfbench.tracking import Tracker, run_key_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Comparison:
         found = [self.problem] if self.problem else []
         for experiment in self.experiments:
             mine = {record.run_key for record in self.records if record.spec["name"] == experiment}
-            found += comparison_address(experiment, [row.run_id for row in self.board if row.run_key in mine])
+            ids = [row.run_id for row in self.board if row.run_key in mine and row.run_id]
+            found += [pointer(compare_page, experiment, ids)] if ids else []
         return found
 
     def summary(self) -> dict[str, Any]:
@@ -139,17 +140,16 @@ def _outdated(record: Record, study: Sequence[Record]) -> bool:
     return any((other.valid_rmse or math.inf) < (record.valid_rmse or math.inf) for other in finals)
 
 
-def comparison_address(experiment: str, run_ids: Sequence[str | None]) -> list[str]:
-    """A sentence with the address of MLflow's comparison of these runs; none where none of them is in MLflow."""
-    known = [run_id for run_id in run_ids if run_id]
-    if not known:
-        return []
-    served = store_uri().startswith(("http:", "https:"))
-    base, hint = (store_uri(), "") if served else (f"http://127.0.0.1:{UI_PORT}", " (after `mfbench ui`)")
-    try:
-        return [f"MLflow{hint}: {compare_address(base, Tracker(experiment).experiment_id, known)}"]
-    except WorkError as error:
-        return [str(error)]
+def charted(what: str | None) -> list[Record]:
+    """The records of the study whose charts are meant by a spec file or an experiment, by default the latest that has run.
+
+    One that has final runs goes before one that has not, then the later before the earlier. Empty where nothing has run.
+    """
+    name = what or _latest_experiment()
+    found = [records for key in studies([name]) if (records := list(study_records(key)))] if name else []
+    finals = ("final", "floor")
+    key = lambda records: (any(r.stage in finals for r in records), max(r.ended for r in records))  # noqa: E731
+    return max(found, key=key, default=[])
 
 
 def studies(what: Sequence[str]) -> list[str]:
@@ -181,6 +181,11 @@ def single_run(one: str) -> Record | None:
     if record is None:
         raise InputError(f"{one}: there is no record of this run under {RUNS}/{study}")
     return record
+
+
+def _latest_experiment() -> str | None:
+    newest = max(RUNS.glob("*-*/*/*.json"), key=lambda path: path.stat().st_mtime_ns, default=None)
+    return newest.parents[1].name.rpartition("-")[0] if newest else None
 
 
 def _all_experiments() -> list[str]:

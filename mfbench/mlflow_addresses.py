@@ -9,6 +9,8 @@ from urllib.parse import quote
 UI_PORT = 5000
 """Where `mfbench ui` is to be found, unless that port is taken."""
 
+MODE = "workflowType=machine_learning"  # else a page may open in the mode for language models
+
 
 def run_address(base: str, experiment_id: str, run_id: str) -> str:
     """The curves of one run."""
@@ -17,26 +19,19 @@ def run_address(base: str, experiment_id: str, run_id: str) -> str:
 
 def compare_address(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
     """These runs side by side: parameters, metrics, plots."""
-    return f"{_root(base)}/compare-runs?runs={_list(run_ids)}&experiments={_list([experiment_id])}"
+    return f"{_root(base)}/compare-runs?runs={_list(run_ids)}&experiments={_list([experiment_id])}&{MODE}"
 
 
-def charts_address(base: str, experiment_id: str, metric: str = "valid_rmse") -> str:
-    """All runs of an experiment as charts, the lowest `metric` first."""
-    # Without an order by a metric nested runs stay collapsed and the view is empty; without the workflow type it opens
-    # in the mode for language models.
-    order = quote(f"metrics.`{metric}`", safe="")
+def charts_address(base: str, experiment_id: str, metric: str, search: str) -> str:
+    """The runs of an experiment that a search finds, as charts, the lowest `metric` first.
+
+    search: in MLflow's language, e.g. ``tags.`mfbench.stage` = 'run'``.
+    """
+    # Without an order by a metric nested runs stay collapsed and the view is empty.
+    order = _encoded(f"metrics.`{metric}`")
     return (
-        f"{_root(base)}/experiments/{_encoded(experiment_id)}/runs?workflowType=machine_learning"
-        f"&compareRunsMode=CHART&orderByKey={order}&orderByAsc=true"
-    )
-
-
-def metric_address(base: str, experiment_id: str, run_ids: Sequence[str], metric: str = "valid_rmse") -> str:
-    """One metric of these runs, epoch by epoch, in one chart."""
-    name = quote(json.dumps(metric), safe="")
-    return (
-        f"{_root(base)}/metric?runs={_list(run_ids)}&metric={name}"
-        f"&experiments={_list([experiment_id])}&plot_metric_keys={_list([metric])}"
+        f"{_root(base)}/experiments/{_encoded(experiment_id)}/runs?{MODE}&compareRunsMode=CHART"
+        f"&orderByKey={order}&orderByAsc=true&searchFilter={_encoded(search)}"
     )
 
 

@@ -31,8 +31,11 @@ def milliseconds(seconds: float) -> int:
 
 
 def run_name(record: Record) -> str:
-    """`jax #17` for a trial, `jax final` and so on for the others."""
-    return f"{record.backend} " + (f"#{record.number}" if record.stage == "trial" else record.stage)
+    """`jax #17` for a trial, `jax final` and `mean floor`; a plain run, of which there may be many, has its K, alpha, beta."""
+    if record.stage == "trial":
+        return f"{record.backend} #{record.number}"
+    given = [f"{name}={value:.3g}" for name in ("K", "alpha", "beta") if (value := getattr(record, name)) is not None]
+    return " ".join([record.backend, record.stage, *(given if record.stage == "run" else [])])
 
 
 def tags(record: Record) -> dict[str, str]:
@@ -66,8 +69,9 @@ def params(record: Record) -> dict[str, str]:
 
 
 def metrics(record: Record) -> Metrics:
-    """The curves by epoch, at the time of each epoch, then the single numbers.
+    """The curves by epoch, at the time of each epoch, then the single numbers, at step 0: MLflow draws those as bars.
 
+    Its pages show the charts by name, but those of `system/` last: there are the clocks that are not of the training.
     The last epoch of a run that diverged is NaN, so that the last word on it is not its last good epoch.
     """
     scores = record.scores
@@ -79,14 +83,16 @@ def metrics(record: Record) -> Metrics:
                 told.append((name, value, time, epoch))
             elif record.outcome == "diverged" and epoch == record.epochs:
                 told.append((name, math.nan, time, epoch))
-    single: dict[str, float | int | None] = dict(record.clocks.model_dump())
+    clocks: dict[str, float] = record.clocks.model_dump()
+    single: dict[str, float | int | None] = {"train_seconds": clocks.pop("train_seconds")}
+    single |= {f"system/{name}": seconds for name, seconds in clocks.items()}
     if record.stage in ("trial", "run") and record.best_epoch in scores.epoch and scores.valid_rmse:
         best = scores.valid_rmse[scores.epoch.index(record.best_epoch)]
         single |= {"best_valid_rmse": best, "best_epoch": record.best_epoch}
     curves = {name for name, *_ in told}
     single |= {name: value for name, value in _numbers(record).items() if name not in curves}
     end = milliseconds(record.ended)
-    told += [(name, float(value), end, record.epochs) for name, value in single.items() if value is not None]
+    told += [(name, float(value), end, 0) for name, value in single.items() if value is not None]
     return told
 
 

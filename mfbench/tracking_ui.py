@@ -10,10 +10,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import webbrowser
 
 from mfbench.errors import InputError, WorkError
 from mfbench.mlflow_addresses import UI_PORT
-from mfbench.mlflow_store import FIRM_SETTINGS, make_store, store_errors, store_uri
+from mfbench.mlflow_store import FIRM_SETTINGS, make_store, shown, store_errors, store_uri
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0  # it takes 10 on an idle machine
@@ -27,7 +28,7 @@ def ui(port: int | None = None) -> tuple[str, subprocess.Popen[bytes] | None]:
     """
     uri = store_uri()
     if uri.startswith(("http:", "https:")):
-        return uri, None
+        return shown(uri), None
     with store_errors():
         make_store()
     port = _free_port(port)
@@ -54,6 +55,13 @@ def ui(port: int | None = None) -> tuple[str, subprocess.Popen[bytes] | None]:
                 raise WorkError(f"{error} ({last})") from None
             raise
     return address, process
+
+
+def open_page(address: str) -> None:
+    """Show a page in the user's browser, where there is a screen to show it on."""
+    screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if screen:  # without one, webbrowser may start a browser for the terminal, in the midst of our own words
+        webbrowser.open(address)
 
 
 def _free_port(port: int | None) -> int:

@@ -75,7 +75,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
         "name": "everything",
         "data": {"planted": {"users": 60, "items": 80, "ratings": 2000, "seed": 1}},
         "split": {"kind": "random", "valid": 0.15, "test": 0.15, "seed": 7},
-        "model": {"epochs": 4, "center": True, "bias": True, "init": {"normal": 0.1}},
+        "model": {"epochs": 8, "center": True, "bias": True, "init": {"normal": 0.1}},
         "sweep": {"trials": 6, "batch": 3, "backends": ["loop", "jax", "adam", "mean"], "space": {"K": {"int": [2, 6]}}},
     }
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))

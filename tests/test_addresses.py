@@ -1,7 +1,7 @@
 import json
 from urllib.parse import parse_qs, unquote
 
-from mfbench.mlflow_addresses import charts_address, compare_address, metric_address, run_address
+from mfbench.mlflow_addresses import charts_address, compare_address, run_address
 
 BASE = "http://127.0.0.1:5000/"
 
@@ -19,28 +19,22 @@ def test_runs_are_compared_side_by_side():
 
 
 def test_charts_are_flattened_by_a_metric_and_in_the_right_mode():
-    address = charts_address(BASE, "3", "test_rmse")
+    address = charts_address(BASE, "3", "test_rmse", "tags.`a.b` LIKE 'f%'")
     assert address.startswith("http://127.0.0.1:5000/#/experiments/3/runs?")
     assert query(address) == {
         "workflowType": "machine_learning",
         "compareRunsMode": "CHART",
         "orderByKey": "metrics.`test_rmse`",
         "orderByAsc": "true",
+        "searchFilter": "tags.`a.b` LIKE 'f%'",
     }
-    assert charts_address(BASE, "1").count("valid_rmse") == 1
-
-
-def test_one_metric_of_many_runs():
-    asked = {key: json.loads(value) for key, value in query(metric_address(BASE, "1", ["a"])).items()}
-    assert asked == {"runs": ["a"], "metric": "valid_rmse", "experiments": ["1"], "plot_metric_keys": ["valid_rmse"]}
 
 
 def test_addresses_are_percent_encoded_and_can_be_pasted():
     strange = 'a"&b #?c/d é'
     addresses = [
         compare_address(BASE, "1", [strange]),
-        charts_address(BASE, "1", strange),
-        metric_address(BASE, "1", [strange], strange),
+        charts_address(BASE, "1", strange, strange),
         run_address(BASE, "1", strange),
     ]
     for address in addresses:
@@ -48,4 +42,4 @@ def test_addresses_are_percent_encoded_and_can_be_pasted():
         assert not set('" `[]{}') & set(address)
         assert address.count("#") == 1
     assert json.loads(query(addresses[0])["runs"]) == [strange]
-    assert unquote(addresses[3]).endswith(f"/runs/{strange}/model-metrics")
+    assert unquote(addresses[2]).endswith(f"/runs/{strange}/model-metrics")

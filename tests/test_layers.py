@@ -19,7 +19,7 @@ LAYERS = [
     ["backends.accelerator", "backends.loop", "backends.numba", "backends.jax", "backends.adam", "backends.mean", "testing"],
     ["trained_model", "training"],
     ["search", "pictures", "filled", "leaderboard"],
-    ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui"],
+    ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui", "mlflow_pages"],
     ["watching", "export"],
     ["workers", "sweeps", "races", "comparison", "factorization", "doctor", "api"],
     ["cli", "__main__"],

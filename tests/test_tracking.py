@@ -11,7 +11,6 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 from record_factory import DATA, ENVIRONMENT, STUDY, record, sweep_records, write
@@ -145,6 +144,7 @@ def test_metrics_by_epoch_are_the_record_to_the_last_bit():
     assert metrics["best_valid_rmse"] == made.valid_rmse
     assert metrics["best_epoch"] == made.best_epoch
     assert metrics["train_seconds"] == made.clocks.train_seconds
+    assert metrics["system/compile_seconds"] == made.clocks.compile_seconds
     assert not any("test" in name for name in metrics)
 
 
@@ -152,9 +152,11 @@ def test_the_best_epoch_of_a_plain_run_is_not_its_last():
     made = record(0, stage="run", epochs=12)
     made.scores.valid_rmse[4] = 0.5
     made.best_epoch, made.valid_rmse = 5, made.scores.valid_rmse[-1]
-    metrics = make_store().get_run(export([made]).run_ids[made.run_key]).data.metrics
+    run = make_store().get_run(export([made]).run_ids[made.run_key])
+    metrics = run.data.metrics
     assert (metrics["best_valid_rmse"], metrics["best_epoch"]) == (0.5, 5)
     assert metrics["valid_rmse"] == made.valid_rmse
+    assert run.info.run_name == f"jax run K={made.K} alpha={made.alpha:.3g} beta={made.beta:.3g}"
 
 
 def test_a_run_that_diverged_ends_in_nan():
@@ -181,7 +183,7 @@ def test_finals_have_single_numbers_and_stand_on_the_parent_too():
     final = next(made for made in records if made.stage == "final" and made.backend == "adam")
     for name in ("valid_rmse", "valid_mae", "test_rmse", "test_mae"):
         (point,) = client.get_metric_history(out.run_ids[final.run_key], name)
-        assert (point.value, point.step) == (getattr(final, name), final.epochs)
+        assert (point.value, point.step) == (getattr(final, name), 0)
     parent = client.get_run(out.run_ids[STUDY]).data.metrics
     assert parent["adam.test_rmse"] == final.test_rmse
     assert parent["mean.valid_rmse"] == next(made for made in records if made.stage == "floor").valid_rmse
@@ -450,21 +452,8 @@ def test_the_ui_of_a_server_is_the_server_and_a_port_that_is_taken_is_named(monk
         taken.listen()
         with pytest.raises(InputError, match=f"port {taken.getsockname()[1]} cannot be had"):
             ui(taken.getsockname()[1])
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.org:5000")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:word@example.org:5000")
     assert ui() == ("http://example.org:5000", None)
-
-
-def test_the_ui_answers_on_loopback_and_ends_when_it_is_told():
-    run_id = export([record(0)]).run_ids[record(0).run_key]
-    address, process = ui()
-    assert process is not None
-    try:
-        assert address.startswith("http://127.0.0.1:")
-        with urlopen(f"{address}/get-artifact?path=record.json&run_uuid={run_id}") as answer:
-            assert json.load(answer)["backend"] == "jax"
-    finally:
-        process.terminate()
-        assert process.wait(20) == 0
 
 
 def test_the_store_is_where_the_variable_says(monkeypatch):

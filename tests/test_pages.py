@@ -1,0 +1,148 @@
+"""`mfbench ui`, and the two pages of MLflow that it is for, in a real browser where there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from record_factory import record, sweep_records, write
+
+from mfbench.comparison import charted
+from mfbench.errors import InputError
+from mfbench.mlflow_pages import charts_page, compare_page
+from mfbench.tracking import Tracker
+
+NAMES = ["jax final", "adam final", "loop final", "mean floor"]
+SEEN = 60_000  # milliseconds that a page may take to show what it should; MLflow's need a few seconds, a busy machine more
+
+
+@pytest.fixture(scope="module")
+def address(swept: tuple[Path, Any]) -> Iterator[str]:
+    """The page that `mfbench ui` says, started in the folder of the sweep; ended as a user's terminal ends it."""
+    command = [sys.executable, "-u", "-m", "mfbench", "ui", "everything", "--no-open"]
+    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    process = subprocess.Popen(command, cwd=swept[0], env=kept, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    said = process.stdout.readline().split()
+    assert said[:1] == ["MLflow:"], said + process.stdout.readlines()
+    yield said[1]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(said[1], timeout=5)
+
+
+def asked(page: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(page.partition("?")[2], strict_parsing=True).items()}
+
+
+def test_the_address_of_the_charts_finds_the_final_runs_best_first(address: str, swept: tuple[Path, Any]) -> None:
+    question = asked(address)
+    search = {
+        "experiment_ids": [address.partition("/experiments/")[2].partition("/")[0]],
+        "filter": question["searchFilter"],
+        "order_by": [f"{question['orderByKey']} ASC"],
+    }
+    request = urllib.request.Request(
+        address.partition("#")[0] + "ajax-api/2.0/mlflow/runs/search",
+        json.dumps(search).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found = [run["info"]["run_id"] for run in json.load(answer)["runs"]]
+    assert found == [final["run_id"] for final in swept[1]["finals"]]
+
+
+def test_an_experiment_shows_its_latest_sweep_that_has_finals_and_plain_runs_where_there_is_none(stored: Path) -> None:
+    assert charted(None) == []
+    write([record(0, stage="run", study="little-11111111"), record(3, stage="run", study="little-22222222")])
+    plain = charted("little")
+    assert {made.stage for made in plain} == {"run"}
+    assert asked(charts_page(plain))["searchFilter"] == "tags.`mfbench.stage` = 'run'"
+    write([record(number, study="little-33333333") for number in range(2)])
+    write(sweep_records("little-44444444"))
+    write([record(9, study="little-55555555")])
+    found = charted(None)
+    assert {made.study for made in found} == {"little-44444444"}
+    number = Tracker("little").experiment_id
+    assert charts_page(found, "http://here").startswith(f"http://here/#/experiments/{number}/runs?")
+    assert asked(charts_page(found))["searchFilter"] == (
+        "tags.`mfbench.study` = 'little-44444444' and tags.`mfbench.stage` LIKE 'f%'"
+    )
+    with pytest.raises(InputError, match="there are no runs of it"):
+        charted("nonesuch")
+    assert (stored / "mlflow.db").exists()
+
+
+@pytest.mark.usefixtures("stored")
+def test_without_a_valid_part_the_charts_are_ordered_by_the_train_part() -> None:
+    made = record(0, stage="run").model_copy(update={"valid_rmse": None})
+    assert asked(charts_page([made]))["orderByKey"] == "metrics.`train_rmse`"
+
+
+# --- in a browser ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser, without a window."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'mfbench[browser]'")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("there is no chromium or google-chrome on the path")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """An empty page, in which MLflow's assistant keeps quiet."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1130})
+    context.add_init_script(
+        "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');"
+        "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');"
+    )
+    yield context.new_page()
+    context.close()
+
+
+def test_the_charts_show_the_curves_of_all_backends_by_name(page: Any, address: str, tmp_path: Path) -> None:
+    page.goto(address)
+    for name in NAMES:
+        page.get_by_text(f"{name} (train_rmse)").first.wait_for(timeout=SEEN)
+        assert page.get_by_role("link", name=name).count() == 1
+    for metric in ("test_rmse", "train_rmse", "valid_rmse"):
+        page.get_by_text(metric, exact=True).first.wait_for(timeout=SEEN)
+    assert page.get_by_text("4 matching runs").count() == 1
+    page.wait_for_timeout(1000)  # until the curves have been drawn
+    picture = Path(os.environ.get("MFBENCH_SCREENSHOT", tmp_path / "charts.png"))  # the README's is made so
+    page.screenshot(path=picture, clip={"x": 0, "y": 0, "width": 1400, "height": 1022})
+    assert picture.stat().st_size < 300_000
+
+
+def test_the_comparison_shows_just_the_runs_that_were_asked_for(
+    page: Any, address: str, swept: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(swept[0])
+    finals = [final for final in swept[1]["finals"] if final["backend"] != "loop"]
+    found = compare_page("everything", [final["run_id"] for final in finals])
+    page.goto(address.partition("#")[0] + found.partition("/#")[2].join(["#", ""]))
+    page.get_by_text("Comparing 3 Runs from 1 Experiment").wait_for(timeout=SEEN)
+    for final in finals:
+        page.get_by_text(final["run_id"]).first.wait_for(timeout=SEEN)
+    text = page.inner_text("body")
+    assert all(name in text for name in NAMES if name != "loop final")
+    assert "loop final" not in text
+    assert f"{finals[0]['test_rmse']:.3f}"[:5] in text
