@@ -13,6 +13,7 @@ from mfbench.errors import InputError
 from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
 from mfbench.leaderboard import Row, rows
+from mfbench.pareto import front
 from mfbench.races import Lap, carry_out_race, target_of, write_race
 from mfbench.records import Record, model_path, read_record, record_path
 from mfbench.spec import Spec, load_spec, run_study_key
@@ -68,6 +69,10 @@ class SweepResult:
         """The final runs and floors, best valid RMSE first."""
         return rows(self.swept.finals, self.swept.trials, self.run_ids)
 
+    def pareto(self) -> list[dict[str, Any]] | None:
+        """The Pareto front of all trials, see `mfbench.pareto.front`; None with one objective."""
+        return front([trial for trials in self.swept.trials.values() for trial in trials])
+
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""
         shown = (
@@ -78,8 +83,10 @@ class SweepResult:
         return {
             "study": self.swept.study,
             "trials": sweep.trials if sweep else 0,
+            "finished": {backend: len(trials) for backend, trials in self.swept.trials.items()},
             "finals": [{name: getattr(row, name) for name in shown} for row in self.leaderboard()],
             "oracle": self.swept.oracle,
+            "pareto": self.pareto(),
         }
 
 
@@ -109,16 +116,24 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
     return RunResult(record, export.run_ids.get(record.run_key))
 
 
-def sweep(spec: SpecSource, trials: int | None = None, workers: int = 1, changes: Iterable[str] = ()) -> SweepResult:
+def sweep(
+    spec: SpecSource,
+    trials: int | None = None,
+    workers: int = 1,
+    changes: Iterable[str] = (),
+    timeout: float | None = None,
+) -> SweepResult:
     """The sweep of a spec, or what is left of it: a study a backend, then the final runs, test opened once at the end.
 
-    trials: instead of the spec's number. The result does not depend on the number of workers.
+    trials: instead of the spec's number. The result does not depend on the number of workers. timeout: seconds after which
+    the sweep stops between two batches, without final runs; the same call goes on with it.
     """
     checked = load_spec(spec, [*changes, *([f"sweep.trials={trials}"] if trials is not None else [])])
     plan = Plan.of(checked)
     with _watched(checked.name) as (watcher, export):
-        swept = plan.carry_out(workers, watcher)
-        export.close_sweep(swept.records(), swept.oracle)
+        swept = plan.carry_out(workers, watcher, timeout)
+        if not swept.stopped:
+            export.close_sweep(swept.records(), swept.oracle)
     return SweepResult(swept, dict(export.run_ids))
 
 

@@ -6,6 +6,7 @@ Everything slow is imported inside the commands, so that `mfbench --help` answer
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mfbench.errors import MfbenchError, is_disk_full, of_the_machine
+from mfbench.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 
 app = typer.Typer(
     help="Matrix factorization of ratings, R ≈ P Qᵀ: run, sweep, compare, race.",
@@ -72,6 +73,9 @@ def sweep(
     spec: SpecFile,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials a backend, instead of the spec's number.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side.")] = 1,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop between batches after it: 90s, 10m or 1h; no final runs then.")
+    ] = None,
     changes: Changes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,9 +88,16 @@ def sweep(
         from mfbench import api
         from mfbench.leaderboard import table
         from mfbench.mlflow_pages import charts_page, pointer
+        from mfbench.pareto import table as pareto_table
 
-        result = api.sweep(spec, trials, workers, changes or ())
+        result = api.sweep(spec, trials, workers, changes or (), _seconds(timeout) if timeout else None)
+        if result.swept.stopped:
+            _warn(f"{result.swept.stopped}, and `mfbench sweep {spec}` goes on")
+            _show(None, as_json, result.summary())
+            return
         _show(table(result.swept.study, result.leaderboard(), result.swept.oracle), as_json, result.summary())
+        if (found := result.pareto()) is not None:
+            _say(pareto_table(found), as_json)
         _say(pointer(charts_page, result.swept.finals), as_json)
     if result.swept.failures:
         _fail("; ".join(result.swept.failures))
@@ -257,11 +268,22 @@ def _stoppable(what_is_kept: str) -> Iterator[None]:
         _fail(f"stopped; {what_is_kept}", 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
 
 
+# --- reading arguments -----------------------------------------------------------------------------------------------
+
+
+def _seconds(duration: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", duration)
+    if not found:
+        raise InputError(f"--timeout {duration}: write a number and s, m or h, as in 90s, 10m or 1h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 # --- saying things ---------------------------------------------------------------------------------------------------
 
 
 def _show(for_people: Any, as_json: bool, summary: dict[str, Any]) -> None:
-    _say(for_people, as_json)
+    if for_people is not None:
+        _say(for_people, as_json)
     if as_json:
         sys.stdout.write(json.dumps(summary) + "\n")
 
@@ -279,8 +301,12 @@ def _say(for_people: Any, as_json: bool) -> None:
     Console(stderr=as_json, width=max(console.width, needed)).print(for_people, highlight=False)
 
 
-def _fail(sentence: str, code: int = 1) -> NoReturn:
+def _warn(sentence: str) -> None:
     print(f"mfbench: {sentence}", file=sys.stderr)  # noqa: T201
+
+
+def _fail(sentence: str, code: int = 1) -> NoReturn:
+    _warn(sentence)
     raise typer.Exit(code)
 
 

@@ -15,6 +15,7 @@ from mfbench.errors import InputError, WorkError
 from mfbench.filled import filled_table
 from mfbench.leaderboard import COLUMNS, Row, markdown, rows
 from mfbench.mlflow_pages import compare_page, pointer
+from mfbench.pareto import as_csv, front
 from mfbench.pictures import learning_curves, save, sweep_picture
 from mfbench.records import RESULTS, RUNS, Record, Stage, find_record, studies_of, study_records, write_whole
 from mfbench.spec import load_spec, run_study_key, study_key
@@ -56,7 +57,7 @@ class Comparison:
 
     def write_results(self) -> None:
         """Write `results/<experiment>/`: the board as CSV and Markdown, its metrics by backend as JSON, a picture, and the
-        filled-in matrix where it is small.
+        filled-in matrix where it is small; with two objectives the Pareto front.
 
         Of a sweep its finals and floors are the results, else the plain runs. Only the clocks in the Markdown, and the last
         digits on another kind of machine, differ when the same specs are run again.
@@ -74,6 +75,8 @@ class Comparison:
         }
         if filled:
             made["filled.csv"] = filled[0].encode()
+        if (found := front(self.trials)) is not None:
+            made["pareto.csv"] = as_csv(found).encode()
         if self.trials:
             made["sweep.png"] = save(sweep_picture([*self.trials, *self.records]))
         elif plain:

@@ -12,6 +12,7 @@ import yaml
 
 from mfbench.filled import filled_table
 from mfbench.leaderboard import markdown, rows
+from mfbench.pareto import as_csv, front
 from mfbench.pictures import learning_curves, save, sweep_picture
 from mfbench.records import Record, model_path, record_path
 
@@ -161,7 +162,7 @@ def parent_metrics(swept: Sequence[Record], oracle: Mapping[str, float] | None) 
 
 
 def parent_files(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> dict[str, bytes]:
-    """Leaderboard, spec and pictures of a sweep."""
+    """Leaderboard, spec and pictures of a sweep, and the Pareto front where it has two objectives."""
     made = {
         "leaderboard.md": _leaderboard(swept, oracle),
         "spec.yaml": _yaml(max(swept, key=lambda record: record.started).spec),
@@ -169,6 +170,8 @@ def parent_files(swept: Sequence[Record], oracle: Mapping[str, float] | None) ->
     if any(record.stage == "trial" for record in swept):
         made["sweep.png"] = save(sweep_picture(swept))
         made["learning_curves.png"] = save(learning_curves([r for r in swept if r.stage in ("trial", "floor")]))
+    if (found := front([record for record in swept if record.stage == "trial"])) is not None:
+        made["pareto.csv"] = as_csv(found).encode()
     return made
 
 

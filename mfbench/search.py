@@ -1,46 +1,93 @@
-"""The search: a pure function of the spec and the records of the finished batches. Optuna's only home.
+"""The search: a pure function of the spec and the records of the finished batches.
 
 Batch b rebuilds an in-memory study from the trials of the batches before it, seeds the sampler from (seed, b), and asks for
 the whole batch at once. So it cannot matter how many workers there are, in which order they finish, or where a sweep was
-killed. Pruning reports into the same frozen study, so it cannot depend on timing either.
+killed.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from mfbench.randomness import seed_for
+from mfbench.errors import SpecError
+from mfbench.evolution import evolve
+from mfbench.randomness import generator, seed_for
 from mfbench.records import Record
-from mfbench.spec import FloatRange, IntRange, Space, Spec
+from mfbench.spec import FloatRange, IntRange, Space, Spec, Sweep
 
-WARMUP_SHARE = 0.25
-"""No trial is pruned in the first quarter of its epochs: small steps start slowly and may still win."""
+NEEDS = {"gp": "torch", "cmaes": "cmaes"}
+"""The package that a sampler needs beside mfbench's own; the extra of mfbench that brings it has the sampler's name."""
 
 
 class Finished(BaseModel):
-    """What the search knows of a finished trial: its hyperparameters, and its valid RMSE by scored epoch."""
+    """What the search knows of a finished trial: its hyperparameters, its valid RMSE by scored epoch, and its clock.
+
+    train_seconds has a part in a search that has it as objective, and in no other.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     outcome: str
     params: dict[str, int | float]
     values: dict[int, float]
+    train_seconds: float
 
     @staticmethod
     def of(record: Record) -> Finished:
         """The part of a trial's record that the search may see."""
         params = {name: value for name in ("K", "alpha", "beta") if (value := getattr(record, name)) is not None}
         scored = zip(record.scores.epoch, record.scores.valid_rmse, strict=True)
-        return Finished(outcome=record.outcome, params=params, values={e: v for e, v in scored if v is not None})
+        return Finished(
+            outcome=record.outcome,
+            params=params,
+            values={e: v for e, v in scored if v is not None},
+            train_seconds=record.clocks.train_seconds,
+        )
 
     @property
     def value(self) -> float:
         """The best scored epoch's valid RMSE; inf for a trial that diverged or failed, so that the search avoids its like."""
         return min(self.values.values()) if self.values and self.outcome in ("completed", "pruned") else math.inf
+
+    def objective(self, name: str) -> float:
+        """What the trial reached of that objective; inf of each where it has no value."""
+        found = {"valid_rmse": self.value, "train_seconds": self.train_seconds, **self.params}
+        return float(found[name]) if math.isfinite(self.value) else math.inf
+
+
+def check_search(sweep: Sweep, backend: str, space: Space) -> None:
+    """SpecError where a study of this backend over this space cannot be searched here."""
+    needed = NEEDS.get(sweep.sampler)
+    if needed and importlib.util.find_spec(needed) is None:
+        raise SpecError(
+            f"sweep.sampler: {sweep.sampler} needs the package {needed}, which is not installed;"
+            f" `pip install 'mfbench[{sweep.sampler}]'` brings it"
+        )
+    if "K" in sweep.objectives and space.K is None and space != Space():
+        raise SpecError(
+            f"sweep.objectives: K is one, but the study of {backend} has no range of K; give it one in sweep.space"
+        )
+
+
+def grid_points(sweep: Sweep, space: Space, seed: int) -> list[dict[str, Any]]:
+    """All points of the grid over that space, in an order drawn from the seed."""
+    axes = {name: _axis(given, getattr(sweep.grid, name)) for name, given in space if given is not None}
+    points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+    return [points[k] for k in generator(seed, "sampler").permutation(len(points))]
+
+
+def _axis(given: IntRange | FloatRange, count: int) -> list[Any]:
+    low, high = given.int if isinstance(given, IntRange) else given.float
+    values = (np.geomspace if given.log else np.linspace)(low, high, count).tolist()
+    return sorted({round(value) for value in values}) if isinstance(given, IntRange) else values
 
 
 def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[Finished]) -> list[dict[str, Any]]:
@@ -48,37 +95,30 @@ def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[
 
     `finished` are the trials of the batches before it, in order; the k-th proposal does not depend on `size`.
     """
-    optuna = _optuna()
+    sweep = spec.sweep
+    assert sweep is not None
+    if space == Space():
+        return [{} for _ in range(size)]
+    if sweep.sampler == "grid":
+        return grid_points(sweep, space, spec.model.seed)[len(finished) :][:size]
     seed = int(seed_for(spec.model.seed, "sampler", batch).generate_state(1)[0])
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    if sweep.sampler == "cmaes":
+        return evolve(space, sweep.batch, size, [(trial.params, trial.value) for trial in finished], seed)
+    optuna = load_optuna()
+    samplers = optuna.samplers
+    sampler = {"tpe": samplers.TPESampler, "random": samplers.RandomSampler, "gp": samplers.GPSampler}[sweep.sampler](
+        seed=seed
+    )
+    study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(sweep.objectives))
     distributions = _distributions(space)
-    study.add_trials([_told(trial, distributions) for trial in finished])
-    return [dict(study.ask(distributions).params) for _ in range(size)]
-
-
-class Pruning:
-    """Says when a trial may stop early, by what the finished batches did at the same epoch."""
-
-    def __init__(self, kind: str, space: Space, epochs: int, finished: Sequence[Finished]):
-        optuna = _optuna()
-        warmup = math.ceil(epochs * WARMUP_SHARE)
-        pruners = {
-            "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=warmup, n_min_trials=5),
-            "none": optuna.pruners.NopPruner,
-        }
-        self._study = optuna.create_study(pruner=pruners[kind]())
-        distributions = _distributions(space)
-        self._study.add_trials([_told(trial, distributions) for trial in finished])
-        self._trial = self._study.ask()
-
-    def __call__(self, epoch: int, value: float) -> bool:
-        """Whether a trial with this valid RMSE after this epoch should stop."""
-        self._trial.report(value, epoch)
-        return bool(self._trial.should_prune())
+    study.add_trials([_told(trial, distributions, sweep) for trial in finished])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Clip non-finite values")  # GP takes the worst finite value for a diverged trial
+        return [dict(study.ask(distributions).params) for _ in range(size)]
 
 
 def _distributions(space: Space) -> dict[str, Any]:
-    kinds = _optuna().distributions
+    kinds = load_optuna().distributions
 
     def distribution(given: IntRange | FloatRange) -> Any:
         if isinstance(given, IntRange):
@@ -88,20 +128,24 @@ def _distributions(space: Space) -> dict[str, Any]:
     return {name: distribution(given) for name, given in space if given is not None}
 
 
-def _told(trial: Finished, distributions: dict[str, Any]) -> Any:
-    """A finished trial as Optuna holds it; one that diverged is complete with the value inf, which TPE learns from."""
-    optuna = _optuna()
-    pruned = trial.outcome == "pruned"
+def _told(trial: Finished, distributions: dict[str, Any], sweep: Sweep) -> Any:
+    """A finished trial as Optuna holds it; one that diverged is complete with the value inf, which the samplers learn from.
+
+    TPE knows what to make of a pruned trial. GP would overlook it, so it is told the best that the trial had reached.
+    """
+    optuna = load_optuna()
+    pruned = trial.outcome == "pruned" and sweep.sampler != "gp"
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE,
-        value=trial.value,
+        values=[trial.objective(name) for name in sweep.objectives],
         params={name: trial.params[name] for name in distributions},
         distributions=distributions,
         intermediate_values=trial.values,
     )
 
 
-def _optuna() -> Any:
+def load_optuna() -> Any:
+    """Optuna, loaded when it is first needed, and quiet."""
     import optuna  # here and not above: 0.3 s that `mfbench --help` must not pay
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

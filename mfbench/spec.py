@@ -201,9 +201,26 @@ DEFAULT_SPACE = Space(
 )
 
 
+class Grid(_Strict):
+    """How many values the grid has of each range: both ends and values evenly between them, in the log where it is log.
+
+    A range of whole numbers has no value twice, so it may have fewer.
+    """
+
+    K: int | None = Field(default=None, ge=2)
+    alpha: int | None = Field(default=None, ge=2)
+    beta: int | None = Field(default=None, ge=2)
+
+
 class Sweep(_Strict):
     """A study for each backend, over the same splits with the same number of trials.
 
+    sampler: what proposes the trials of a batch. `tpe`, `gp` and `cmaes` learn from the batches before; `gp` and `cmaes`
+    need a package of their own. `grid` visits the points of `grid` in a drawn order, as many as there are `trials`.
+    pruner: what stops a trial that is unlikely to win, by the batches before: `median`, worse than half of them at the same
+    epoch, or `hyperband`, not among the best third of its bracket at a rung. Default `median`, `none` with two objectives.
+    objectives: `valid_rmse` alone, or beside it `train_seconds` or `K`, all to be small. The final run is in each case that
+    of the best valid_rmse. train_seconds is a clock: such a search cannot be repeated to the same trials.
     side_by_side: train all trials of a batch in one program, by a backend that can; by default where its device is an
     accelerator.
     """
@@ -211,7 +228,10 @@ class Sweep(_Strict):
     trials: int = Field(default=20, ge=1)
     batch: int = Field(default=8, ge=1)
     backends: list[str] = Field(default=[], validate_default=True)
-    pruner: Literal["median", "none"] = "median"
+    sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
+    grid: Grid | None = None
+    pruner: Literal["none", "median", "hyperband"] = "median"
+    objectives: list[Literal["valid_rmse", "train_seconds", "K"]] = ["valid_rmse"]
     side_by_side: bool | None = None
     space: Space = DEFAULT_SPACE
     spaces: dict[str, Space] = {}
@@ -222,6 +242,41 @@ class Sweep(_Strict):
         if len(set(backends)) != len(backends):
             raise ValueError(f"{backends} names a backend twice; name each once")
         return backends
+
+    @field_validator("objectives")
+    @classmethod
+    def _one_or_two(cls, objectives: list[str]) -> list[str]:
+        if objectives not in (["valid_rmse"], ["valid_rmse", "train_seconds"], ["valid_rmse", "K"]):
+            raise ValueError(
+                f"{objectives} is not [valid_rmse], [valid_rmse, train_seconds] or [valid_rmse, K]; give one of these"
+            )
+        return objectives
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_pruner(cls, tree: Any) -> Any:
+        two = isinstance(tree, dict) and isinstance(tree.get("objectives"), list) and len(tree["objectives"]) == 2
+        return {"pruner": "none", **tree} if two else tree
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Sweep:
+        if len(self.objectives) == 2:
+            if self.pruner != "none":
+                raise ValueError(
+                    f"{self.pruner} prunes by valid_rmse alone, so it cannot be used with two objectives; leave the pruner out"
+                )
+            if self.sampler in ("gp", "cmaes"):
+                raise ValueError(f"the sampler {self.sampler} has one objective; with two, use tpe, random or grid")
+        ranges = {name for space in (self.space, *self.spaces.values()) for name, given in space if given}
+        counts = {name for name, count in self.grid or () if count}
+        if self.sampler == "grid" and ranges - counts:
+            raise ValueError(
+                f"a grid needs the number of values of each range, as in grid: {{K: 4, alpha: 5, beta: 3}};"
+                f" give that of {', '.join(name for name in Space.model_fields if name in ranges - counts)}"
+            )
+        if self.sampler != "grid" and self.grid:
+            raise ValueError(f"grid is for the sampler grid, and this one is {self.sampler}; leave one of them out")
+        return self
 
     def space_of(self, backend: str) -> Space:
         """The ranges for `backend`: its own where `spaces` has one, else the common one."""
@@ -351,7 +406,7 @@ def _sentence(error: ValidationError) -> str:
 def _known_keys(steps: list[str]) -> list[str]:
     known: dict[str, type[BaseModel]] = {
         "": Spec, "data": Data, "data.planted": Planted, "model": ModelSpec, "model.init": Init, "sweep": Sweep, "race": Race,
-        "sweep.space": Space,
+        "sweep.space": Space, "sweep.grid": Grid,
     }  # fmt: skip
     if steps[:1] == ["split"]:
         return sorted({name for kind in (RandomSplit, TailSplit, FoldSplit) for name in kind.model_fields})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,32 +14,45 @@ from filelock import FileLock, Timeout
 from mfbench import backends
 from mfbench.backends.base import Backend, SideBySide
 from mfbench.errors import RecordError, SpecError, WorkError
+from mfbench.pruning import Prune
 from mfbench.records import RUNS, Record, Stage, find_record, record_path, remove_unfinished, studies_of, study_records
-from mfbench.search import Finished, propose
+from mfbench.search import Finished, check_search, grid_points, propose
 from mfbench.spec import Space, Spec, Sweep, study_key
 from mfbench.splits import Parts, prepare
 from mfbench.training import BestTrial, Job, backend_of
 from mfbench.watching import Watcher
-from mfbench.workers import Prune, Task, Workers, shares
+from mfbench.workers import Task, Workers, shares
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep leaves: the trials and the final run of each backend, all of them records."""
+    """What a sweep leaves: the trials and the final run of each backend, all of them records.
+
+    One that was stopped in time has no final run at all. budgets: the number of trials that each backend is to have.
+    """
 
     spec: Spec
     study: str
+    budgets: dict[str, int]
     trials: dict[str, list[Record]]
     finals: list[Record]
 
     @property
     def oracle(self) -> dict[str, float] | None:
         """The RMSE and MAE that no model can beat on the test part, where the data knows them."""
-        return self.finals[0].oracle("test")
+        return self.records()[0].oracle("test")
+
+    @property
+    def stopped(self) -> str | None:
+        """How far a sweep is that was stopped in time, None for one that is done."""
+        far = ", ".join(f"{len(trials)} of {self.budgets[name]} trials of {name}" for name, trials in self.trials.items())
+        return None if self.finals else f"the time was up before the final runs; {far} are finished"
 
     @property
     def failures(self) -> list[str]:
-        """A sentence for each backend that has no usable final run."""
+        """A sentence for each backend that has no usable final run, but for a sweep that was stopped before these."""
+        if self.stopped:
+            return []
         completed = {record.backend for record in self.finals if record.outcome == "completed"}
         broken = {record.backend: [record] for record in self.finals}
         return [
@@ -71,23 +86,42 @@ class Plan:
             raise SpecError("split: a sweep chooses by the valid part, and this split has none; give valid a share")
         return Plan(source, studies, parts)
 
-    def carry_out(self, workers: int, watcher: Watcher) -> Swept:
+    def carry_out(self, workers: int, watcher: Watcher, timeout: float | None = None) -> Swept:
         """Carry out the sweep, or go on with it: runs that have a record are not made again.
 
+        timeout: seconds after which no other batch is begun, nor the final runs. A batch is made even so, or the final runs
+        if they are all that is left, so that any timeout gets on.
         WorkError where no trial of any backend gave a usable model.
         """
-        key, trials = self.studies[0].key, {}
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        key, budgets = self.studies[0].key, {study.backend: study.budget for study in self.studies}
+        trials: dict[str, list[Record]] = {name: [] for name in budgets}
         _tell_what_is_new(self.spec, key, watcher)
+        self._tell_limits(watcher)
         with _alone(key, watcher), Workers(shares(workers)) as crew:
             for study in self.studies:
                 watcher.study(study.backend, study.budget)
-                trials[study.backend] = _search(study, self.parts, crew, watcher)
+                for batch in _search(study, self.parts, crew, watcher):
+                    trials[study.backend] += batch
+                    if crew.tasks and time.monotonic() > end:
+                        return Swept(self.spec, key, budgets, trials, [])
             jobs = [job for study in self.studies if (job := study.final(trials[study.backend]))]
             finals = _records_of(jobs, self.parts, None, crew, watcher)
         if not finals:
             told = "; ".join(f"{name}: {_why_none(found)}" for name, found in trials.items())
             raise WorkError(f"{key}: no trial of any backend completed ({told}); the records are in {RUNS / key}")
-        return Swept(self.spec, key, trials, finals)
+        return Swept(self.spec, key, budgets, trials, finals)
+
+    def _tell_limits(self, watcher: Watcher) -> None:
+        """Say what the search cannot promise, and what it leaves out."""
+        if "train_seconds" in self.studies[0].sweep.objectives:
+            watcher.say("train_seconds is a clock: with it as an objective this sweep cannot be repeated to the same trials")
+        for study in self.studies:
+            if study.points and study.budget < study.points:
+                watcher.say(
+                    f"{study.backend}: the sweep visits {study.budget} of the {study.points} points of the grid;"
+                    f" `--trials {study.points}` visits all of them"
+                )
 
 
 @dataclass(frozen=True)
@@ -106,15 +140,32 @@ class Study:
     def of(spec: Spec, key: str, name: str, backend: Backend) -> Study:
         """The study of that backend under a spec with a sweep."""
         assert spec.sweep is not None
-        ranges = {key: value for key, value in spec.sweep.space_of(name) if key in backend.tunable}
+        space = Space(**{key: value for key, value in spec.sweep.space_of(name) if key in backend.tunable})
+        check_search(spec.sweep, name, space)
         asked = spec.sweep.side_by_side
         together = isinstance(backend, SideBySide) and (backend.accelerated if asked is None else asked)
-        return Study(spec, key, spec.sweep, name, backend.tunable, Space(**ranges), together)
+        return Study(spec, key, spec.sweep, name, backend.tunable, space, together)
 
     @property
     def budget(self) -> int:
-        """The number of trials; one where there is nothing to search."""
-        return self.sweep.trials if self.space != Space() else 1
+        """The number of trials; one where there is nothing to search, and no more than a grid has points."""
+        if self.space == Space():
+            return 1
+        return min(self.sweep.trials, self.points) if self.points else self.sweep.trials
+
+    @property
+    def points(self) -> int | None:
+        """How many points the grid has, None where the search is no grid."""
+        return len(grid_points(self.sweep, self.space, 0)) if self.sweep.sampler == "grid" else None
+
+    def prune(self, finished: Sequence[Finished]) -> str | None:
+        """What the trials of the batch after these are pruned by, for the workers; None where they are not."""
+        if self.sweep.pruner == "none" or self.space == Space():
+            return None
+        return Prune(
+            study=f"{self.key}/{self.backend}", kind=self.sweep.pruner, epochs=self.spec.model.epochs,
+            batch=self.sweep.batch, finished=list(finished),
+        ).model_dump_json()  # fmt: skip
 
     def trial(self, number: int, params: Mapping[str, Any]) -> Job:
         """A trial with these hyperparameters; what is not searched has the model's value."""
@@ -142,21 +193,21 @@ class Study:
         )  # fmt: skip
 
 
-def _search(study: Study, parts: Parts, crew: Workers, watcher: Watcher) -> list[Record]:
-    """All trials of a study, batch after batch."""
+def _search(study: Study, parts: Parts, crew: Workers, watcher: Watcher) -> Iterator[list[Record]]:
+    """The trials of a study, batch after batch."""
     trials: list[Record] = []
     while len(trials) < study.budget:
         first, size = len(trials), min(study.sweep.batch, study.budget - len(trials))
         finished = [Finished.of(trial) for trial in trials]
         proposals = propose(study.spec, study.space, first // study.sweep.batch, size, finished)
         jobs = [study.trial(first + k, params) for k, params in enumerate(proposals)]
-        prune = Prune(kind=study.sweep.pruner, space=study.space, finished=finished)
-        trials += _records_of(jobs, parts, prune, crew, watcher, study.together)
-    return trials
+        made = _records_of(jobs, parts, study.prune(finished), crew, watcher, study.together)
+        trials += made
+        yield made
 
 
 def _records_of(
-    jobs: Sequence[Job], parts: Parts, prune: Prune | None, crew: Workers, watcher: Watcher, together: bool = False
+    jobs: Sequence[Job], parts: Parts, prune: str | None, crew: Workers, watcher: Watcher, together: bool = False
 ) -> list[Record]:
     """The records of the jobs, in their order; those that have none yet are carried out, a group a worker if together."""
     records = {job.run_key: record for job in jobs if (record := _record_of(job, parts, watcher))}

@@ -27,9 +27,8 @@ from pydantic import BaseModel
 from mfbench.environment import core_list
 from mfbench.errors import InputError, MfbenchError, WorkError, is_disk_full, of_the_machine
 from mfbench.preparation import Preparation
+from mfbench.pruning import Prune, Pruning
 from mfbench.records import Record, read_record, record_path
-from mfbench.search import Finished, Pruning
-from mfbench.spec import Space
 from mfbench.splits import Parts, parts_in
 from mfbench.training import Job, carry_out, give_up
 
@@ -42,26 +41,22 @@ OnEpoch = Callable[[Job, int, float], None]
 OnDone = Callable[[Record], None]
 
 
-class Prune(BaseModel):
-    """What a trial is pruned by: the finished trials of the batches before its own."""
-
-    kind: str
-    space: Space
-    finished: list[Finished]
-
-
 class Task(BaseModel):
-    """What a worker is given: a job, or several to be trained side by side, and the folder of the parts it may read."""
+    """What a worker is given: a job, or several to be trained side by side, and the folder of the parts it may read.
+
+    prune: a `Prune` as JSON, the same text for all tasks of a batch, so that a worker makes its frozen study once a batch.
+    """
 
     jobs: list[Job]
     parts: Path
-    prune: Prune | None = None
+    prune: str | None = None
 
 
 class Workers:
-    """A worker process for each share of the cores; a context manager."""
+    """A worker process for each share of the cores; a context manager. `tasks` counts what they have been given."""
 
     def __init__(self, shares: Sequence[Sequence[int]]):
+        self.tasks = 0
         self._processes = [_Process(share) for share in shares]
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
         for process in self._processes:
@@ -83,6 +78,7 @@ class Workers:
         Raises InputError where a worker finds the user's input wrong, WorkError where the machine is in trouble, as with a
         full disk. A task on which a worker died three times is failed.
         """
+        self.tasks += len(tasks)
         pool = ThreadPoolExecutor(max_workers=len(self._processes))
         try:
             futures = [pool.submit(self._one, task, on_done, on_epoch) for task in tasks]
@@ -219,12 +215,13 @@ def _receive(tasks: queue.SimpleQueue[Task]) -> None:
 
 
 def _carry_out(task: Task, preparation: Preparation, say: Callable[[dict[str, Any]], object]) -> None:
-    prune, parts, place = task.prune, _parts(task.parts), {job.run_key: j for j, job in enumerate(task.jobs)}
-    pruning = [Pruning(prune.kind, prune.space, job.epochs, prune.finished) for job in task.jobs] if prune else None
+    parts, place = _parts(task.parts), {job.run_key: j for j, job in enumerate(task.jobs)}
+    prune = task.prune
+    should_stop = {job.run_key: _pruning(prune).watch(job.number) for job in task.jobs} if prune else None
 
     def watch(job: Job, epoch: int, value: float) -> bool:
         say({"job": place[job.run_key], "epoch": epoch, "value": value})
-        return pruning is not None and pruning[place[job.run_key]](epoch, value)
+        return should_stop is not None and should_stop[job.run_key](epoch, value)
 
     try:
         carry_out(task.jobs, parts, watch, preparation)
@@ -241,6 +238,11 @@ def _carry_out(task: Task, preparation: Preparation, say: Callable[[dict[str, An
 @lru_cache(maxsize=1)
 def _parts(folder: Path) -> Parts:
     return parts_in(folder)
+
+
+@lru_cache(maxsize=1)
+def _pruning(prune: str) -> Pruning:
+    return Pruning(Prune.model_validate_json(prune))
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def test_a_run_that_diverges_is_exit_code_1_and_still_a_record(small: dict[str, 
 
 def test_a_sweep_prints_the_keys_of_the_design(swept: tuple[Path, Any]) -> None:
     _, summary = swept
-    assert list(summary) == ["study", "trials", "finals", "oracle"]
+    assert list(summary) == ["study", "trials", "finished", "finals", "oracle", "pareto"]
     assert summary["trials"] == 6
     assert {final["backend"] for final in summary["finals"]} == {"loop", "jax", "adam", "mean"}
     assert all(list(final) == FINAL_KEYS for final in summary["finals"])

@@ -18,7 +18,7 @@ LAYERS = [
     ["spec", "environment", "datasets", "records", "splits", "backends.base", "scoring", "backends"],
     ["backends.accelerator", "backends.loop", "backends.numba", "backends.jax", "backends.adam", "backends.mean", "testing"],
     ["trained_model", "training"],
-    ["search", "pictures", "filled", "leaderboard"],
+    ["evolution", "search", "pruning", "pictures", "filled", "leaderboard", "pareto"],
     ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui", "mlflow_pages"],
     ["watching", "export"],
     ["workers", "sweeps", "races", "comparison", "factorization", "doctor", "api"],
@@ -31,6 +31,7 @@ HOMES = {
     "jax": {"backends.accelerator", "backends.jax", "backends.adam"},
     "optax": {"backends.adam"},
     "optuna": {"search"},
+    "cmaes": {"evolution"},
     "mlflow": {"mlflow_model", "mlflow_store", "predicting", "tracking"},
 }
 

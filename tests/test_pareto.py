@@ -1,0 +1,87 @@
+"""The Pareto front of a sweep with two objectives: which trials are on it, and where it is shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from record_factory import record, write
+from typer.testing import CliRunner
+
+from mfbench.cli import app
+from mfbench.comparison import compared
+from mfbench.mlflow_contents import parent_files
+from mfbench.pareto import as_csv, front
+from mfbench.records import Record
+
+
+def trial(number: int, K: int, valid_rmse: float | None, second: str = "K", **more: Any) -> Record:
+    made = record(number, **more)
+    spec = {**made.spec, "sweep": {**made.spec["sweep"], "objectives": ["valid_rmse", second]}}
+    return made.model_copy(update={"spec": spec, "K": K, "valid_rmse": valid_rmse})
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from([0.8, 0.9, 1.0, 1.1])), min_size=1, max_size=12))
+def test_the_front_is_what_nothing_beats(points: list[tuple[int, float]]) -> None:
+    found = front([trial(number, K, rmse) for number, (K, rmse) in enumerate(points)])
+    unbeaten = [
+        number
+        for number, (K, rmse) in enumerate(points)
+        if not any(k <= K and r <= rmse and (k, r) != (K, rmse) for k, r in points)
+    ]
+    assert found is not None
+    assert sorted(row["number"] for row in found) == unbeaten
+    assert [row["valid_rmse"] for row in found] == sorted(row["valid_rmse"] for row in found)
+
+
+def test_one_objective_has_no_front_and_what_did_not_complete_is_on_none() -> None:
+    assert front([record(0)]) is None
+    trials = [trial(0, 8, 0.9), trial(1, 2, 0.5, outcome="diverged"), trial(2, 4, 0.95, backend="adam")]
+    assert [(row["backend"], row["number"]) for row in front(trials) or ()] == [("jax", 0), ("adam", 2)]
+
+
+def test_the_front_has_the_objectives_by_name() -> None:
+    (row,) = front([trial(0, 8, 0.9, "train_seconds")]) or ()
+    assert list(row) == ["backend", "number", "K", "alpha", "beta", "valid_rmse", "train_seconds"]
+    (read,) = csv.DictReader(io.StringIO(as_csv([row])))
+    assert {name: str(value) for name, value in row.items()} == read
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_front_goes_to_results_and_to_the_parent_run() -> None:
+    trials = [trial(0, 8, 0.9), trial(1, 16, 0.95), trial(2, 4, 0.95)]
+    final = record(0, stage="final").model_copy(update={"spec": trials[0].spec})
+    write([*trials, final])
+    compared(["little"]).write_results()
+    written_there = Path("results/little/pareto.csv").read_text()
+    assert [line["K"] for line in csv.DictReader(io.StringIO(written_there))] == ["8", "4"]
+    assert parent_files([*trials, final], None)["pareto.csv"].decode() == written_there
+    assert "pareto.csv" not in parent_files([record(0), record(0, stage="final")], None)
+
+
+@pytest.mark.usefixtures("stored")
+def test_what_a_user_sees_of_two_objectives_and_of_a_timeout(small: dict[str, Any]) -> None:
+    small["sweep"] |= {"objectives": ["valid_rmse", "train_seconds"], "trials": 4}
+    Path("spec.yaml").write_text(yaml.safe_dump(small))
+    call = CliRunner().invoke
+    stopped = call(app, ["sweep", "spec.yaml", "--timeout", "0.001s", "--json"])
+    assert stopped.exit_code == 0
+    summary = json.loads(stopped.stdout.splitlines()[-1])
+    assert (summary["finals"], summary["finished"]) == ([], {"loop": 3})
+    assert stopped.stderr.count("train_seconds is a clock") == 1
+    assert (
+        "mfbench: the time was up before the final runs; 3 of 4 trials of loop are finished,"
+        " and `mfbench sweep spec.yaml` goes on" in stopped.stderr
+    )
+    done = call(app, ["sweep", "spec.yaml"])
+    assert done.exit_code == 0
+    assert done.stdout.index("Pareto front") > done.stdout.index("loop")
+    wrong = call(app, ["sweep", "spec.yaml", "--timeout", "soon"])
+    assert str(wrong.exception) == "--timeout soon: write a number and s, m or h, as in 90s, 10m or 1h"
