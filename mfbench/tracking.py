@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from mfbench import mlflow_contents as contents
 from mfbench import records
+from mfbench.description import descriptions
 from mfbench.errors import InputError, WorkError
 from mfbench.mlflow_contents import milliseconds
 from mfbench.mlflow_model import put_model
@@ -103,13 +104,16 @@ class Tracker:
         oracle: Mapping[str, float] | None = None,
         extra: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Put the finals' numbers, pictures and leaderboard on the parent, and end it.
+        """Put the finals' numbers, pictures and leaderboard on the parent, descriptions on it and the finals, and end it.
 
         swept: all records of the sweep. oracle: the RMSE and MAE that no model can beat, of planted data. extra: more
         files by name, beside `leaderboard.md`, `sweep.png`, `learning_curves.png`, `spec.yaml`.
         """
         self._send(parent_run_id, contents.parent_metrics(swept, oracle), {})
         self._send_files(parent_run_id, {**contents.parent_files(swept, oracle), **(extra or {})})
+        for run_key, text in descriptions(swept, oracle).items():
+            if (run := self._find(run_key, None)) is not None:
+                self.client.set_tag(run.info.run_id, "mlflow.note.content", text)
         self.client.set_terminated(parent_run_id, "FINISHED", _ended(swept))
 
     def is_closed(self, parent_run_id: str, swept: Sequence[Record]) -> bool:

@@ -18,7 +18,7 @@ LAYERS = [
     ["spec", "environment", "datasets", "records", "splits", "backends.base", "scoring", "backends"],
     ["backends.accelerator", "backends.loop", "backends.numba", "backends.jax", "backends.adam", "backends.mean", "testing"],
     ["trained_model", "training"],
-    ["evolution", "search", "pruning", "pictures", "filled", "leaderboard", "pareto"],
+    ["evolution", "search", "pruning", "pictures", "filled", "leaderboard", "pareto", "description"],
     ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui", "mlflow_pages"],
     ["watching", "export"],
     ["workers", "sweeps", "races", "comparison", "factorization", "doctor", "api"],
