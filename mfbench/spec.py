@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -76,17 +76,15 @@ class Data(_Strict):
 # --- split -----------------------------------------------------------------------------------------------------------
 
 
-class RandomSplit(_Strict):
-    """valid and test are drawn at random from all ratings; train is the rest."""
+class _Fractions(_Strict):
+    """Shares; train is the rest."""
 
-    kind: Literal["random"]
     valid: Fraction
     test: Fraction = 0.0
     train: Fraction | None = None
-    seed: Seed = 0
 
     @model_validator(mode="after")
-    def _adds_up(self) -> RandomSplit:
+    def _adds_up(self) -> Self:
         train = 1 - self.valid - self.test
         if train <= 0 or (self.train is not None and abs(train - self.train) > 1e-9):
             given = {"train": self.train, "valid": self.valid, "test": self.test}
@@ -95,10 +93,81 @@ class RandomSplit(_Strict):
         return self
 
 
+class RandomSplit(_Fractions):
+    """valid and test are drawn at random from all ratings; train is the rest.
+
+    What it can leak: a user's later ratings tell of the earlier ones that are judged, and an item's popularity is that of
+    the whole time. It is the easiest of all tasks, and no forecast.
+    """
+
+    kind: Literal["random"]
+    seed: Seed = 0
+
+
+class TemporalSplit(_Fractions):
+    """One cut through time for all: train, then valid, then test, each strictly later than the one before.
+
+    Ratings of the second in which a cut falls all go to the earlier part, so valid and test have at most their share.
+    What it can leak: nothing later than the cut reaches a training. A final run trains on train and valid, which end where
+    test begins. Many users and items of test are new: see the counts of known ones, and the metrics over those alone.
+    """
+
+    kind: Literal["temporal"]
+
+
+class _Counts(_Strict):
+    """Numbers of ratings of each user. One with no more than valid + test ratings stays in train wholly."""
+
+    valid: Annotated[int, Field(ge=0)] = 0
+    test: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _takes_some(self) -> Self:
+        if self.valid + self.test == 0:
+            raise ValueError("valid 0, test 0 hold nothing out; give the number of ratings of each user, e.g. valid: 1")
+        return self
+
+
+class LastSplit(_Counts):
+    """The last `test` ratings of each user by time, and the `valid` before them; those of one second count in item order.
+
+    A user with no more than valid + test ratings stays in train wholly. What it can leak: nothing of a user's own future,
+    but of the others': users end at different times, so train has ratings, and an item's popularity, of after the cut.
+    """
+
+    kind: Literal["last"]
+
+
+class LeaveOutSplit(_Counts):
+    """`test` ratings of each user drawn at random, and `valid` more: leave-one-out and the like.
+
+    A user with no more than valid + test ratings stays in train wholly. What it can leak: as a random split, the future of
+    the same user. Each user counts alike, where a random split takes after the active ones.
+    """
+
+    kind: Literal["leave-out"]
+    seed: Seed = 0
+
+
+class UsersSplit(_Fractions):
+    """Users are held out: valid and test are shares of the users with two ratings or more, not of the ratings.
+
+    Of a user who is held out the share `known` of the ratings (at least one, and not all), drawn at random, is train, since
+    factors say nothing of a user of whom nothing is known; the rest is valid or test. Who has one rating alone is train.
+    What it can leak: the known ratings may be later than those that are judged, as in a random split; a test user's known
+    ratings are train in the search, too.
+    """
+
+    kind: Literal["users"]
+    known: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    seed: Seed = 0
+
+
 class TailSplit(_Strict):
     """The last fraction of the rows is the valid part (Keras's validation_split), after a shuffle where one is given.
 
     shuffle: the seed of `pandas.DataFrame.sample(frac=1, random_state=...)`, as the course behind the Keras example does.
+    What it can leak: as a random split, once it is shuffled. Unshuffled, it means what the order of the file means.
     """
 
     kind: Literal["tail"]
@@ -107,7 +176,10 @@ class TailSplit(_Strict):
 
 
 class FoldSplit(_Strict):
-    """A fold that the data set ships gives the test part; valid is drawn at random from the rest of it."""
+    """A fold that the data set ships gives the test part; valid is drawn at random from the rest of it.
+
+    What it can leak: what the fold does; those of MovieLens-100K were drawn at random.
+    """
 
     kind: Literal["folds"]
     fold: str
@@ -121,7 +193,21 @@ class NoSplit(_Strict):
     kind: Literal["none"]
 
 
-Split = Annotated[RandomSplit | TailSplit | FoldSplit | NoSplit, Field(discriminator="kind")]
+SPLITS: dict[str, type[BaseModel]] = {
+    "random": RandomSplit,
+    "temporal": TemporalSplit,
+    "last": LastSplit,
+    "leave-out": LeaveOutSplit,
+    "users": UsersSplit,
+    "tail": TailSplit,
+    "folds": FoldSplit,
+    "none": NoSplit,
+}
+
+Split = Annotated[
+    RandomSplit | TemporalSplit | LastSplit | LeaveOutSplit | UsersSplit | TailSplit | FoldSplit | NoSplit,
+    Field(discriminator="kind"),
+]
 
 
 # --- model -----------------------------------------------------------------------------------------------------------
@@ -383,7 +469,7 @@ def _sentence(error: ValidationError) -> str:
     first = problems[0]
     # pydantic names the chosen kind of a union (`split.random.valid`); the user wrote `split.valid`.
     steps = [str(step) for step in first["loc"]]
-    if len(steps) > 1 and steps[0] == "split" and steps[1] in ("random", "tail", "folds", "none"):
+    if len(steps) > 1 and steps[0] == "split" and steps[1] in SPLITS:
         del steps[1]
     key = ".".join(steps) or "the spec"
     what = first["msg"].removeprefix("Value error, ")
@@ -409,7 +495,7 @@ def _known_keys(steps: list[str]) -> list[str]:
         "sweep.space": Space, "sweep.grid": Grid,
     }  # fmt: skip
     if steps[:1] == ["split"]:
-        return sorted({name for kind in (RandomSplit, TailSplit, FoldSplit) for name in kind.model_fields})
+        return sorted({name for kind in SPLITS.values() for name in kind.model_fields})
     if steps[:2] == ["sweep", "spaces"]:
         return list(Space.model_fields)
     model = known.get(".".join(steps))

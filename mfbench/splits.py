@@ -16,63 +16,21 @@ from filelock import FileLock
 
 from mfbench.datasets import data_home, load
 from mfbench.datasets.dataset import Dataset
-from mfbench.errors import DataError, SpecError
+from mfbench.errors import DataError
 from mfbench.metrics import rmse_and_mae
-from mfbench.randomness import generator
-from mfbench.ratings import Array, Positions, Ratings, canonical_order
+from mfbench.partition import positions_of_parts
+from mfbench.ratings import Array, Positions, Ratings
 from mfbench.records import RUNS, named_in_errors, write_model, write_whole
-from mfbench.spec import FoldSplit, NoSplit, RandomSplit, Spec, TailSplit
-
-
-def positions_of_parts(dataset: Dataset, split: RandomSplit | TailSplit | FoldSplit | NoSplit) -> dict[str, Positions]:
-    """The rows of the parts `train`, `valid` and `test`, those that the split has; SpecError where one would be empty.
-
-    `random` and `folds` draw over the ratings in canonical order, so the order of the file's rows has no part in them;
-    `tail` is about that order, and keeps it.
-    """
-    n = len(dataset.ratings)
-    if isinstance(split, NoSplit):
-        return {"train": canonical_order(dataset.ratings)}
-    if isinstance(split, TailSplit):
-        # pandas' sample(frac=1, random_state=s) is this permutation of the legacy generator, which the course used.
-        rows = np.arange(n) if split.shuffle is None else np.random.RandomState(split.shuffle).permutation(n)
-        n_train = int(n * (1 - split.valid))  # as Keras rounds it
-        parts = {"train": rows[:n_train], "valid": rows[n_train:]}
-    else:
-        rest = canonical_order(dataset.ratings)
-        parts = {}
-        if isinstance(split, FoldSplit):
-            in_test = _fold(dataset, split.fold)[rest]
-            parts["test"], rest = rest[in_test], rest[~in_test]
-            wanted = {"valid": split.valid}
-        else:
-            wanted = {"test": split.test, "valid": split.valid}
-        shuffled, at = generator(split.seed, "split").permutation(len(rest)), 0
-        for name, fraction in wanted.items():
-            if fraction:
-                size = round(len(rest) * fraction)
-                parts[name] = rest[np.sort(shuffled[at : at + size])]
-                at += size
-        parts["train"] = rest[np.sort(shuffled[at:])]
-    for name, part in parts.items():
-        if len(part) == 0:
-            raise SpecError(f"split: the {name} part of {dataset.name} is empty ({n} ratings in all); give it a larger share")
-    return {name: parts[name] for name in ("train", "valid", "test") if name in parts}
-
-
-def _fold(dataset: Dataset, fold: str) -> Array:
-    if fold not in dataset.folds:
-        known = f"it has {', '.join(sorted(dataset.folds))}" if dataset.folds else "it ships no folds of its own"
-        raise SpecError(f"split.fold: {dataset.name} has no fold {fold!r}; {known}")
-    return dataset.folds[fold]
+from mfbench.spec import Spec
 
 
 @dataclass(frozen=True)
 class Parts:
     """A prepared split: a folder with a file a part, and what is known of it without opening any.
 
-    n_unknown counts, for valid and test, the ratings whose user or item the train part lacks. oracle holds, for planted
-    data, the RMSE and MAE that no model can beat on each part, else it is empty.
+    n: the ratings of each part. n_users_in: how many users have a rating in it. n_unknown counts, for valid and test, the
+    ratings whose user or item the train part lacks. oracle holds, for planted data, the RMSE and MAE that no model can beat
+    on each part, else it is empty.
     """
 
     folder: Path
@@ -82,6 +40,7 @@ class Parts:
     n_users: int
     n_items: int
     n: dict[str, int]
+    n_users_in: dict[str, int]
     n_unknown: dict[str, dict[str, int]]
     oracle: dict[str, float]
 
@@ -109,6 +68,7 @@ class Parts:
             "n_users": self.n_users,
             "n_items": self.n_items,
             **{f"n_{part}": count for part, count in self.n.items()},
+            "n_users_in": self.n_users_in,
             "n_unknown": self.n_unknown,
             "oracle": self.oracle,
         }
@@ -181,6 +141,7 @@ def _write_parts(folder: Path, dataset: Dataset, positions: dict[str, Positions]
         n_users=dataset.ratings.n_users,
         n_items=dataset.ratings.n_items,
         n={name: len(part) for name, part in parts.items()},
+        n_users_in={name: len(np.unique(part.users)) for name, part in parts.items()},
         n_unknown=n_unknown,
         oracle=oracle,
     )

@@ -15,7 +15,7 @@ PACKAGE = Path(mfbench.__file__).parent
 LAYERS = [
     ["mfbench", "errors", "ratings", "metrics", "randomness", "compiled", "predicting"],
     ["factors", "schedule", "cuts", "memory", "text_tables"],
-    ["spec", "environment", "datasets", "records", "splits", "backends.base", "scoring", "backends"],
+    ["spec", "environment", "datasets", "records", "partition", "splits", "backends.base", "scoring", "backends"],
     ["backends.accelerator", "backends.loop", "backends.numba", "backends.jax", "backends.adam", "backends.mean", "testing"],
     ["trained_model", "training"],
     ["evolution", "search", "pruning", "pictures", "filled", "leaderboard", "pareto", "description"],

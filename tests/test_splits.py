@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from mfbench.datasets.dataset import Dataset, make_dataset
 from mfbench.errors import SpecError
+from mfbench.partition import positions_of_parts
 from mfbench.ratings import Ratings
 from mfbench.spec import FoldSplit, NoSplit, RandomSplit, TailSplit, load_spec
-from mfbench.splits import open_test, positions_of_parts, prepare
+from mfbench.splits import open_test, prepare
 
 
 def dataset_of(n: int, seed: int = 0, folds: bool = False) -> Dataset:
