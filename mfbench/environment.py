@@ -1,36 +1,83 @@
-"""What a run was made with: versions, commit, processor; no host name, user name or absolute path."""
+"""What a run was made with: versions, code, processor, cores; no host name, user name or absolute path."""
 
 from __future__ import annotations
 
 import os
 import platform
-import subprocess
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import mfbench
+from mfbench.checkout import code
 
-PACKAGES = ("mfbench", "numpy", "scipy", "numba", "jax", "jaxlib", "optax", "optuna", "mlflow", "pandas")
+PACKAGES = (
+    "mfbench", "numpy", "scipy", "numba", "llvmlite", "jax", "jaxlib", "optax", "pandas", "pyarrow", "optuna", "mlflow",
+)  # fmt: skip
+
+
+def environment() -> dict[str, Any]:
+    """Versions, code (see `checkout.code`), Python, system, processor, its cores, and the threads that a run may use.
+
+    threads: the number of cores that this process may use; a worker has its share of them.
+    """
+    return {**_fixed(), "threads": len(core_list())}
 
 
 @cache
-def environment() -> dict[str, Any]:
-    """Versions, git commit (with whether the tree was dirty, `results/` aside), processor, cores, Python and system."""
+def _fixed() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
-        "cores": len(core_list()),
-        **_git(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "cores": os.cpu_count() or 1,
+        **code(),
+        "versions": {**{name: _version(name) for name in PACKAGES}, "blas": _blas()},
     }
 
 
 def core_list() -> list[int]:
     """The cores that this process may use, by number."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+@contextmanager
+def on_cores(n: int) -> Iterator[None]:
+    """This thread, and those that it starts, use n cores, or all where there are fewer; where the system can."""
+    there = core_list()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, there[: max(1, n)])
+    try:
+        yield
+    finally:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, there)
+
+
+def portable(path: str) -> str:
+    """A path of the user's as it may stand in a record: from the current folder, or from the home folder as `~/...`.
+
+    One that is in neither is told from the current folder with `..`; one that is not absolute stays as it is.
+    """
+    if not Path(path).is_absolute():
+        return path
+    whole, here, home = (one.resolve() for one in (Path(path), Path.cwd(), Path.home()))
+    if whole.is_relative_to(here):
+        return whole.relative_to(here).as_posix()
+    if whole.is_relative_to(home):
+        return f"~/{whole.relative_to(home).as_posix()}"
+    return Path(os.path.relpath(whole, here)).as_posix()
+
+
+def without_places(text: str) -> str:
+    """A text, such as the message of an error, without the paths of the current and the home folder in it."""
+    for place, shown in ((Path.cwd(), "."), (Path.home(), "~")):
+        if place != Path(place.anchor):
+            text = re.sub(rf"{re.escape(str(place))}(?=$|[^\w.-])", shown, text)
+    return text
 
 
 def _version(name: str) -> str | None:
@@ -40,26 +87,17 @@ def _version(name: str) -> str | None:
         return None
 
 
+def _blas() -> str | None:
+    """The library behind NumPy's dot products: the same NumPy comes with one or another, and they sum in other orders."""
+    import numpy as np  # here for the start-up time
+
+    found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{found['name']} {found['version']}" if found.get("found") else None
+
+
 def _cpu() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-def _git() -> dict[str, Any]:
-    """The commit of the checkout that mfbench runs from; empty where it was installed from a package."""
-    root = Path(mfbench.__file__).parents[1]
-    if not (root / ".git").exists():
-        return {"git_commit": None, "git_dirty": None}
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
-        except OSError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    status = git("status", "--porcelain", "--", ".", ":!results")
-    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}

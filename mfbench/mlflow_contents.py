@@ -14,10 +14,11 @@ from mfbench.filled import filled_table
 from mfbench.leaderboard import markdown, rows
 from mfbench.pareto import as_csv, front
 from mfbench.pictures import learning_curves, save, sweep_picture
-from mfbench.records import Record, model_path, record_path
+from mfbench.records import Record, diff_path, model_path, record_path
 
 STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
 CURVES = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
+RECORD = "record.json"  # the artifact
 DIGEST_LENGTH = 36  # of a data set, MLflow's limit; the whole digest is in the tags
 
 Metrics = list[tuple[str, float, int, int]]  # name, value, milliseconds since 1970, step
@@ -111,10 +112,13 @@ def data_set(data: Mapping[str, Any]) -> dict[str, str]:
 
 def files(record: Record) -> dict[str, bytes]:
     """The files of a run by name, but for its model; a trial has its record only."""
-    made = {"record.json": record.model_dump_json(indent=1).encode() + b"\n"}
+    made = {RECORD: record.model_dump_json(indent=1).encode() + b"\n"}
     if record.stage != "trial":
         made["spec.yaml"] = _yaml(record.spec)
         made["environment.json"] = json.dumps(record.environment, indent=1).encode() + b"\n"
+        diff = record.environment.get("git_diff")
+        if diff is not None and diff_path(diff).exists():
+            made["code.diff"] = diff_path(diff).read_bytes()
         if len(record.scores.epoch) > 1:
             made["learning_curves.png"] = save(learning_curves([record]))
         if (filled := filled_table(record)) is not None:

@@ -53,7 +53,12 @@ class Scores(BaseModel):
 
 
 class Clocks(BaseModel):
-    """Seconds of wall time, each clock apart from the others."""
+    """Seconds of wall time, each clock apart from the others.
+
+    setup: reading the parts, drawing the start, arranging the ratings. compile: until the first model is there. train: the
+    epochs alone. evaluate: scoring them, and the test part. log: digesting the factors and writing the
+    model; the record itself is written when all clocks have stopped, and MLflow is told beside the training.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,17 +66,20 @@ class Clocks(BaseModel):
     compile_seconds: float = 0.0
     train_seconds: float = 0.0
     evaluate_seconds: float = 0.0
+    log_seconds: float = 0.0
 
 
 class Record(BaseModel):
     """A finished run.
 
-    K, alpha, beta are None where the backend has no use for them. The metrics that stand alone belong to the model that
-    the run stands for: of a plain run the last epoch's, of a trial the best scored epoch's. Of a final run valid_rmse and
+    K, alpha, beta are None where the backend has no use for them. `planned_epochs` are those that it was told to train for,
+    `epochs` those that it did; one that was pruned or diverged did fewer. The metrics that stand alone belong to the model
+    that the run stands for: of a plain run the last epoch's, of a trial the best scored epoch's. Of a final run valid_rmse and
     valid_mae are those of the trial that it was chosen by, since its own training saw the valid part. spec is the whole
-    spec with every default filled in. backend_digest is of the
-    file of a user's own backend; memory has bytes: resident `before`, and the peaks of `prepare` and `train`.
-    `started` and `ended` are seconds since 1970.
+    spec with every default filled in, options the backend's knobs likewise. backend_digest is of the
+    file of a user's own backend, factors_digest of the last model that a run that did not diverge had, a trial's too.
+    memory has bytes: resident `before`, and the peaks of `prepare` and `train`. `started` and `ended` are seconds since
+    1970. `seal` is a digest of all the rest, put on it when it is written.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -88,6 +96,7 @@ class Record(BaseModel):
     K: int | None
     alpha: float | None
     beta: float | None
+    planned_epochs: int
     epochs: int
     scores: Scores
     best_epoch: int | None = None
@@ -105,6 +114,16 @@ class Record(BaseModel):
     environment: dict[str, Any]
     started: float
     ended: float
+    seal: str | None = None
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the record is as it was written: nothing in it was changed since."""
+        return self.seal == self._digest()
+
+    def _digest(self) -> str:
+        content = json.dumps(self.model_dump(mode="json", exclude={"seal"}), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def run_key(self) -> str:
@@ -137,7 +156,8 @@ def model_path(record: Path) -> Path:
 
 
 def write_record(record: Record) -> Path:
-    """Write the record to its place and give the path; nobody ever sees half of it."""
+    """Seal the record, write it to its place and give the path; nobody ever sees half of it."""
+    record.seal = record._digest()
     path = record_path(record.study, record.backend, record.stage, record.number)
     write_whole(path, record.model_dump_json(indent=1).encode() + b"\n")
     return path
@@ -170,6 +190,11 @@ def studies_of(name: str) -> list[str]:
     """The keys of the studies of that experiment, oldest first."""
     found = [p for p in RUNS.glob(f"{name}-*") if p.is_dir() and p.name.rpartition("-")[0] == name]
     return [p.name for p in sorted(found, key=lambda p: (p.stat().st_ctime, p.name))]
+
+
+def diff_path(digest: str) -> Path:
+    """Where the diff of that digest stands, from a commit to the code that ran."""
+    return RUNS / ".diffs" / f"{digest}.diff"
 
 
 def write_model(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mfbench.environment import portable
 from mfbench.errors import SpecError
 
 
@@ -26,6 +27,16 @@ def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
     if not bounds[0] < bounds[1]:
         raise ValueError(f"the range {list(bounds)} needs its lower end under its upper end")
     return bounds
+
+
+def _portable_backend(name: str) -> str:
+    place, colon, attribute = name.rpartition(":")
+    return f"{portable(place)}{colon}{attribute}" if place.endswith(".py") else name
+
+
+# A record has the whole spec in it, and no path of a machine.
+FilePath = Annotated[str, AfterValidator(portable)]
+BackendName = Annotated[str, AfterValidator(_portable_backend)]
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -56,7 +67,7 @@ class Data(_Strict):
 
     dataset: str | None = None
     planted: Planted | None = None
-    file: str | None = None
+    file: FilePath | None = None
     user: str = "user"
     item: str = "item"
     rating: str = "rating"
@@ -229,7 +240,7 @@ class Init(_Strict):
 class ModelSpec(_Strict):
     """Backend and hyperparameters. `options` holds the knobs of each backend under its name."""
 
-    backend: str = "jax"
+    backend: BackendName = "jax"
     K: int = Field(default=16, ge=1)
     alpha: float = Field(default=0.005, gt=0, allow_inf_nan=False)
     beta: float = Field(default=0.05, ge=0, allow_inf_nan=False)
@@ -240,7 +251,7 @@ class ModelSpec(_Strict):
     seed: Seed = 0
     evaluate_every: int = Field(default=1, ge=1)
     evaluate_train: bool = True
-    options: dict[str, dict[str, Any]] = {}
+    options: dict[BackendName, dict[str, Any]] = {}
 
 
 # --- sweep -----------------------------------------------------------------------------------------------------------
@@ -313,14 +324,14 @@ class Sweep(_Strict):
 
     trials: int = Field(default=20, ge=1)
     batch: int = Field(default=8, ge=1)
-    backends: list[str] = Field(default=[], validate_default=True)
+    backends: list[BackendName] = Field(default=[], validate_default=True)
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
     grid: Grid | None = None
     pruner: Literal["none", "median", "hyperband"] = "median"
     objectives: list[Literal["valid_rmse", "train_seconds", "K"]] = ["valid_rmse"]
     side_by_side: bool | None = None
     space: Space = DEFAULT_SPACE
-    spaces: dict[str, Space] = {}
+    spaces: dict[BackendName, Space] = {}
 
     @field_validator("backends")
     @classmethod
@@ -373,7 +384,7 @@ class Sweep(_Strict):
 class Race(_Strict):
     """Backends against each other with the model's hyperparameters: each at each K, on each number of threads."""
 
-    backends: list[str] = Field(min_length=1)
+    backends: list[BackendName] = Field(min_length=1)
     K: list[Annotated[int, Field(ge=1)]] = []
     threads: list[Annotated[int, Field(ge=1)] | Literal["all"]] = [1, "all"]
     rounds: int = Field(default=3, ge=1)

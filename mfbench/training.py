@@ -15,15 +15,27 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from mfbench import backends
-from mfbench.backends.base import Backend, Model, SideBySide, SideBySideTraining
-from mfbench.environment import environment
+from mfbench.backends.base import Backend, HasDevice, Model, SideBySide, SideBySideTraining
+from mfbench.checkout import kept_changes
+from mfbench.environment import environment, without_places
 from mfbench.errors import MfbenchError, is_disk_full
 from mfbench.factors import Factors, HyperParams, digest_of, draw_start
 from mfbench.memory import Memory
 from mfbench.preparation import Preparation, Prepared
 from mfbench.randomness import generator
 from mfbench.ratings import Ratings
-from mfbench.records import Clocks, Record, Scores, Stage, model_path, record_path, write_model, write_record
+from mfbench.records import (
+    Clocks,
+    Record,
+    Scores,
+    Stage,
+    diff_path,
+    model_path,
+    record_path,
+    write_model,
+    write_record,
+    write_whole,
+)
 from mfbench.scoring import score
 from mfbench.spec import Spec
 from mfbench.splits import Parts, open_test
@@ -71,18 +83,43 @@ def backend_of(spec: Spec, name: str) -> Backend:
     return backends.resolve(name, spec.model.options.get(name, {}))
 
 
+def hardware(backend: Backend) -> dict[str, str]:
+    """What a backend computes on, by what it is asked about; the processor unless it says otherwise."""
+    return dict(backend.hardware) if isinstance(backend, HasDevice) else {"platform": "cpu"}
+
+
 def carry_out(
     jobs: Sequence[Job], parts: Parts, watch: Watch | None = None, preparation: Preparation | None = None
 ) -> list[Record]:
-    """Train, score, write the models where the stage keeps one, write the records, and give them.
+    """Make the runs, write the models where the stage keeps one, write the records, and give them.
+
+    preparation: that of the trainings before this one, for those who make many.
+    """
+    records, models = make(jobs, parts, watch, preparation or Preparation())
+    for job, record, model in zip(jobs, records, models, strict=True):
+        with _clock([record], "log_seconds"):
+            if model is not None and job.stage != "trial" and record.outcome == "completed":
+                path = record_path(job.study, job.backend, job.stage, job.number)
+                write_model(model_path(path), {**model.arrays(), **parts.ids()})
+            diff = record.environment["git_diff"]
+            if diff is not None and not diff_path(diff).exists():
+                write_whole(diff_path(diff), kept_changes())
+        write_record(record)
+    return records
+
+
+def make(
+    jobs: Sequence[Job], parts: Parts, watch: Watch | None, preparation: Preparation, purpose: str = "score"
+) -> tuple[list[Record], Sequence[Model | None]]:
+    """Train and score: the record and the last model of each job, neither of them written; None where the run failed.
 
     A trial or a plain run trains on train and is scored on valid. A final run or a floor trains on train and valid
-    together, and opens the test part once its training has ended. Several jobs are trained side by side, see `train`.
-    preparation: that of the trainings before this one, for those who make many.
+    together, and opens the test part once its training has ended, for that purpose. Several jobs are trained side by side,
+    see `train`.
     """
     records = [blank(job, parts) for job in jobs]
     try:
-        models = train(jobs, parts, records, watch, preparation or Preparation())
+        models = train(jobs, parts, records, watch, preparation, purpose)
     except MfbenchError:
         raise
     except Exception as error:  # a backend that breaks fails its run, not the sweep; the record says how
@@ -90,15 +127,12 @@ def carry_out(
             raise
         at = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
-        return [give_up(job, parts, reason) for job in jobs]
-    for job, record, model in zip(jobs, records, models, strict=True):
-        if job.stage != "trial" and record.outcome == "completed":
-            arrays = dict(model.arrays())
-            record.factors_digest = digest_of(arrays)
-            path = record_path(job.study, job.backend, job.stage, job.number)
-            write_model(model_path(path), {**arrays, **parts.ids()})
-        write_record(record)
-    return records
+        return [failed(job, parts, reason) for job in jobs], [None] * len(jobs)
+    for record, model in zip(records, models, strict=True):
+        if record.outcome != "diverged":  # which nan a program gives is nobody's promise
+            with _clock([record], "log_seconds"):
+                record.factors_digest = digest_of(model.arrays())
+    return records, models
 
 
 def blank(job: Job, parts: Parts) -> Record:
@@ -116,6 +150,7 @@ def blank(job: Job, parts: Parts) -> Record:
         K=job.K,
         alpha=job.alpha,
         beta=job.beta,
+        planned_epochs=job.epochs,
         epochs=0,
         scores=Scores(),
         best_trial=job.best.number if job.best else None,
@@ -127,16 +162,27 @@ def blank(job: Job, parts: Parts) -> Record:
     )
 
 
-def give_up(job: Job, parts: Parts, reason: str) -> Record:
-    """Write the record of a job that failed, with the reason."""
+def failed(job: Job, parts: Parts, reason: str) -> Record:
+    """The record of a job that failed, with the reason."""
     record = blank(job, parts)
-    record.outcome, record.reason = "failed", reason
+    record.outcome, record.reason = "failed", without_places(reason)
+    return record
+
+
+def give_up(job: Job, parts: Parts, reason: str) -> Record:
+    """Write the record of a job that failed."""
+    record = failed(job, parts, reason)
     write_record(record)
     return record
 
 
 def train(
-    jobs: Sequence[Job], parts: Parts, records: Sequence[Record], watch: Watch | None, preparation: Preparation
+    jobs: Sequence[Job],
+    parts: Parts,
+    records: Sequence[Record],
+    watch: Watch | None,
+    preparation: Preparation,
+    purpose: str,
 ) -> list[Model]:
     """The training itself: fills in the records' outcomes, scores and clocks, and gives the last model of each job.
 
@@ -145,6 +191,8 @@ def train(
     """
     spec, backend, epochs = jobs[0].spec.model, backend_of(jobs[0].spec, jobs[0].backend), jobs[0].epochs
     last_stage = jobs[0].stage in ("final", "floor")
+    for record in records:
+        record.options, record.environment["device"] = backends.knobs(backend), hardware(backend)
     memory = Memory()
     with _clock(records, "setup_seconds"):
         prepared = preparation.prepare(parts, backend, spec.seed, last_stage)
@@ -183,11 +231,12 @@ def train(
 
     memory.mark("train")
     for job, record, model in zip(jobs, records, models, strict=True):
-        record.options, record.memory = backends.knobs(backend), memory.bytes
+        record.memory = memory.bytes
         _summarise(record, job)
         if last_stage and record.outcome == "completed" and "test" in parts.n:
-            test = open_test(parts, job.study, f"to score {job.run_key}, whose training had ended")
-            record.test_rmse, record.test_mae = score(model, test)
+            with _clock([record], "evaluate_seconds"):
+                test = open_test(parts, job.study, f"to {purpose} {job.run_key}, whose training had ended")
+                record.test_rmse, record.test_mae = score(model, test)
         record.ended = time.time()
     return models
 

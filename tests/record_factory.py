@@ -62,7 +62,7 @@ def record(
         reason=None if outcome in ("completed", "pruned") else f"it {outcome}",
         spec=spec(epochs=epochs), options={"batch_size": 64, "threads": None, "mode": "waves"},
         **({"K": None, "alpha": None, "beta": None} if stage == "floor" else {"K": K, "alpha": alpha, "beta": beta}),
-        epochs=n,
+        planned_epochs=1 if stage == "floor" else epochs, epochs=n,
         scores=Scores(
             epoch=epoch, train_rmse=train, train_mae=[v and 0.8 * v for v in train], valid_rmse=valid,
             valid_mae=[v and 0.8 * v for v in valid], train_seconds=[0.25 * e for e in epoch],

@@ -13,15 +13,15 @@ PACKAGE = Path(mfbench.__file__).parent
 
 # From the ground up. A module may import from its own line and the lines before it.
 LAYERS = [
-    ["mfbench", "errors", "ratings", "metrics", "randomness", "compiled", "predicting"],
-    ["factors", "schedule", "cuts", "memory", "text_tables"],
-    ["spec", "environment", "datasets", "records", "partition", "splits", "backends.base", "scoring", "backends"],
+    ["mfbench", "errors", "ratings", "metrics", "randomness", "compiled", "predicting", "checkout"],
+    ["factors", "schedule", "cuts", "memory", "text_tables", "environment"],
+    ["spec", "datasets", "records", "partition", "splits", "backends.base", "scoring", "backends"],
     ["backends.accelerator", "backends.loop", "backends.numba", "backends.jax", "backends.adam", "backends.mean", "testing"],
-    ["trained_model", "training"],
+    ["trained_model", "preparation", "training"],
     ["evolution", "search", "pruning", "pictures", "filled", "leaderboard", "pareto", "description"],
     ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui", "mlflow_pages"],
-    ["watching", "export"],
-    ["workers", "sweeps", "races", "comparison", "factorization", "doctor", "api"],
+    ["finding", "watching", "export"],
+    ["differences", "reproduction", "workers", "sweeps", "races", "comparison", "factorization", "doctor", "api"],
     ["cli", "__main__"],
 ]
 LAYER = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}

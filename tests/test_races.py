@@ -36,7 +36,7 @@ def test_a_race_writes_what_each_entry_did(small: dict[str, Any]) -> None:
     assert Path("results/small/race.png").stat().st_size > 1000
     runs = list(study_records(f".races/{run_study_key(load_spec(small))}"))
     assert len(runs) == 2 * len(laps)
-    assert {run.environment["cores"] for run in runs} == set(threads)
+    assert {run.environment["threads"] for run in runs} == set(threads)
 
 
 @pytest.mark.usefixtures("workplace")

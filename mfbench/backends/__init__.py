@@ -69,9 +69,15 @@ def knobs(backend: Backend) -> dict[str, Any]:
 
 
 def digest(name: str) -> str | None:
-    """16 hex digits of the content of `path/to/mine.py:Mine`; None for a backend that has a version instead."""
-    place = name.rpartition(":")[0]
-    return hashlib.sha256(Path(place).read_bytes()).hexdigest()[:16] if place.endswith(".py") else None
+    """16 hex digits of the content of the file that a user's own backend stands in; None for one that is built in."""
+    if name in BUILT_IN:
+        return None
+    target = name if ":" in name else _installed()[name].value
+    place = target.rpartition(":")[0]
+    if not place.endswith(".py"):
+        found = importlib.util.find_spec(place)
+        place = str(found.origin) if found else ""
+    return hashlib.sha256(Path(place).expanduser().read_bytes()).hexdigest()[:16]
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -133,7 +139,7 @@ def _load(name: str) -> Any:
                 )
             return entry.load()
         place, _, attribute = target.rpartition(":")
-        module = _module_at(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        module = _module_at(Path(place).expanduser()) if place.endswith(".py") else importlib.import_module(place)
     except SpecError:
         raise
     except Exception as error:  # whatever a user's module does on import; the cause stays attached

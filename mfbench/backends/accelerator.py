@@ -12,6 +12,7 @@ import platform
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from mfbench.schedule import Epoch, Schedule
 PLATFORMS = ("cpu", "gpu", "tpu")
 PADDED_SIZES = (4, 8, 16, 32, 64, 96, 128)
 CACHE_BYTES = 1 << 30
+DRIVER = Path("/sys/module/nvidia/version")
 
 
 class OnDevice(ABC):
@@ -48,6 +50,24 @@ class OnDevice(ABC):
     def accelerated(self) -> bool:
         """Whether the device is no CPU."""
         return bool(device_named(self.device).platform != "cpu")
+
+    @property
+    def hardware(self) -> dict[str, str]:
+        """The platform and kind of the device, and of one that is no CPU its runtime, driver and libraries."""
+        device = device_named(self.device)
+        found = {"platform": str(device.platform), "kind": str(device.device_kind)}
+        if device.platform == "cpu":
+            return found
+        found["runtime"] = " ".join(str(device.client.platform_version).split())
+        if DRIVER.exists():
+            found["driver"] = DRIVER.read_text().strip()
+        libraries = {one.name: one.version for one in distributions() if one.name.startswith(("jax-", "nvidia-", "libtpu"))}
+        return found | dict(sorted(libraries.items()))
+
+    @property
+    def exact(self) -> bool:
+        """Whether two runs give the same bits: on a CPU; elsewhere what several ratings add to a row has no fixed order."""
+        return not self.accelerated
 
     def epochs(
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator

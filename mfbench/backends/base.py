@@ -49,6 +49,21 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class HasDevice(Protocol):
+    """What a backend has besides if it computes on a device other than the processor, or may."""
+
+    @property
+    def hardware(self) -> Mapping[str, str]:
+        """What it computes on: `platform` (cpu, gpu, tpu) and what else of it, drivers too, can change a bit."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether two runs on this device give the same bits."""
+        ...
+
+
 SideBySideTraining = Generator[list[Model], npt.NDArray[np.bool_] | None, None]
 """Yields the models of all trials; is sent bool [trials], those that go on, or None for all."""
 

@@ -1,0 +1,285 @@
+"""What a record says of how its run was made: code, versions, device, clocks; sealed, and without a path of the machine."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pytest
+import yaml
+from record_factory import record, write
+
+from mfbench import checkout, environment
+from mfbench.backends import digest, resolve
+from mfbench.mlflow_store import make_store
+from mfbench.records import Record, read_record, record_path
+from mfbench.spec import load_spec
+from mfbench.splits import prepare
+from mfbench.tracking import Tracker
+from mfbench.training import BestTrial, Job, carry_out, hardware
+
+
+def job(spec: dict[str, Any], backend: str = "loop", stage: Any = "run", alpha: float = 0.01) -> Job:
+    best = BestTrial(number=0, valid_rmse=0.9, valid_mae=0.8) if stage == "final" else None
+    return Job(
+        study="small-1", backend=backend, number=0, stage=stage, spec=load_spec(spec), K=3, alpha=alpha, beta=0.05,
+        epochs=3, best=best,
+    )  # fmt: skip
+
+
+def made(spec: dict[str, Any], *given: Any, watch: Any = None, **more: Any) -> Record:
+    (one,) = carry_out([job(spec, *given, **more)], prepare(load_spec(spec)), watch)
+    return one
+
+
+# --- the code --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A checkout with a package of one module in it, that takes the place of our own; and its git."""
+    (tmp_path / "mfbench").mkdir()
+    (tmp_path / "mfbench/a.py").write_text("one = 1\n")
+    (tmp_path / "notes.txt").write_text("first\n")
+    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    monkeypatch.setattr(checkout, "PACKAGE", tmp_path / "mfbench")
+
+    def git(*words: str, at: Path = tmp_path) -> str:
+        who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
+        return subprocess.run(["git", "-C", str(at), *who, *words], capture_output=True, text=True, check=True).stdout
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    yield git
+    checkout.code.cache_clear()
+    checkout.changes.cache_clear()
+
+
+def code() -> dict[str, Any]:
+    checkout.code.cache_clear()
+    checkout.changes.cache_clear()
+    return checkout.code()
+
+
+def test_a_clean_checkout_has_a_commit_and_no_diff(repository: Any, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/board.md").write_text("written by a sweep\n")
+    found = code()
+    assert found["git_commit"] == repository("rev-parse", "HEAD").strip()
+    assert (found["git_dirty"], found["git_diff"]) == (False, None)
+
+
+def test_the_diff_makes_the_commit_into_the_code_that_ran(
+    repository: Any, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    clean = code()
+    (tmp_path / "mfbench/a.py").write_text("one = 2\n")
+    (tmp_path / "mfbench/b.py").write_text("three = 3\n")
+    (tmp_path / "notes.txt").write_text("second\n")
+    found = code()
+    assert found["git_dirty"] is True
+    assert found["git_commit"] == clean["git_commit"]
+    assert found["source"] != clean["source"]
+    clone = tmp_path_factory.mktemp("clone")
+    repository("clone", "-q", str(tmp_path), str(clone))
+    (clone / "code.diff").write_bytes(checkout.kept_changes())
+    repository("apply", "code.diff", at=clone)
+    for name in ("mfbench/a.py", "mfbench/b.py", "notes.txt"):
+        assert (clone / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_file_of_the_users_makes_the_checkout_dirty_and_is_not_copied(tmp_path: Path) -> None:
+    clean = code()
+    (tmp_path / "spec.yaml").write_text("name: mine\n")
+    assert code() == {**clean, "git_dirty": True}
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_large_diff_is_a_sentence_and_its_digest_is_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mfbench/a.py").write_text("one = 2\n")
+    digest_of_all = code()["git_diff"]
+    monkeypatch.setattr(checkout, "MOST_BYTES", 10)
+    assert code()["git_diff"] == digest_of_all
+    assert checkout.kept_changes().endswith(b"more than the 10 that are kept; its digest is of all.\n")
+
+
+def test_without_git_the_source_still_has_a_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mfbench").mkdir()
+    (tmp_path / "mfbench/a.py").write_text("one = 1\n")
+    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    monkeypatch.setattr(checkout, "PACKAGE", tmp_path / "mfbench")
+    first = code()
+    assert (first["git_commit"], first["git_dirty"], first["git_diff"]) == (None, None, None)
+    (tmp_path / "mfbench/a.py").write_text("one = 2\n")
+    assert code()["source"] != first["source"]
+    monkeypatch.undo()
+    code()
+
+
+def test_a_diff_is_kept_once_beside_the_records_and_with_each_run_in_mlflow(
+    stored: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = {**environment.environment(), "git_diff": "d1" * 32}
+    monkeypatch.setattr("mfbench.training.environment", lambda: dict(changed))
+    monkeypatch.setattr("mfbench.training.kept_changes", lambda: b"--- a/x\n+++ b/x\n")
+    one = made(small)
+    monkeypatch.setattr("mfbench.training.kept_changes", lambda: pytest.fail("it is kept already"))
+    made(small, stage="trial")
+    assert [path.name for path in (stored / "runs/.diffs").iterdir()] == [f"{'d1' * 32}.diff"]
+    tracker = Tracker("small")
+    run_id = tracker.export(one, None)
+    assert Path(make_store().download_artifacts(run_id, "code.diff")).read_bytes() == b"--- a/x\n+++ b/x\n"
+    assert "+++" not in one.model_dump_json()
+
+
+# --- versions, device, clocks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("stage", ["run", "trial", "final"])
+def test_a_record_says_how_its_run_was_made(small: dict[str, Any], stage: str) -> None:
+    one = made(small, stage=stage)
+    told = one.environment
+    for name in ("python", "system", "cpu", "cores", "threads", "source", "versions"):
+        assert told[name], name
+    assert {"git_commit", "git_dirty", "git_diff"} <= told.keys()
+    assert {"numpy", "numba", "llvmlite", "jax", "jaxlib", "optax", "mfbench", "blas"} <= told["versions"].keys()
+    assert told["device"] == {"platform": "cpu"}
+    assert one.options == {"order": "shuffled"}
+    assert one.planned_epochs == one.epochs == 3
+    assert one.factors_digest is not None
+    clocks = one.clocks.model_dump()
+    assert clocks.keys() == {f"{name}_seconds" for name in ("setup", "compile", "train", "evaluate", "log")}
+    assert all(seconds > 0 for seconds in clocks.values())
+
+
+@pytest.mark.usefixtures("workplace")
+def test_one_that_stopped_early_says_how_far_it_was_to_go(small: dict[str, Any]) -> None:
+    pruned = made(small, stage="trial", watch=lambda *told: told[1] == 2)
+    assert (pruned.outcome, pruned.epochs, pruned.planned_epochs) == ("pruned", 2, 3)
+    assert pruned.factors_digest is not None
+    diverged = made(small, stage="trial", alpha=50.0)
+    assert (diverged.outcome, diverged.epochs, diverged.planned_epochs) == ("diverged", 1, 3)
+    assert diverged.factors_digest is None
+
+
+@pytest.mark.parametrize(("name", "says"), [("numba", {"platform": "cpu"}), ("jax", {"platform": "cpu", "kind": "cpu"})])
+def test_the_device_is_that_of_the_backend(name: str, says: dict[str, str]) -> None:
+    assert hardware(resolve(name, {"device": "cpu"} if name == "jax" else {})) == says
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_backend_of_the_users_has_the_digest_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("own_backend.py").write_text("from mfbench.backends.loop import Loop\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    first = digest("own_backend.py:Loop")
+    assert digest("own_backend:Loop") == first
+    Path("own_backend.py").write_text("from mfbench.backends.loop import Loop  # changed\n")
+    assert digest("own_backend.py:Loop") == digest("own_backend:Loop") != first
+    assert digest("loop") is None
+
+
+# --- the seal --------------------------------------------------------------------------------------------------------
+
+
+def _floats(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The places of all floats in a JSON tree."""
+    if isinstance(tree, float):
+        return [path]
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return [place for key, child in children for place in _floats(child, (*path, key))]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_record_is_sealed_and_each_changed_float_breaks_the_seal(small: dict[str, Any]) -> None:
+    one = made(small)
+    path = record_path("small-1", "loop", "run", 0)
+    assert one.is_sealed
+    assert read_record(path).is_sealed
+    places = _floats(json.loads(path.read_text()))
+    assert len(places) > 20
+    for *above, last in places:
+        tree = json.loads(path.read_text())
+        node = tree
+        for step in above:
+            node = node[step]
+        node[last] = math.nextafter(node[last], math.inf)
+        assert not Record.model_validate(tree).is_sealed, (*above, last)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_record_written_again_is_sealed_again() -> None:
+    one = record(0)
+    assert not one.is_sealed
+    write([one])
+    assert one.is_sealed
+    one.alpha = 1.0
+    assert not one.is_sealed
+
+
+# --- no path, no name ------------------------------------------------------------------------------------------------
+
+
+def test_paths_are_told_from_the_current_folder_or_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, here = tmp_path / "home", tmp_path / "home/work"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    for given, told in {
+        here / "a/x.csv": "a/x.csv", home / "x.csv": "~/x.csv", tmp_path / "x.csv": "../../x.csv", "../x.csv": "../x.csv",
+    }.items():  # fmt: skip
+        assert environment.portable(str(given)) == told
+    said = f"cannot read {here}/a/x.csv, nor {home}/x.csv, nor {home}ly"
+    assert environment.without_places(said) == f"cannot read ./a/x.csv, nor ~/x.csv, nor {home}ly"
+
+
+def test_no_file_of_a_run_names_the_machine_its_user_or_a_place_on_it(stored: Path) -> None:
+    home = stored / "home-of-somebody"
+    home.mkdir()
+    lines = [f"{user},{item},{(user * item) % 5 + 1}" for user in range(20) for item in range(10)]
+    (home / "ratings.csv").write_text("\n".join(["user,item,rating", *lines]) + "\n")
+    (stored / "mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from mfbench.backends.loop import Loop\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine(Loop):\n"
+        "    '''Breaks for a large K.'''\n"
+        "    def epochs(self, train, start, hyper, schedule, rng):\n"
+        "        if hyper.K > 4: open(__file__ + '.none')\n"
+        "        return super().epochs(train, start, hyper, schedule, rng)\n"
+    )
+    mine = f"{stored / 'mine.py'}:Mine"
+    spec = {
+        "name": "own", "data": {"file": str(home / "ratings.csv")}, "split": {"kind": "random", "valid": 0.2},
+        "model": {"backend": mine, "K": 2, "epochs": 2, "options": {mine: {"order": "rows"}}},
+    }  # fmt: skip
+    (stored / "spec.yaml").write_text(yaml.safe_dump(spec))
+    told = {"HOME": str(home), "USER": "somebody-or-other", "LOGNAME": "somebody-or-other"}
+    told["MPLCONFIGDIR"] = matplotlib.get_cachedir()  # it would look for all fonts anew, and that takes seconds
+    command = [sys.executable, "-m", "mfbench", "run", "spec.yaml"]
+    done = subprocess.run(command, env={**os.environ, **told}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (one,) = [read_record(path) for path in (stored / "runs").glob("own-*/*/run-0000.json")]
+    assert (one.backend, one.spec["data"]["file"]) == ("mine.py:Mine", "home-of-somebody/ratings.csv")
+    broken = job(spec, "mine.py:Mine").model_copy(update={"K": 5})
+    (failed,) = carry_out([broken], prepare(broken.spec))
+    assert "No such file or directory: './mine.py.none'" in (failed.reason or "")
+    written = [path for folder in ("runs", "mlruns") for path in (stored / folder).rglob("*") if path.is_file()]
+    assert {"record.json", "model.npz", "environment.json", "run-0000.npz"} <= {path.name for path in written}
+    host = re.compile(rf"(?<![\w-]){re.escape(platform.node() or 'no name')}(?![\w-])".encode())
+    for path in written:
+        if path.suffix != ".diff":  # the user's own text
+            content = path.read_bytes()
+            for name in (str(stored), str(home), "somebody-or-other"):
+                assert name.encode() not in content, path
+            assert path.suffix not in (".json", ".yaml") or not host.search(content), path
