@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mfbench.comparison import single_run
 from mfbench.errors import InputError
 from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
+from mfbench.finding import find_run
 from mfbench.leaderboard import Row, rows
 from mfbench.pareto import front
 from mfbench.races import Lap, carry_out_race, target_of, write_race
@@ -158,7 +158,7 @@ def load_model(run: str | Path) -> TrainedModel:
     if str(run).endswith(".json"):
         read_record(Path(run))
         return TrainedModel.read(model_path(Path(run)))
-    record = single_run(str(run))
+    record = find_run(str(run))
     if record is None:
         raise InputError(f"{run}: give a run key (study/backend/number/stage), an MLflow run id, or the path of a record")
     return TrainedModel.read(model_path(record_path(record.study, record.backend, record.stage, record.number)))

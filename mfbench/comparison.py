@@ -6,20 +6,20 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mfbench.errors import InputError, WorkError
 from mfbench.filled import filled_table
+from mfbench.finding import find_run
 from mfbench.leaderboard import COLUMNS, Row, markdown, rows
 from mfbench.mlflow_pages import compare_page, pointer
 from mfbench.pareto import as_csv, front
 from mfbench.pictures import learning_curves, save, sweep_picture
-from mfbench.records import RESULTS, RUNS, Record, Stage, find_record, studies_of, study_records, write_whole
+from mfbench.records import RESULTS, RUNS, Record, studies_of, study_records, write_whole
 from mfbench.spec import load_spec, run_study_key, study_key
-from mfbench.tracking import Tracker, run_key_of
+from mfbench.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def compared(what: Sequence[str]) -> Comparison:
     records: dict[str, Record] = {}
     trials: dict[str, list[Record]] = {}
     for one in what or _all_experiments():
-        single = single_run(one)
+        single = find_run(one)
         if single is not None:
             records[single.run_key] = single
             continue
@@ -170,20 +170,6 @@ def studies(what: Sequence[str]) -> list[str]:
             raise InputError(f"{one}: there are no runs of it; give a spec, one of {_listed()}, a run key or an MLflow run id")
         found += keys
     return found
-
-
-def single_run(one: str) -> Record | None:
-    """The record of a run by its run key or its MLflow run id; None where `one` is neither, InputError for no such run."""
-    key = run_key_of(one) if re.fullmatch("[0-9a-f]{32}", one) else one
-    words = re.fullmatch(r"([^/]+)/(.+)/(\d+)/(run|trial|final|floor)", key)
-    if words is None:
-        return None
-    study, backend, number, stage = words.groups()
-    known: dict[str, Stage] = {"run": "run", "trial": "trial", "final": "final", "floor": "floor"}
-    record = find_record(study, backend, known[stage], int(number))
-    if record is None:
-        raise InputError(f"{one}: there is no record of this run under {RUNS}/{study}")
-    return record
 
 
 def _latest_experiment() -> str | None:

@@ -20,35 +20,41 @@ from mfbench import mlflow_contents as contents
 from mfbench import records
 from mfbench.description import descriptions
 from mfbench.errors import InputError, WorkError
-from mfbench.mlflow_contents import milliseconds
+from mfbench.mlflow_contents import RECORD, milliseconds
 from mfbench.mlflow_model import put_model
 from mfbench.mlflow_store import LOCK_SECONDS, make_store, shown, sqlite_path, store_errors, store_uri
 from mfbench.records import Record
 
-__all__ = ["Tracker", "run_key_of", "store_uri"]
+__all__ = ["Tracker", "exported_record", "store_uri"]
 
 METRICS_A_CALL = 1000  # MLflow refuses more
 MODEL = "model"  # the folder among a run's artifacts: `runs:/<run id>/model`
 
 
-def run_key_of(run_id: str) -> str:
-    """The run key of an MLflow run; InputError where the store has no such run of ours."""
+def exported_record(run_id: str) -> Record:
+    """The record that was exported with an MLflow run, by the run's id or the digits that it begins with.
+
+    InputError where the store has no such run of ours, or more than one.
+    """
     with store_errors():
         client = make_store()
-        from mlflow.exceptions import MlflowException
-
-        try:
-            key = client.get_run(run_id).data.tags.get("mfbench.run_key")
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            key = None
-    if key is None:
-        raise InputError(
-            f"run {run_id}: MLflow at {shown(store_uri())} has no such run of mfbench;"
-            " give a run key (study/backend/number/stage) or an MLflow run id"
-        )
-    return str(key)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        found = client.search_runs(experiments, f"attributes.run_id LIKE {_quoted(f'{run_id}%')}", max_results=2)
+        ours = [run for run in found if "mfbench.run_key" in run.data.tags]
+        if not ours:
+            raise InputError(
+                f"run {run_id}: MLflow at {shown(store_uri())} has no such run of mfbench;"
+                " give a run key (study/backend/number/stage) or an MLflow run id"
+            )
+        if len(found) > 1:
+            raise InputError(f"run {run_id}: the ids of several runs begin so; give more digits")
+        (run,) = ours
+        if run.data.tags["mfbench.stage"] == "sweep":
+            raise InputError(f"run {run_id}: this is a whole sweep in MLflow; give one of its runs")
+        with tempfile.TemporaryDirectory() as folder:
+            if RECORD not in {file.path for file in client.list_artifacts(run.info.run_id)}:
+                raise InputError(f"run {run_id}: MLflow has no {RECORD} of it; `mfbench sync` finishes its export")
+            return records.read_record(Path(client.download_artifacts(run.info.run_id, RECORD, folder)))
 
 
 class Tracker:

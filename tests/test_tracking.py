@@ -19,7 +19,7 @@ from mfbench.errors import InputError, WorkError
 from mfbench.export import Export, sync
 from mfbench.mlflow_store import make_store, shown, store_uri
 from mfbench.records import model_path, record_path
-from mfbench.tracking import Tracker, run_key_of
+from mfbench.tracking import Tracker, exported_record
 from mfbench.tracking_ui import ui
 
 TESTS = Path(__file__).parent
@@ -112,7 +112,7 @@ def test_a_sweep_is_a_parent_with_a_child_for_each_record():
         (dataset,) = [given.dataset for given in run.inputs.dataset_inputs]
         assert dataset.name == "planted"
         assert DATA["data_digest"].startswith(dataset.digest)
-        assert run_key_of(run.info.run_id) == made.run_key
+        assert exported_record(run.info.run_id) == exported_record(run.info.run_id[:8]) == made
     names = {runs[made.run_key].info.run_name for made in records}
     assert {"jax #0", "adam #3", "jax final", "mean floor"} <= names
 
@@ -379,7 +379,7 @@ def test_a_server_that_is_down_stops_nothing_and_sync_sends_all_later(monkeypatc
         with pytest.raises(WorkError, match="nobody answers there"):
             sync(STUDY)
         with pytest.raises(WorkError, match="nobody answers there"):
-            run_key_of("ab" * 16)
+            exported_record("ab" * 16)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert sync(STUDY) == len(records)
     assert {run.info.status for run in all_runs()} == {"FINISHED", "FAILED", "KILLED"}
@@ -447,7 +447,7 @@ def test_what_does_not_exist_is_an_input_error():
         sync("little-ffffffff")
     for run_id in ("ab" * 16, "../x", "no such run"):
         with pytest.raises(InputError, match="no such run of mfbench"):
-            run_key_of(run_id)
+            exported_record(run_id)
 
 
 def test_the_ui_of_a_server_is_the_server_and_a_port_that_is_taken_is_named(monkeypatch):

@@ -19,9 +19,9 @@ import pytest
 from record_factory import record, write
 
 import mfbench
-from mfbench.comparison import single_run
 from mfbench.errors import InputError, RecordError
 from mfbench.factors import Factors
+from mfbench.finding import find_run
 from mfbench.records import model_path, write_model, write_record
 from mfbench.tracking import Tracker
 from mfbench.trained_model import TrainedModel
@@ -255,7 +255,7 @@ def test_every_final_of_a_sweep_has_a_model_that_predicts_what_was_scored(
     for final in summary["finals"]:
         model = mfbench.load_model(final["run_key"])
         assert np.array_equal(mfbench.load_model(final["run_id"]).P, model.P)
-        made = single_run(final["run_key"])
+        made = find_run(final["run_key"])
         assert made is not None
         home = tmp_path_factory.getbasetemp() / "shared/data/splits"
         with np.load(home / made.data["split_digest"][:16] / "sealed/test.npz") as test:
