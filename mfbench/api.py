@@ -1,4 +1,4 @@
-"""What a user calls: `mfbench.run(spec)`, `mfbench.sweep(spec)`, `mfbench.factorize(R)`; the command line calls the same."""
+"""What a user calls: `mfbench.run(spec)`, `mfbench.sweep(spec)` and so on; the command line calls the same."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mfbench.errors import InputError
+from mfbench.errors import InputError, RecordError
 from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
-from mfbench.finding import find_run
+from mfbench.finding import one_run
 from mfbench.leaderboard import Row, rows
 from mfbench.pareto import front
 from mfbench.races import Lap, carry_out_race, target_of, write_race
 from mfbench.records import Record, model_path, read_record, record_path
+from mfbench.reproduction import Reproduction, make_again
 from mfbench.spec import Spec, load_spec, run_study_key
 from mfbench.splits import prepare
 from mfbench.sweeps import Plan, Swept
@@ -23,7 +24,10 @@ from mfbench.trained_model import TrainedModel
 from mfbench.training import Job, backend_of, carry_out
 from mfbench.watching import ProgressBar, Watcher, Watchers
 
-__all__ = ["Factorization", "RunResult", "SweepResult", "TrainedModel", "factorize", "load_model", "race", "run", "sweep"]
+__all__ = [
+    "Factorization", "Reproduction", "RunResult", "SweepResult", "TrainedModel",
+    "factorize", "load_model", "race", "reproduce", "run", "sweep",
+]  # fmt: skip
 
 SpecSource = str | Path | Mapping[str, Any] | Spec
 
@@ -158,10 +162,22 @@ def load_model(run: str | Path) -> TrainedModel:
     if str(run).endswith(".json"):
         read_record(Path(run))
         return TrainedModel.read(model_path(Path(run)))
-    record = find_run(str(run))
-    if record is None:
-        raise InputError(f"{run}: give a run key (study/backend/number/stage), an MLflow run id, or the path of a record")
+    record = one_run(str(run))
     return TrainedModel.read(model_path(record_path(record.study, record.backend, record.stage, record.number)))
+
+
+def reproduce(run: str | Path, strict: bool = False, data: str | None = None) -> Reproduction:
+    """Make a run again from its record alone, and compare every number of it, and the digest of its factors.
+
+    run: a run key, an MLflow run id, or the path of a record. strict: do not run where something differs that can change a
+    bit. data: the file that has the ratings now, of a run on a file of one's own. The record is left as it is.
+    """
+    try:
+        record = one_run(str(run))
+    except RecordError as error:
+        raise InputError(str(error)) from None
+    with ProgressBar() as bar:
+        return make_again(record, bar, strict, data)
 
 
 class _Exporting(Watcher):

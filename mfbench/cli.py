@@ -19,7 +19,7 @@ import typer
 from mfbench.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 
 app = typer.Typer(
-    help="Matrix factorization of ratings, R ≈ P Qᵀ: run, sweep, compare, race.",
+    help="Matrix factorization of ratings, R ≈ P Qᵀ: run, sweep, compare, reproduce, race.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -135,6 +135,26 @@ def compare(
     _show(table("leaderboard", comparison.board, comparison.oracle), as_json, comparison.summary())
     for sentence in comparison.addresses():
         _say(sentence, as_json)
+
+
+@app.command()
+def reproduce(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run key, an MLflow run id, or the path of a record.")],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Do not run where something differs that can change a bit.")
+    ] = False,
+    data: Annotated[str | None, typer.Option(metavar="FILE", help="Where your own ratings are now.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a run again from its record; do the bits agree?"""
+    with _stoppable("the record is as it was"):
+        from mfbench import api
+
+        result = api.reproduce(run, strict, data)
+        if result.lines:
+            _say(result.table(), as_json)
+        _show(result.sentence, as_json, result.summary())
+    raise typer.Exit(0 if result.reproduced else 1)
 
 
 @app.command()

@@ -36,3 +36,11 @@ def find_run(what: str) -> Record | None:
     if record is None:
         raise InputError(f"{what}: there is no record of this run under {RUNS}/{study}")
     return record
+
+
+def one_run(what: str) -> Record:
+    """As `find_run`; InputError for what means no run."""
+    record = find_run(what)
+    if record is None:
+        raise InputError(f"{what}: give a run key (study/backend/number/stage), an MLflow run id, or the path of a record")
+    return record
