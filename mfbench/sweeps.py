@@ -244,6 +244,8 @@ def _not_of(record: Record, job: Job, parts: Parts) -> str | None:
     """Why a record does not stand for the job, None if it does."""
     if record.outcome == "failed":
         return f"this run failed ({record.reason})"
+    if not record.is_sealed:
+        return "this record was changed after it was written"
     if (record.K, record.alpha, record.beta) != (job.K, job.alpha, job.beta):
         return "this run had other hyperparameters than the search now proposes"
     if record.data.get("split_digest") != parts.split_digest:

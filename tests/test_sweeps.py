@@ -142,6 +142,18 @@ def test_a_damaged_record_is_set_aside_and_named_and_its_trial_run_again(small: 
 
 
 @pytest.mark.usefixtures("workplace")
+def test_a_record_that_was_changed_by_hand_is_set_aside_and_its_trial_run_again(small: dict[str, Any]) -> None:
+    before = swept(small)
+    path = record_path(before.study, "loop", "trial", 2)
+    tree = json.loads(path.read_text())
+    path.write_text(json.dumps({**tree, "scores": {**tree["scores"], "valid_rmse": [0.1, 0.1, 0.1]}}))
+    listener = Listener()
+    after = Plan.of(load_spec(small)).carry_out(1, listener)
+    assert bits(after) == bits(before)
+    assert sum("trial-0002.json: this record was changed after it was written" in sentence for sentence in listener.said) == 1
+
+
+@pytest.mark.usefixtures("workplace")
 def test_a_backend_that_breaks_fails_its_trial_and_not_the_sweep(small: dict[str, Any]) -> None:
     Path("mine.py").write_text(
         "from dataclasses import dataclass\n"
