@@ -16,7 +16,8 @@ LAYERS = [
     ["mfbench", "errors", "ratings", "metrics", "randomness", "compiled", "predicting", "checkout"],
     ["factors", "schedule", "cuts", "memory", "text_tables", "environment"],
     ["spec", "datasets", "records", "partition", "splits", "backends.base", "scoring", "backends"],
-    ["backends.accelerator", "backends.loop", "backends.numba", "backends.jax", "backends.adam", "backends.mean", "testing"],
+    ["backends.accelerator"],
+    [f"backends.{name}" for name in ("loop", "numba", "jax", "adam", "als", "mean")] + ["testing"],
     ["trained_model", "preparation", "training"],
     ["evolution", "search", "pruning", "pictures", "filled", "leaderboard", "pareto", "description"],
     ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui", "mlflow_pages"],
@@ -28,7 +29,7 @@ LAYER = {module: depth for depth, layer in enumerate(LAYERS) for module in layer
 
 HOMES = {
     "numba": {"compiled"},
-    "jax": {"backends.accelerator", "backends.jax", "backends.adam"},
+    "jax": {"backends.accelerator", "backends.jax", "backends.adam", "backends.als"},
     "optax": {"backends.adam"},
     "optuna": {"search"},
     "cmaes": {"evolution"},

@@ -1,0 +1,166 @@
+"""Alternating least squares in JAX: the objective of the SGD rule, minimised over the users, then over the items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mfbench.backends.accelerator import device_named, padded, use_compile_cache
+from mfbench.errors import SpecError
+from mfbench.factors import Factors, HyperParams
+from mfbench.ratings import Array, Floats, Ints, Ratings
+from mfbench.schedule import Rows, Schedule
+
+Dtype = Literal["float32", "float64"]
+
+ABREAST = 64
+"""Users, or items, whose equations are made and solved at once: few enough to stay in the cache."""
+
+DEPTH = 32
+"""Ratings of each that are summed at once."""
+
+
+@dataclass(frozen=True)
+class Als:
+    """Alternating least squares on the objective of the SGD rule, as a cross-check of the backends that descend on it.
+
+    The objective Σ [e² + beta/2 (|p|² + |q|²)] over the ratings is, with the items held still, one ridge regression for
+    each user u, over the user's n_u ratings:
+
+        (Σ q qᵀ + beta n_u / 2) p = Σ q (r - mean - item_bias[i])
+
+    An epoch solves those of all users, then those of all items. With bias: true, p has one more entry, user_bias[u], and
+    q there a 1: factors and bias of a user are solved for together, under the same ridge. With beta 0 the equations of
+    whoever has fewer ratings than factors have no single solution, and what comes out is not to be trusted.
+
+    device: cpu, gpu, tpu, cpu:0, ...; the best there is by default. dtype: what the device computes in. Runs repeat to the
+    bit on a CPU, on any number of cores.
+    """
+
+    device: str | None = None
+    dtype: Dtype = "float32"
+
+    tunable: ClassVar[frozenset[str]] = frozenset({"K", "beta"})
+
+    def __post_init__(self) -> None:
+        if self.dtype not in get_args(Dtype):
+            raise SpecError(f"dtype: {self.dtype!r} is not known; choose float32 or float64")
+        if self.device is not None:
+            device_named(self.device)
+
+    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
+        """The ratings as they stand; the order has no effect."""
+        return train, Rows(len(train))
+
+    def epochs(
+        self,
+        train: Ratings,
+        start: Factors,
+        hyper: HyperParams,
+        schedule: Schedule,  # noqa: ARG002
+        rng: np.random.Generator,  # noqa: ARG002
+    ) -> Iterator[Factors]:
+        """Yield the start once compiled, then Factors in `dtype` after each epoch. Of the start, Q and item_bias matter."""
+        use_compile_cache()
+        device, K = device_named(self.device), start.P.shape[1]
+        values = (train.values - start.mean).astype(self.dtype)
+        learned = np.ones(padded(K) + 1, self.dtype)
+        learned[K:-1], learned[-1] = 0, hyper.bias
+        ridge = np.array((hyper.beta or 0) / 2, self.dtype)
+        with jax.enable_x64(self.dtype == "float64"):
+            users = jax.device_put(_equations(train.users, train.items, values, train.n_users), device)
+            items = jax.device_put(_equations(train.items, train.users, values, train.n_items), device)
+            P = jax.device_put(_table(start.P, start.user_bias, self.dtype), device)
+            Q = jax.device_put(_table(start.Q, start.item_bias, self.dtype), device)
+
+        def solve(table: Any, other: Any, equations: Any, blocks: int) -> Any:
+            with jax.enable_x64(self.dtype == "float64"):  # not around a yield: it would leak to the caller
+                return _solved(table, other, *equations, blocks, ridge, learned)
+
+        def factors() -> Factors:
+            p, q = np.asarray(P), np.asarray(Q)
+            return Factors(p[:, :K].copy(), q[:, :K].copy(), p[:, -1].copy(), q[:, -1].copy(), start.mean)
+
+        P = solve(P, Q, users, 0)  # compiles, and changes nothing
+        Q = solve(Q, P, items, 0)
+        yield factors()
+        for _ in range(hyper.epochs):
+            P = solve(P, Q, users, len(users[1][0]))
+            Q = solve(Q, P, items, len(items[1][0]))
+            yield factors()
+
+
+def _table(factors: Floats, bias: Floats, dtype: str) -> Array:
+    """Factors, zeros up to the padded K, and the bias as the last column: [n, padded K + 1]."""
+    table = np.zeros((len(factors), padded(factors.shape[1]) + 1), dtype)
+    table[:, : factors.shape[1]], table[:, -1] = factors, bias
+    return table
+
+
+def _equations(rows: Ints, others: Ints, values: Floats, n: int) -> Any:
+    """The ratings row by row: others and values, [ratings]; and blocks of rows with a rating, those with few first.
+
+    Of the blocks: the rows, where the ratings of each begin, and how many they are, int32 [blocks, ABREAST]. The last
+    block is filled up with row n, which is none, without ratings.
+    """
+    order = np.argsort(rows, kind="stable")
+    count = np.bincount(rows, minlength=n)
+    by_count = np.argsort(count, kind="stable")[np.count_nonzero(count == 0) :]
+    blocks = np.full((3, -(-len(by_count) // ABREAST) * ABREAST), [[n], [0], [0]], np.int32)
+    blocks[:, : len(by_count)] = by_count, (np.cumsum(count) - count)[by_count], count[by_count]
+    return (others[order], values[order]), tuple(blocks.reshape(3, -1, ABREAST))
+
+
+@partial(jax.jit, donate_argnums=0)
+def _solved(table: Any, other: Any, ratings: Any, blocks: Any, n_blocks: Any, ridge: Any, learned: Any) -> Any:
+    """The table with the rows of the first `n_blocks` blocks solved for, given the other table.
+
+    learned: [columns], 1 for a column that is, 0 for padding, and for the bias without bias: true; those are solved as 0.
+    """
+    others, values = ratings
+    width = len(learned)
+
+    def block(n: Any, table: Any) -> Any:
+        rows, first, count = (part[n] for part in blocks)
+
+        def add(step: Any, sums: Any) -> Any:
+            nth = step * DEPTH + jnp.arange(DEPTH)
+            at = first[:, None] + nth
+            q = other[others[at]]
+            rest = values[at] - q[..., -1]
+            regressors = q.at[..., -1].set(1) * learned
+            x = jnp.concatenate([regressors, rest[..., None]], -1)
+            x = jnp.where((nth < count[:, None])[..., None], x, 0)
+            return sums + jnp.einsum("rnk,rnl->rkl", x, x, precision="highest")
+
+        # Σ x xᵀ, where x is q and, as its last entry, the rest of the rating: both sides of the equations in one.
+        sums = lax.fori_loop(0, -(-count.max() // DEPTH), add, jnp.zeros((ABREAST, width + 1, width + 1), table.dtype))
+        diagonal = ridge * jnp.maximum(count, 1)[:, None] + (1 - learned)
+        equations = sums[:, :width].at[:, jnp.arange(width), jnp.arange(width)].add(diagonal)
+        return table.at[rows].set(_eliminated(equations), mode="drop")
+
+    return lax.fori_loop(0, n_blocks, block, table)
+
+
+def _eliminated(equations: Any) -> Any:
+    """The solutions [rows, n] of equations [rows, n, n + 1], by Gauss and Jordan's elimination without pivoting.
+
+    The matrices are positive definite, so no pivoting is needed. Unlike a library's solver, it is as fast for many small
+    systems as for few large ones, and its bits do not depend on the number of cores.
+    """
+    n = equations.shape[1]
+
+    def eliminate(k: Any, equations: Any) -> Any:
+        pivot = equations[:, k] / equations[:, k, k, None]
+        factor = jnp.where(jnp.arange(n) == k, 0, equations[:, :, k])
+        return equations - factor[:, :, None] * pivot[:, None]
+
+    equations = lax.fori_loop(0, n, eliminate, equations)
+    return equations[:, :, n] / jnp.diagonal(equations, axis1=1, axis2=2)
