@@ -12,6 +12,7 @@ from mfbench.backends.als import Als
 from mfbench.backends.jax import Jax
 from mfbench.backends.loop import Loop
 from mfbench.backends.mean import Mean
+from mfbench.backends.mlp import Mlp
 from mfbench.backends.numba import Numba
 from mfbench.errors import SpecError
 from mfbench.ratings import Ratings
@@ -70,6 +71,10 @@ class TestNumbaInWaves(BackendContract):
 
 class TestAdam(BackendContract):
     backend = Adam(batch_size=7)
+
+
+class TestMlp(BackendContract):
+    backend = Mlp(batch_size=7)
 
 
 class TestAls(BackendContract):
@@ -145,7 +150,7 @@ def test_built_in_backends_resolve_with_their_knobs():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("nope", {}, "backend: 'nope' is not known; known are loop, numba, jax, adam, als, mean.*, and your own as .*"),
+        ("nope", {}, "backend: 'nope' is not known; known are loop, numba, jax, adam, mlp, als, mean.*, and your own as .*"),
         ("loop", {"ordr": 1}, "model.options.loop.ordr: unknown key; known here are order"),
         ("loop", {"order": "up"}, "model.options.loop.order: input should be 'shuffled' or 'rows', not 'up'"),
         ("jax", {"batch_size": "many"}, "model.options.jax.batch_size: input should be a valid integer, not 'many'"),

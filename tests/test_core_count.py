@@ -13,7 +13,7 @@ from mfbench.backends import resolve
 from mfbench.factors import digest_of
 from mfbench.testing import small_ratings, train_models
 
-BACKENDS = ("jax", "adam", "als")
+BACKENDS = ("jax", "adam", "mlp", "als")
 
 
 def digests() -> dict[str, str]:

@@ -16,8 +16,8 @@ LAYERS = [
     ["mfbench", "errors", "ratings", "metrics", "randomness", "compiled", "predicting", "checkout"],
     ["factors", "schedule", "cuts", "memory", "text_tables", "environment"],
     ["spec", "datasets", "records", "partition", "splits", "backends.base", "scoring", "backends"],
-    ["backends.accelerator"],
-    [f"backends.{name}" for name in ("loop", "numba", "jax", "adam", "als", "mean")] + ["testing"],
+    ["backends.accelerator", "backends.keras_adam"],
+    [f"backends.{name}" for name in ("loop", "numba", "jax", "adam", "mlp", "als", "mean")] + ["testing"],
     ["trained_model", "preparation", "training"],
     ["evolution", "search", "pruning", "pictures", "filled", "leaderboard", "pareto", "description"],
     ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui", "mlflow_pages"],
@@ -29,8 +29,8 @@ LAYER = {module: depth for depth, layer in enumerate(LAYERS) for module in layer
 
 HOMES = {
     "numba": {"compiled"},
-    "jax": {"backends.accelerator", "backends.jax", "backends.adam", "backends.als"},
-    "optax": {"backends.adam"},
+    "jax": {"backends.accelerator", "backends.keras_adam", "backends.jax", "backends.adam", "backends.mlp", "backends.als"},
+    "optax": {"backends.keras_adam"},
     "optuna": {"search"},
     "cmaes": {"evolution"},
     "mlflow": {"mlflow_model", "mlflow_store", "predicting", "tracking"},

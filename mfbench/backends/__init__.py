@@ -29,6 +29,7 @@ BUILT_IN = {
     "numba": "mfbench.backends.numba:Numba",
     "jax": "mfbench.backends.jax:Jax",
     "adam": "mfbench.backends.adam:Adam",
+    "mlp": "mfbench.backends.mlp:Mlp",
     "als": "mfbench.backends.als:Als",
     "mean": "mfbench.backends.mean:Mean",
 }

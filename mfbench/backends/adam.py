@@ -8,10 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import lax
 
 from mfbench.backends.accelerator import (
     OnDevice,
@@ -24,6 +21,7 @@ from mfbench.backends.accelerator import (
     widest,
 )
 from mfbench.backends.base import SideBySideTraining
+from mfbench.backends.keras_adam import descended, keras_adam
 from mfbench.errors import SpecError
 from mfbench.factors import Factors, HyperParams
 from mfbench.ratings import Array, Ratings
@@ -83,15 +81,6 @@ class Adam(OnDevice):
         yield from side_by_side(run, starts, hypers, schedules, rngs, width, DTYPE)
 
 
-def keras_adam() -> Any:
-    """The direction of Keras's Adam as an optax transformation, to be followed downwards by a step of alpha.
-
-    Keras adds epsilon to √v before the bias correction, optax to √v̂ after it: the same once optax's is divided by
-    √(1 - 0.999ᵗ). `t` counts from 0 here.
-    """
-    return optax.inject_hyperparams(optax.scale_by_adam)(b1=0.9, b2=0.999, eps=lambda t: 1e-7 / jnp.sqrt(1 - 0.999 ** (t + 1)))
-
-
 @jax.jit  # type: ignore[untyped-decorator]
 def _initial(learned: Any) -> Any:
     return jax.vmap(keras_adam().init)(learned)
@@ -106,28 +95,16 @@ def _epochs(learned: Any, state: Any, fixed: Any, ratings: Any, epochs: Any, gro
 
 def _epoch(learned: Any, state: Any, fixed: Any, ratings: Any, epoch: Any, groups: Any, told: Any, *, width: int) -> Any:
     """The learned tables and Adam's state after the first `groups` batches."""
-    order, sequence, offsets = epoch
-    columns = ratings if order is None else tuple(column[order] for column in ratings)
     alpha, beta, mean = told
-    optimizer = keras_adam()
 
-    def loss(learned: Any, batch: Any, real: Any) -> Any:
+    def loss(learned: Any, u: Any, i: Any, r: Any) -> Any:
         tables: Any = (*learned, *fixed)
         P, Q, user_bias, item_bias = tables
-        u, i, r = batch
         p, q, bu, bi = P[u], Q[i], user_bias[u], item_bias[i]
         e = r - (mean + bu + bi + dot(p, q))
         penalty = (p * p).sum(1) + (q * q).sum(1)
         if not fixed:
             penalty += bu * bu + bi * bi
-        return jnp.where(real, e * e + beta / 2 * penalty, 0).sum() / jnp.maximum(real.sum(), 1)
+        return e * e + beta / 2 * penalty
 
-    def step(n: Any, carry: Any) -> Any:
-        learned, state = carry
-        first, end = offsets[sequence[n]], offsets[sequence[n] + 1]
-        batch = tuple(lax.dynamic_slice_in_dim(column, first, width) for column in columns)
-        real = jnp.arange(width) < end - first
-        direction, state = optimizer.update(jax.grad(loss)(learned, batch, real), state)
-        return jax.tree.map(lambda table, d: table - alpha * d, learned, direction), state
-
-    return lax.fori_loop(0, groups, step, (learned, state))
+    return descended(loss, learned, state, ratings, epoch, groups, alpha, width)
