@@ -211,7 +211,7 @@ class Found:
 
     kills: int = 0
     sweeps: int = 0
-    trials: int = 0
+    records: int = 0
     lost: int = 0
     twice: int = 0
     different: int = 0
@@ -230,7 +230,7 @@ class Found:
         """Count what differs between a sweep that was killed and went on, and the whole one."""
         mine, theirs = sweep.records(), whole.records()
         self.sweeps += 1
-        self.trials += len(theirs)
+        self.records += len(theirs)
         self.exit_codes += code != 0
         self.lost += len(theirs.keys() - mine.keys())
         self.twice += len(mine.keys() - theirs.keys()) + sum(1 for _ in sweep.folder.glob("runs/*/*/*.aside"))
