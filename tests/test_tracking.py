@@ -1,3 +1,4 @@
+import http.client
 import json
 import math
 import os
@@ -11,10 +12,12 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from record_factory import DATA, ENVIRONMENT, STUDY, record, sweep_records, write
 
+from mfbench import sweep
 from mfbench.errors import InputError, WorkError
 from mfbench.export import Export, sync
 from mfbench.mlflow_store import make_store, shown, store_uri
@@ -415,6 +418,106 @@ def test_a_server_that_is_ill_stops_nothing(monkeypatch, answer, reason):
     let_go.set()
     server.shutdown()
     server.server_close()
+
+
+class Unreliable(ThreadingHTTPServer):
+    """Stands before a real server: each kind of call is first answered with 500, then dropped, then carried out without
+    an answer, then late; after that as it should be."""
+
+    ILLS = ("500", "dropped", "lost", "late")
+
+    def __init__(self, address):
+        super().__init__(("127.0.0.1", 0), Between)
+        self.real = urlsplit(address).netloc
+        self.calls = {}
+        self.lock = threading.Lock()
+
+    def ill(self, kind):
+        """What is to go wrong with this call, if anything."""
+        with self.lock:
+            number = self.calls[kind] = self.calls.get(kind, -1) + 1
+        return self.ILLS[number] if number < len(self.ILLS) else None
+
+
+class Between(BaseHTTPRequestHandler):
+    def carry(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        kind = self.command, re.sub("/mlflow-artifacts/artifacts/.*", "/artifacts", urlsplit(self.path).path)
+        ill = self.server.ill(kind)
+        if ill == "500":
+            self.send_error(500)
+            return
+        self.close_connection = True
+        if ill == "dropped":
+            return
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+        asked = http.client.HTTPConnection(self.server.real)
+        asked.request(self.command, self.path, body, headers)
+        answer = asked.getresponse()
+        content = answer.read()
+        asked.close()
+        if ill == "lost":
+            return
+        if ill == "late":
+            time.sleep(0.2)
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_GET(self):
+        self.carry()
+
+    def do_POST(self):
+        self.carry()
+
+    def do_PUT(self):
+        self.carry()
+
+    def do_PATCH(self):
+        self.carry()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def unreliable(store):  # noqa: ARG001
+    """A real server, and what stands before it."""
+    address, process = ui()
+    try:
+        with Unreliable(address) as between:
+            threading.Thread(target=between.serve_forever, daemon=True).start()
+            yield between
+            between.shutdown()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_sweep_through_a_server_that_fails_in_every_call_is_there_whole_and_once(monkeypatch, small, unreliable):
+    monkeypatch.setenv("MFBENCH_DATA", str(Path("data").resolve()))
+    monkeypatch.setattr("mfbench.export.FAILURES", 100)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unreliable.server_port}")
+    result = sweep(small)
+    unreliable.ILLS = ()
+    tracker = Tracker("small")
+    runs = list(tracker.client.search_runs([tracker.experiment_id]))
+    keys = [run.data.tags["mfbench.run_key"] for run in runs]
+    records = result.swept.records()
+    assert sorted(keys) == sorted([result.swept.study, *(made.run_key for made in records)])
+    assert {run.data.tags["mfbench.run_key"]: run.info.run_id for run in runs} == result.run_ids
+    assert "RUNNING" not in {run.info.status for run in runs}
+    for made in records:
+        run_id = result.run_ids[made.run_key]
+        history = tracker.client.get_metric_history(run_id, "train_rmse")
+        assert sorted((m.step, m.value) for m in history) == list(zip(made.scores.epoch, made.scores.train_rmse, strict=True))
+        path = record_path(made.study, made.backend, made.stage, made.number)
+        assert Path(tracker.client.download_artifacts(run_id, "record.json")).read_bytes() == path.read_bytes()
+    names = {path.rpartition("/mlflow/")[2] for _, path in unreliable.calls}
+    assert {"runs/create", "runs/search", "runs/log-batch", "runs/log-inputs", "runs/update"} <= names
 
 
 @pytest.mark.usefixtures("hasty")
