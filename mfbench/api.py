@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from mfbench.finding import one_run
 from mfbench.leaderboard import Row, rows
 from mfbench.pareto import front
 from mfbench.races import Lap, carry_out_race, target_of, write_race
-from mfbench.records import Record, model_path, read_record, record_path
+from mfbench.records import Record, model_path, read_record
+from mfbench.repeats import mean_of
 from mfbench.reproduction import Reproduction, make_again
 from mfbench.spec import Spec, load_spec, run_study_key
 from mfbench.splits import prepare
@@ -34,32 +36,49 @@ SpecSource = str | Path | Mapping[str, Any] | Spec
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run: its record, and its id in MLflow (None where the export did not get through)."""
+    """A run: its record, or one for each fold that it was made on, and their ids in MLflow by run key."""
 
-    record: Record
-    run_id: str | None
+    records: list[Record]
+    run_ids: dict[str, str]
+
+    @cached_property
+    def record(self) -> Record:
+        """The run's record; of several, their mean (see `repeats.mean_of`)."""
+        return mean_of(self.records)
+
+    @property
+    def run_id(self) -> str | None:
+        """Its id in MLflow, of several runs the first's; None where the export did not get through."""
+        return self.run_ids.get(self.record.run_key)
+
+    def leaderboard(self) -> list[Row]:
+        """Its one row."""
+        return rows([self.record], {}, self.run_ids)
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` prints."""
-        record = self.record
+        """What `--json` prints; of several runs the mean, with `valid_rmse_ci95` and the like, and each in `repeats`."""
+        told = self._told(self.record)
+        if len(self.records) > 1:
+            told |= {f"{name}_ci95": interval.half_width for name, interval in self.record.intervals.items()}
+            told["repeats"] = [self._told(record) for record in self.records]
+        return told
+
+    def _told(self, record: Record) -> dict[str, Any]:
         names = ("run_key", "outcome", "reason", "backend", "K", "alpha", "beta", "epochs", "best_epoch")
         metrics = ("train_rmse", "train_mae", "valid_rmse", "valid_mae", "test_rmse", "test_mae")
         return {
-            "run_id": self.run_id,
+            "run_id": self.run_ids.get(record.run_key),
             **{name: getattr(record, name) for name in (*names, *metrics)},
             "factors_digest": record.factors_digest,
             **record.clocks.model_dump(),
         }
 
-    @property
-    def path(self) -> Path:
-        """Where the record stands."""
-        record = self.record
-        return record_path(record.study, record.backend, record.stage, record.number)
+    def model(self, repeat: int = 0) -> TrainedModel:
+        """The model of a run that completed: factors and ids, to predict with; RecordError where it has none.
 
-    def model(self) -> TrainedModel:
-        """The model of a run that completed: factors and ids, to predict with; RecordError where it has none."""
-        return TrainedModel.read(model_path(self.path))
+        repeat: which one, where the run was made on several folds.
+        """
+        return TrainedModel.read(model_path(self.records[repeat].path))
 
 
 @dataclass(frozen=True)
@@ -88,36 +107,48 @@ class SweepResult:
             "study": self.swept.study,
             "trials": sweep.trials if sweep else 0,
             "finished": {backend: len(trials) for backend, trials in self.swept.trials.items()},
-            "finals": [{name: getattr(row, name) for name in shown} for row in self.leaderboard()],
+            "finals": [_those(row.told(), shown) for row in self.leaderboard()],
             "oracle": self.swept.oracle,
             "pareto": self.pareto(),
         }
 
 
+def _those(told: Mapping[str, Any], shown: Sequence[str]) -> dict[str, Any]:
+    """What is shown, and over how many repeats each mean is taken, how sure it is."""
+    more = [name for name in told if name.endswith("_ci95") or name in ("repeats", "finals")]
+    return {name: told[name] for name in (*shown, *more)}
+
+
 def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
     """One run of the spec's model: trained on train, scored on train and valid; the test part stays sealed.
 
+    Of a k-fold split it is one on each fold, or on the fold that the split names.
     spec: a file, a mapping or a Spec; changes: like `model.K=32`. InputError says what is wrong with them.
     """
     checked = load_spec(spec, changes)
     model = checked.model
     tunable = backend_of(checked, model.backend).tunable
     K, alpha, beta = (getattr(model, name) if name in tunable else None for name in ("K", "alpha", "beta"))
-    job = Job(
-        study=run_study_key(checked), backend=model.backend, number=0, stage="run", spec=checked,
-        K=K, alpha=alpha, beta=beta, epochs=model.epochs if tunable else 1,
-    )  # fmt: skip
-    parts = prepare(checked)
+    jobs = [
+        Job(
+            study=run_study_key(checked), backend=model.backend, number=0, stage="run", repeat=r, spec=checked.repeat(r),
+            K=K, alpha=alpha, beta=beta, epochs=model.epochs if tunable else 1,
+        )
+        for r in range(checked.folds)
+    ]  # fmt: skip
+    parts = [prepare(job.spec) for job in jobs]
     with _watched(checked.name) as (watcher, export):
-        watcher.study(model.backend, 1)
+        watcher.study(model.backend, len(jobs))
+        records = []
 
         def watch(job: Job, epoch: int, value: float) -> bool:
             watcher.epoch(job, epoch, value)
             return False
 
-        (record,) = carry_out([job], parts, watch)
-        watcher.done(record)
-    return RunResult(record, export.run_ids.get(record.run_key))
+        for job, folder in zip(jobs, parts, strict=True):
+            records += carry_out([job], folder, watch)
+            watcher.done(records[-1])
+    return RunResult(records, dict(export.run_ids))
 
 
 def sweep(
@@ -137,7 +168,7 @@ def sweep(
     with _watched(checked.name) as (watcher, export):
         swept = plan.carry_out(workers, watcher, timeout)
         if not swept.stopped:
-            export.close_sweep(swept.records(), swept.oracle)
+            export.close_sweep(swept.records, swept.oracle)
     return SweepResult(swept, dict(export.run_ids))
 
 
@@ -162,8 +193,7 @@ def load_model(run: str | Path) -> TrainedModel:
     if str(run).endswith(".json"):
         read_record(Path(run))
         return TrainedModel.read(model_path(Path(run)))
-    record = one_run(str(run))
-    return TrainedModel.read(model_path(record_path(record.study, record.backend, record.stage, record.number)))
+    return TrainedModel.read(model_path(one_run(str(run)).path))
 
 
 def reproduce(run: str | Path, strict: bool = False, data: str | None = None) -> Reproduction:

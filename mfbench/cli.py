@@ -55,17 +55,18 @@ def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> Non
     """Train once; score on train and valid."""
     with _stoppable("the same command makes the run again"):
         from mfbench import api
-        from mfbench.leaderboard import rows, table
+        from mfbench.leaderboard import table
         from mfbench.mlflow_pages import pointer, run_page
 
         result = api.run(spec, changes or ())
-        board = rows([result.record], {}, {result.record.run_key: result.run_id} if result.run_id else {})
-        _show(table(result.record.run_key, board, result.record.oracle("valid")), as_json, result.summary())
-        _say(f"run {result.record.run_key}, recorded in {result.path}", as_json)
+        _show(table(result.record.run_key, result.leaderboard(), result.record.oracle("valid")), as_json, result.summary())
+        for record in result.records:
+            _say(f"run {record.run_key}, recorded in {record.path}", as_json)
         if result.run_id:
             _say(pointer(run_page, result.record.spec["name"], result.run_id), as_json)
-    if result.record.outcome != "completed":
-        _fail(f"{result.record.run_key} {result.record.outcome}: {result.record.reason}")
+    broken = [record for record in result.records if record.outcome != "completed"]
+    if broken:
+        _fail("; ".join(f"{record.run_key} {record.outcome}: {record.reason}" for record in broken))
 
 
 @app.command()

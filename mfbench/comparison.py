@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mfbench.errors import InputError, WorkError
@@ -18,6 +18,7 @@ from mfbench.mlflow_pages import compare_page, pointer
 from mfbench.pareto import as_csv, front
 from mfbench.pictures import learning_curves, save, sweep_picture
 from mfbench.records import RESULTS, RUNS, Record, studies_of, study_records, write_whole
+from mfbench.repeats import averaged
 from mfbench.spec import load_spec, run_study_key, study_key
 from mfbench.tracking import Tracker
 
@@ -53,7 +54,7 @@ class Comparison:
 
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""
-        return {"runs": [asdict(row) for row in self.board], "oracle": self.oracle}
+        return {"runs": [row.told() for row in self.board], "oracle": self.oracle}
 
     def write_results(self) -> None:
         """Write `results/<experiment>/`: the board as CSV and Markdown, its metrics by backend as JSON, a picture, and the
@@ -86,11 +87,14 @@ class Comparison:
 
 
 def _csv(board: Sequence[Row]) -> str:
-    kept = [name for name in COLUMNS if not name.endswith(("_seconds", "_id"))]
+    lines = [row.told() for row in board]
+    known = {name for line in lines for name in line}
+    named = [column for name in COLUMNS for column in (name, f"{name}_ci95") if column in known]
+    kept = [name for name in named if not name.endswith(("_seconds", "_id"))]
     text = io.StringIO()
     writer = csv.DictWriter(text, [*kept, "run_key"], extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in board)
+    writer.writerows(lines)
     return text.getvalue()
 
 
@@ -99,7 +103,9 @@ def _metrics(board: Sequence[Row], oracle: Mapping[str, float] | None) -> dict[s
     found: dict[str, dict[str, float]] = {}
     for row in board:
         judged = ("valid", "test") if row.valid_rmse is not None else ("train",)
-        numbers = {f"{part}_{kind}": getattr(row, f"{part}_{kind}") for part in judged for kind in ("rmse", "mae")}
+        told = row.told()
+        names = [f"{part}_{kind}{end}" for part in judged for kind in ("rmse", "mae") for end in ("", "_ci95")]
+        numbers = {name: told.get(name) for name in names}
         found.setdefault(row.backend, {name: value for name, value in numbers.items() if value is not None})
     return found | ({"oracle": dict(oracle)} if oracle else {})
 
@@ -117,7 +123,7 @@ def compared(what: Sequence[str]) -> Comparison:
             records[single.run_key] = single
             continue
         for study in studies([one]):
-            found = list(study_records(study))
+            found = averaged(study_records(study))
             for record in found:
                 if record.stage == "trial":
                     trials.setdefault(record.backend, []).append(record)

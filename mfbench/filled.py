@@ -6,7 +6,7 @@ import csv
 import io
 
 from mfbench.factors import Factors
-from mfbench.records import Record, load_model_arrays, model_path, record_path
+from mfbench.records import Record, load_model_arrays, model_path
 
 MOST_CELLS = 10_000
 
@@ -17,7 +17,7 @@ def filled_table(record: Record) -> str | None:
     None where the run kept no factors P and Q, or the matrix has more than 10,000 cells.
     """
     small = record.data["n_users"] * record.data["n_items"] <= MOST_CELLS
-    path = model_path(record_path(record.study, record.backend, record.stage, record.number))
+    path = model_path(record.path)
     if not small or not path.exists():
         return None
     arrays = load_model_arrays(path)

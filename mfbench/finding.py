@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import get_args
 
 from mfbench.errors import InputError
-from mfbench.records import RUNS, Record, Stage, find_record, read_record, studies_of
+from mfbench.records import RUNS, Record, RunName, find_record, read_record, studies_of
 from mfbench.tracking import exported_record
 
 RUN_ID = re.compile("[0-9a-f]{8,32}")
-RUN_KEY = re.compile(rf"([^/]+)/(.+)/(\d+)/({'|'.join(get_args(Stage))})")
 
 
 def find_run(what: str) -> Record | None:
     """The record of a run; None where `what` is not of a form that means one, InputError where there is no such run.
 
-    what: the path of a record; a run key (study/backend/number/stage), of a run under `runs/`; or an MLflow run id, whole
-    or the first 8 digits or more, as boards show it. Of an MLflow run it is the record that was exported with it, so it is
-    found where `runs/` is gone.
+    what: the path of a record; a run key (study/backend/number/stage, and /repeat), of a run under `runs/`; or an MLflow
+    run id, whole or the first 8 digits or more, as boards show it. Of an MLflow run it is the record that was exported with
+    it, so it is found where `runs/` is gone.
     """
     if what.endswith(".json"):
         if not Path(what).is_file():
@@ -27,14 +25,12 @@ def find_run(what: str) -> Record | None:
         return read_record(Path(what))
     if RUN_ID.fullmatch(what) and not (RUNS / what).is_dir() and not studies_of(what):
         return exported_record(what)
-    words = RUN_KEY.fullmatch(what)
-    if words is None:
+    run = RunName.of_key(what)
+    if run is None:
         return None
-    study, backend, number, stage = words.groups()
-    known: dict[str, Stage] = {name: name for name in get_args(Stage)}
-    record = find_record(study, backend, known[stage], int(number))
+    record = find_record(run)
     if record is None:
-        raise InputError(f"{what}: there is no record of this run under {RUNS}/{study}")
+        raise InputError(f"{what}: there is no record of this run under {RUNS}/{run.study}")
     return record
 
 

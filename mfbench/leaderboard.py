@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from rich.table import Table
 
 from mfbench import text_tables
-from mfbench.records import Record
+from mfbench.records import Interval, Record
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line: a run, with the seconds that its search took beside those of its own training."""
+    """One line: a run, with the seconds that its search took beside those of its own training.
+
+    intervals has, by name, those of the metrics that are means: over so many repeats those of train and valid, over so
+    many final runs those of test. Both numbers are None where there is nothing but the one run.
+    """
 
     backend: str
     run_key: str
@@ -33,20 +37,31 @@ class Row:
     train_seconds: float
     search_seconds: float | None
     run_id: str | None
+    repeats: int | None = None
+    finals: int | None = None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+
+    def told(self) -> dict[str, Any]:
+        """By name what `--json` and CSV have of it; `valid_rmse_ci95` is half the 95 % interval of a mean `valid_rmse`."""
+        told = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "intervals"}
+        if not self.intervals:
+            del told["repeats"], told["finals"]
+        return told | {f"{name}_ci95": interval.half_width for name, interval in self.intervals.items()}
 
 
 COLUMNS = {
     "backend": "backend", "K": "K", "alpha": "alpha", "beta": "beta", "epochs": "epochs", "train_rmse": "train RMSE",
     "train_mae": "train MAE", "valid_rmse": "valid RMSE", "valid_mae": "valid MAE", "test_rmse": "test RMSE",
-    "test_mae": "test MAE", "trials": "trials", "search_seconds": "search s", "train_seconds": "train s",
-    "outcome": "outcome", "run_id": "run",
+    "test_mae": "test MAE", "repeats": "repeats", "finals": "finals", "trials": "trials", "search_seconds": "search s",
+    "train_seconds": "train s", "outcome": "outcome", "run_id": "run",
 }  # fmt: skip
 
 
 def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_ids: Mapping[str, str]) -> list[Row]:
     """The rows of these runs, best valid RMSE first (train RMSE where there is no valid part); trials are by backend.
 
-    search_seconds is the time that the trials took in all: compiling, training and scoring.
+    What has repeats is averaged already, see `repeats.averaged`. search_seconds is the time that the trials took in all:
+    compiling, training and scoring.
     """
 
     def row(record: Record) -> Row:
@@ -70,6 +85,9 @@ def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_
             train_seconds=record.clocks.train_seconds,
             search_seconds=sum(c.compile_seconds + c.train_seconds + c.evaluate_seconds for c in clocks) or None,
             run_id=run_ids.get(record.run_key),
+            repeats=_most(record, "train_", "valid_"),
+            finals=_most(record, "test_"),
+            intervals=record.intervals,
         )
 
     def place(record: Record) -> tuple[bool, float, str]:
@@ -79,23 +97,29 @@ def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_
     return [row(record) for record in sorted(records, key=place)]
 
 
+def _most(record: Record, *parts: str) -> int | None:
+    """Over how many repeats a metric of these parts is the mean; None where none is a mean."""
+    return max((one.n for name, one in record.intervals.items() if name.startswith(parts)), default=None)
+
+
 def cells(board: Sequence[Row], oracle: Mapping[str, float] | None) -> tuple[list[str], list[list[str]]]:
     """Header and body as text; columns that say nothing are left out."""
-    lines: list[dict[str, Any]] = [asdict(row) for row in board]
+    lines: list[dict[str, Any]] = [row.told() for row in board]
     if oracle:
         lines.append({"backend": "oracle", **oracle})
     dull = {"outcome"} if all(row.outcome == "completed" for row in board) else set()
     if any(row.valid_rmse is not None for row in board):  # else the errors on train are all there is
         dull |= {"train_rmse", "train_mae"}
     shown = [name for name in COLUMNS if name not in dull and any(line.get(name) is not None for line in lines)]
-    return [COLUMNS[name] for name in shown], [[_cell(name, line.get(name)) for name in shown] for line in lines]
+    return [COLUMNS[name] for name in shown], [[_cell(name, line) for name in shown] for line in lines]
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, line: Mapping[str, Any]) -> str:
+    value, half_width = line.get(name), line.get(f"{name}_ci95")
     if value is None:
         return "–"
     if name.endswith(("_rmse", "_mae")):
-        return f"{value:.4f}"
+        return f"{value:.4f}" if half_width is None else f"{value:.4f} ± {half_width:.4f}"
     if name.endswith("_seconds"):
         return f"{value:.2f}"
     if name == "run_id":

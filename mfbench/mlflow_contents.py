@@ -14,7 +14,8 @@ from mfbench.filled import filled_table
 from mfbench.leaderboard import markdown, rows
 from mfbench.pareto import as_csv, front
 from mfbench.pictures import learning_curves, save, sweep_picture
-from mfbench.records import Record, diff_path, model_path, record_path
+from mfbench.records import Record, diff_path, model_path
+from mfbench.repeats import averaged, whole_spec
 
 STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
 CURVES = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
@@ -33,11 +34,9 @@ def milliseconds(seconds: float) -> int:
 
 
 def run_name(record: Record) -> str:
-    """`jax #17` for a trial, `jax final` and `mean floor`; a plain run, of which there may be many, has its K, alpha, beta."""
-    if record.stage == "trial":
-        return f"{record.backend} #{record.number}"
+    """Its title; that of a plain run, of which there may be many, has its K, alpha and beta too."""
     given = [f"{name}={value:.3g}" for name in ("K", "alpha", "beta") if (value := getattr(record, name)) is not None]
-    return " ".join([record.backend, record.stage, *(given if record.stage == "run" else [])])
+    return " ".join([record.title, *(given if record.stage == "run" else [])])
 
 
 def tags(record: Record) -> dict[str, str]:
@@ -128,7 +127,7 @@ def files(record: Record) -> dict[str, bytes]:
 
 def model(record: Record) -> Path | None:
     """Where the arrays of the run's model lie, None where it has none."""
-    path = model_path(record_path(record.study, record.backend, record.stage, record.number))
+    path = model_path(record.path)
     return path if record.stage != "trial" and path.exists() else None
 
 
@@ -153,36 +152,35 @@ def parent_tags(record: Record) -> dict[str, str]:
 def parent_metrics(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> Metrics:
     """The numbers of finals and floors as `jax.test_rmse`, and `oracle.test_rmse` where there is one.
 
+    Of what has repeats it is the mean, and `jax.test_rmse_ci95` half its 95 % interval.
     A sweep that goes on has later finals; the times of the records let MLflow show the latest.
     """
     ended = milliseconds(max(record.ended for record in swept))
     told: Metrics = [(f"oracle.{name}", value, ended, 0) for name, value in (oracle or {}).items()]
-    for record in swept:
-        if record.stage in ("final", "floor"):
-            prefix = record.backend.replace("/", "_").replace(":", "_")
-            numbers = {**_numbers(record), "train_seconds": record.clocks.train_seconds}
-            told += [(f"{prefix}.{name}", value, milliseconds(record.ended), 0) for name, value in numbers.items()]
+    for record in averaged(one for one in swept if one.stage in ("final", "floor")):
+        prefix = record.backend.replace("/", "_").replace(":", "_")
+        numbers = {**_numbers(record), "train_seconds": record.clocks.train_seconds}
+        numbers |= {f"{name}_ci95": interval.half_width for name, interval in record.intervals.items()}
+        told += [(f"{prefix}.{name}", value, milliseconds(record.ended), 0) for name, value in numbers.items()]
     return told
 
 
 def parent_files(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> dict[str, bytes]:
     """Leaderboard, spec and pictures of a sweep, and the Pareto front where it has two objectives."""
-    made = {
-        "leaderboard.md": _leaderboard(swept, oracle),
-        "spec.yaml": _yaml(max(swept, key=lambda record: record.started).spec),
-    }
-    if any(record.stage == "trial" for record in swept):
-        made["sweep.png"] = save(sweep_picture(swept))
-        made["learning_curves.png"] = save(learning_curves([r for r in swept if r.stage in ("trial", "floor")]))
-    if (found := front([record for record in swept if record.stage == "trial"])) is not None:
+    runs = averaged(swept)
+    made = {"leaderboard.md": _leaderboard(runs, oracle), "spec.yaml": _yaml(whole_spec(swept))}
+    if any(record.stage == "trial" for record in runs):
+        made["sweep.png"] = save(sweep_picture(runs))
+        made["learning_curves.png"] = save(learning_curves([r for r in runs if r.stage in ("trial", "floor")]))
+    if (found := front([record for record in runs if record.stage == "trial"])) is not None:
         made["pareto.csv"] = as_csv(found).encode()
     return made
 
 
-def _leaderboard(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> bytes:
+def _leaderboard(runs: Sequence[Record], oracle: Mapping[str, float] | None) -> bytes:
     trials: dict[str, list[Record]] = {}
-    for record in swept:
+    for record in runs:
         if record.stage == "trial":
             trials.setdefault(record.backend, []).append(record)
-    board = rows([record for record in swept if record.stage in ("final", "floor")], trials, run_ids={})
+    board = rows([record for record in runs if record.stage in ("final", "floor")], trials, run_ids={})
     return markdown(board, oracle).encode()

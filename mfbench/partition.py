@@ -13,6 +13,7 @@ from mfbench.randomness import generator
 from mfbench.ratings import Array, Ints, Positions, Ratings, canonical_order
 from mfbench.spec import (
     FoldSplit,
+    KFoldSplit,
     LastSplit,
     LeaveOutSplit,
     NoSplit,
@@ -63,6 +64,8 @@ def _held_out(dataset: Dataset, split: Split, rows: Positions) -> dict[str, Posi
             test = _fold(dataset, split.fold)[rows]
             drawn = _drawn(np.flatnonzero(~test), {"valid": split.valid}, generator(split.seed, "split"))
             return {"test": np.flatnonzero(test)} | drawn
+        case KFoldSplit():
+            return _one_fold(dataset, split, rows, generator(split.seed, "split"))
         case TemporalSplit():
             return _later(_times(dataset, split.kind)[rows], split)
         case LastSplit():
@@ -86,10 +89,19 @@ def _drawn(among: Positions, shares: Mapping[str, float], rng: np.random.Generat
     return drawn
 
 
+def _one_fold(dataset: Dataset, split: KFoldSplit, rows: Positions, rng: np.random.Generator) -> dict[str, Positions]:
+    """test, drawn first and so the same for all folds, and of the rest what is in the fold of the split, or in its first."""
+    held_out = _drawn(np.arange(len(rows)), {"test": split.test}, rng)
+    rest, fold = np.setdiff1d(np.arange(len(rows)), held_out.get("test", ())), split.fold or 0
+    if isinstance(split.folds, int):
+        return held_out | {"valid": rng.permutation(rest)[fold :: split.folds]}
+    return held_out | {"valid": rest[_fold(dataset, split.folds[fold])[rows[rest]]]}
+
+
 def _fold(dataset: Dataset, fold: str) -> Array:
     if fold not in dataset.folds:
         known = f"it has {', '.join(sorted(dataset.folds))}" if dataset.folds else "it ships no folds of its own"
-        raise SpecError(f"split.fold: {dataset.name} has no fold {fold!r}; {known}")
+        raise SpecError(f"split: {dataset.name} has no fold {fold!r}; {known}")
     return dataset.folds[fold]
 
 

@@ -134,7 +134,7 @@ def _one_run(axes: Axes, record: Record) -> None:
     _limit(axes, drawn)
     axes.set_ylabel("RMSE")
     outcome = "" if record.outcome == "completed" else f"   {record.outcome}"
-    axes.set_title(f"{_name(record)}   {_hyperparameters(record)}{outcome}", fontsize=10, loc="left")
+    axes.set_title(f"{record.title}   {_hyperparameters(record)}{outcome}", fontsize=10, loc="left")
 
 
 def _many_runs(axes: Axes, records: Sequence[Record]) -> None:
@@ -151,21 +151,17 @@ def _many_runs(axes: Axes, records: Sequence[Record]) -> None:
             record = best[backend]
             values = _numbers(record.scores.valid_rmse)
             drawn += list(values)
-            label = f"{_name(record)}, the best: {_value(record):.4f}   {_hyperparameters(record)}"
+            label = f"{record.title}, the best: {_value(record):.4f}   {_hyperparameters(record)}"
             epochs = record.scores.epoch[: len(values)]
             axes.plot(epochs, values, color="white", linewidth=4.5, zorder=3)  # parts it from the faint ones
             axes.plot(epochs, values, color=colour, linewidth=2.2, zorder=4, label=label)
     for floor in records:
         if floor.stage == "floor" and floor.valid_rmse is not None:
             drawn.append(floor.valid_rmse)
-            label = f"{_name(floor)}: {floor.valid_rmse:.4f}"
+            label = f"{floor.title}: {floor.valid_rmse:.4f}"
             axes.axhline(floor.valid_rmse, color=GREY, linewidth=1.2, linestyle="--", label=label)
     _limit(axes, drawn)
     axes.set_ylabel("valid RMSE")
-
-
-def _name(record: Record) -> str:
-    return f"{record.backend} #{record.number}" if record.stage == "trial" else f"{record.backend} {record.stage}"
 
 
 def _hyperparameters(record: Record) -> str:

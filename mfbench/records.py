@@ -1,6 +1,7 @@
 """Records: one JSON file a finished run, written whole or not at all. Everything else is derived from them.
 
-`runs/<study>/<backend>/<stage>-<number>.json`, and beside the record of a plain, final or floor run its model as `.npz`.
+`runs/<study>/<backend>/<stage>-<number>.json`, of a later repeat `<stage>-<number>-r2.json`, and beside the record of a
+plain, final or floor run its model as `.npz`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -51,6 +53,12 @@ class Scores(BaseModel):
         for name, value in score.items():
             getattr(self, name).append(value if value is not None and math.isfinite(value) else None)
 
+    @property
+    def best(self) -> int | None:
+        """The index of the best scored epoch, by valid RMSE, by train RMSE where nothing was scored on valid."""
+        judged = [math.inf if value is None else value for value in self.valid_rmse or self.train_rmse]
+        return judged.index(min(judged)) if judged else None
+
 
 class Clocks(BaseModel):
     """Seconds of wall time, each clock apart from the others.
@@ -69,25 +77,65 @@ class Clocks(BaseModel):
     log_seconds: float = 0.0
 
 
-class Record(BaseModel):
-    """A finished run.
+class Interval(BaseModel):
+    """The 95 % interval of a mean over n repeats reaches half_width to either side of it."""
 
-    K, alpha, beta are None where the backend has no use for them. `planned_epochs` are those that it was told to train for,
-    `epochs` those that it did; one that was pruned or diverged did fewer. The metrics that stand alone belong to the model
-    that the run stands for: of a plain run the last epoch's, of a trial the best scored epoch's. Of a final run valid_rmse and
-    valid_mae are those of the trial that it was chosen by, since its own training saw the valid part. spec is the whole
-    spec with every default filled in, options the backend's knobs likewise. backend_digest is of the
-    file of a user's own backend, factors_digest of the last model that a run that did not diverge had, a trial's too.
-    memory has bytes: resident `before`, and the peaks of `prepare` and `train`. `started` and `ended` are seconds since
-    1970. `seal` is a digest of all the rest, put on it when it is written.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model_config = ConfigDict(extra="forbid")
+    half_width: float
+    n: int
+
+
+class RunName(BaseModel):
+    """Which run: its study, and its place in it. `repeat` tells runs of one number apart, see `Spec.repeat`."""
 
     study: str
     backend: str
     number: int
     stage: Stage
+    repeat: int = 0
+
+    @property
+    def run_key(self) -> str:
+        """`study/backend/number/stage`, and `/repeat` from the second repeat on: its name wherever a person sees it."""
+        return f"{self.study}/{self.backend}/{self.number}/{self.stage}" + (f"/{self.repeat}" if self.repeat else "")
+
+    @property
+    def title(self) -> str:
+        """Its name within the study: `jax #17` for a trial, `jax final` and so on, `jax #17 r2` for a later repeat."""
+        run = f"#{self.number}" if self.stage == "trial" else self.stage
+        return f"{self.backend} {run}" + (f" r{self.repeat}" if self.repeat else "")
+
+    @property
+    def path(self) -> Path:
+        """Where its record stands, under the current folder."""
+        name = f"{self.stage}-{self.number:04d}" + (f"-r{self.repeat}" if self.repeat else "")
+        return RUNS / self.study / self.backend.replace("/", "_").replace(":", "_") / f"{name}.json"
+
+    @staticmethod
+    def of_key(run_key: str) -> RunName | None:
+        """The run of that run key, None where it is not of that form."""
+        words = re.fullmatch(r"([^/]+)/(.+)/(\d+)/(run|trial|final|floor)(?:/(\d+))?", run_key)
+        names = ("study", "backend", "number", "stage", "repeat")
+        return RunName.model_validate(dict(zip(names, words.groups("0"), strict=True))) if words else None
+
+
+class Record(RunName):
+    """A finished run.
+
+    K, alpha, beta are None where the backend has no use for them. `planned_epochs` are those that it was told to train for,
+    `epochs` those that it did; one that was pruned or diverged did fewer. The metrics that stand alone belong to the model
+    that the run stands for: of a plain run the last epoch's, of a trial the best scored epoch's. Of a final run valid_rmse and
+    valid_mae are those of the trial that it was chosen by, since its own training saw the valid part. intervals has, by
+    name, those of the metrics that are means over repeats. spec is the whole spec, of this repeat, with every default filled
+    in, options the backend's knobs likewise. backend_digest is of the file of a user's own backend, factors_digest of the
+    last model that a run that did not diverge had, a trial's too. memory has bytes: resident `before`, and the peaks of
+    `prepare` and `train`. `started` and `ended` are seconds since 1970. `seal` is a digest of all the rest, put on it when it
+    is written.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
     outcome: Outcome
     reason: str | None = None
     spec: dict[str, Any]
@@ -106,6 +154,7 @@ class Record(BaseModel):
     valid_mae: float | None = None
     test_rmse: float | None = None
     test_mae: float | None = None
+    intervals: dict[str, Interval] = {}
     best_trial: int | None = None
     data: dict[str, Any]
     factors_digest: str | None = None
@@ -125,11 +174,6 @@ class Record(BaseModel):
         content = json.dumps(self.model_dump(mode="json", exclude={"seal"}), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
-    @property
-    def run_key(self) -> str:
-        """`study/backend/number/stage`: the name of this run wherever a person sees it."""
-        return f"{self.study}/{self.backend}/{self.number}/{self.stage}"
-
     def oracle(self, part: str) -> dict[str, float] | None:
         """The RMSE and MAE that no model can beat on that part, by metric name, where the data knows them."""
         known: dict[str, float] = self.data.get("oracle", {})
@@ -145,11 +189,6 @@ class Record(BaseModel):
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def record_path(study: str, backend: str, stage: Stage, number: int) -> Path:
-    """Where the record of a run stands, under the current folder."""
-    return RUNS / study / backend.replace("/", "_").replace(":", "_") / f"{stage}-{number:04d}.json"
-
-
 def model_path(record: Path) -> Path:
     """Where the arrays of a run's model stand."""
     return record.with_suffix(".npz")
@@ -158,9 +197,8 @@ def model_path(record: Path) -> Path:
 def write_record(record: Record) -> Path:
     """Seal the record, write it to its place and give the path; nobody ever sees half of it."""
     record.seal = record._digest()
-    path = record_path(record.study, record.backend, record.stage, record.number)
-    write_whole(path, record.model_dump_json(indent=1).encode() + b"\n")
-    return path
+    write_whole(record.path, record.model_dump_json(indent=1).encode() + b"\n")
+    return record.path
 
 
 def read_record(path: Path) -> Record:
@@ -174,10 +212,9 @@ def read_record(path: Path) -> Record:
         raise RecordError(f"{path}: this record is damaged ({first}); remove it and its run is made again") from None
 
 
-def find_record(study: str, backend: str, stage: Stage, number: int) -> Record | None:
+def find_record(run: RunName) -> Record | None:
     """The record of a run, or None where it has not finished."""
-    path = record_path(study, backend, stage, number)
-    return read_record(path) if path.exists() else None
+    return read_record(run.path) if run.path.exists() else None
 
 
 def study_records(study: str) -> Iterator[Record]:

@@ -152,7 +152,7 @@ def make_again(record: Record, watcher: Watcher, strict: bool = False, file: str
             watcher.epoch(job, epoch, value)
             return record.outcome == "pruned" and epoch >= record.epochs
 
-        (made,), _ = make([job], parts, watch, Preparation(), "reproduce")
+        (made,), _ = make([job], parts, watch, Preparation(), f"reproduce {record.run_key}")
         return Reproduction(record.run_key, found, list(_compared(record, made)), exact, made)
 
 
@@ -168,10 +168,12 @@ def _job(record: Record, file: str | None) -> Job:
         tree["data"]["file"] = file
     best = None
     if record.best_trial is not None:
-        best = BestTrial(number=record.best_trial, valid_rmse=record.valid_rmse, valid_mae=record.valid_mae)
+        best = BestTrial(
+            number=record.best_trial, valid_rmse=record.valid_rmse, valid_mae=record.valid_mae, intervals=record.intervals
+        )
     return Job(
-        study=record.study, backend=record.backend, number=record.number, stage=record.stage, spec=load_spec(tree),
-        K=record.K, alpha=record.alpha, beta=record.beta, epochs=record.planned_epochs, best=best,
+        study=record.study, backend=record.backend, number=record.number, stage=record.stage, repeat=record.repeat,
+        spec=load_spec(tree), K=record.K, alpha=record.alpha, beta=record.beta, epochs=record.planned_epochs, best=best,
     )  # fmt: skip
 
 

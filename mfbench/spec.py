@@ -39,6 +39,14 @@ FilePath = Annotated[str, AfterValidator(portable)]
 BackendName = Annotated[str, AfterValidator(_portable_backend)]
 
 
+def _two_folds(folds: int | tuple[str, ...]) -> int | tuple[str, ...]:
+    if isinstance(folds, int) and folds < 2:
+        raise ValueError(f"{folds} is too few to train on all but one; give 2 or more")
+    if isinstance(folds, tuple) and (len(folds) < 2 or len(set(folds)) < len(folds)):
+        raise ValueError(f"{list(folds)} must name at least 2 folds, each once")
+    return folds
+
+
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +206,35 @@ class FoldSplit(_Strict):
     seed: Seed = 0
 
 
+class KFoldSplit(_Strict):
+    """test is drawn at random first, the same for all folds; the rest is dealt at random into folds of one size.
+
+    Valid is the fold `fold`, counted from 0, and train the others. Without `fold`, a run or a trial is made on each fold
+    in turn. folds: how many, or the names of folds that the data set ships, as [u1, u2, u3, u4, u5] of ml-100k; then valid
+    is what that fold gives as test, and train the rest.
+
+    What it can leak: as `random`. Each rating is in the valid part of one fold and in the train parts of the others, so what
+    is chosen by the mean over the folds has seen them all; only test has not been seen.
+    """
+
+    kind: Literal["kfold"]
+    folds: Annotated[int | tuple[str, ...], AfterValidator(_two_folds)]
+    fold: Annotated[int, Field(ge=0)] | None = None
+    test: Fraction = 0.0
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _is_there(self) -> KFoldSplit:
+        if self.fold is not None and self.fold >= self.n_folds:
+            raise ValueError(f"fold {self.fold} is not one of {self.n_folds}; they are counted from 0")
+        return self
+
+    @property
+    def n_folds(self) -> int:
+        """How many folds there are."""
+        return self.folds if isinstance(self.folds, int) else len(self.folds)
+
+
 class NoSplit(_Strict):
     """All ratings are train."""
 
@@ -212,11 +249,12 @@ SPLITS: dict[str, type[BaseModel]] = {
     "users": UsersSplit,
     "tail": TailSplit,
     "folds": FoldSplit,
+    "kfold": KFoldSplit,
     "none": NoSplit,
 }
 
 Split = Annotated[
-    RandomSplit | TemporalSplit | LastSplit | LeaveOutSplit | UsersSplit | TailSplit | FoldSplit | NoSplit,
+    RandomSplit | TemporalSplit | LastSplit | LeaveOutSplit | UsersSplit | TailSplit | FoldSplit | KFoldSplit | NoSplit,
     Field(discriminator="kind"),
 ]
 
@@ -312,6 +350,7 @@ class Grid(_Strict):
 class Sweep(_Strict):
     """A study for each backend, over the same splits with the same number of trials.
 
+    repeats: a trial is trained with so many seeds, the model's and those after it, and judged by its mean.
     sampler: what proposes the trials of a batch. `tpe`, `gp` and `cmaes` learn from the batches before; `gp` and `cmaes`
     need a package of their own. `grid` visits the points of `grid` in a drawn order, as many as there are `trials`.
     pruner: what stops a trial that is unlikely to win, by the batches before: `median`, worse than half of them at the same
@@ -324,6 +363,7 @@ class Sweep(_Strict):
 
     trials: int = Field(default=20, ge=1)
     batch: int = Field(default=8, ge=1)
+    repeats: int = Field(default=1, ge=1)
     backends: list[BackendName] = Field(default=[], validate_default=True)
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
     grid: Grid | None = None
@@ -413,6 +453,29 @@ class Spec(_Strict):
     def backends(self) -> list[str]:
         """The backends of the sweep, in the order of the spec; the model's own where the sweep names none."""
         return (self.sweep.backends if self.sweep else []) or [self.model.backend]
+
+    @property
+    def folds(self) -> int:
+        """On how many folds a run is made: all of a k-fold split, unless it names one of them."""
+        return self.split.n_folds if isinstance(self.split, KFoldSplit) and self.split.fold is None else 1
+
+    @property
+    def seeds(self) -> int:
+        """With how many seeds a trial is trained."""
+        return self.sweep.repeats if self.sweep else 1
+
+    def repeat(self, r: int) -> Spec:
+        """The r-th repeat, this spec with one fold and one seed: each fold with the first seed, then with the next.
+
+        Repeat 0 is this spec itself, where it needs no fold.
+        """
+        seed, fold = divmod(r, self.folds)
+        split, model = self.split, self.model
+        if self.folds > 1:
+            split = split.model_copy(update={"fold": fold})
+        if seed:
+            model = model.model_copy(update={"seed": model.seed + seed})
+        return self.model_copy(update={"split": split, "model": model})
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

@@ -158,10 +158,16 @@ def _sealed(folder: Path) -> Path:
 
 
 def open_test(parts: Parts, study: str, reason: str) -> Ratings:
-    """The test part: the only way to it. Who opened it, when and why is written to `runs/<study>/test-openings.jsonl`."""
+    """The test part: the only way to it. When and why it was opened is written to `runs/<study>/test-openings.jsonl`.
+
+    An opening belongs to its study and has its reason: what a study reads again for the same one, as for the final runs of
+    its other backends and repeats, is no other opening.
+    """
     log = RUNS / study / "test-openings.jsonl"
     log.parent.mkdir(parents=True, exist_ok=True)
     line = {"study": study, "split_digest": parts.split_digest, "time": time.time(), "reason": reason}
-    with named_in_errors(log), log.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    with named_in_errors(log), FileLock(log.with_name(".openings.lock")), log.open("a+", encoding="utf-8") as file:
+        file.seek(0)
+        if not any(parts.split_digest in one and json.dumps(reason) in one for one in file):
+            file.write(json.dumps(line) + "\n")
     return parts._read(_sealed(parts.folder))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -15,7 +16,8 @@ from mfbench import backends
 from mfbench.backends.base import Backend, SideBySide
 from mfbench.errors import RecordError, SpecError, WorkError
 from mfbench.pruning import Prune
-from mfbench.records import RUNS, Record, Stage, find_record, record_path, remove_unfinished, studies_of, study_records
+from mfbench.records import RUNS, Record, Stage, find_record, remove_unfinished, studies_of, study_records
+from mfbench.repeats import averaged, whole_spec
 from mfbench.search import Finished, check_search, grid_points, propose
 from mfbench.spec import Space, Spec, Sweep, study_key
 from mfbench.splits import Parts, prepare
@@ -26,7 +28,7 @@ from mfbench.workers import Task, Workers, shares
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep leaves: the trials and the final run of each backend, all of them records.
+    """What a sweep leaves: all its records, and of them the trials and the final run of each backend, repeats averaged.
 
     One that was stopped in time has no final run at all. budgets: the number of trials that each backend is to have.
     """
@@ -34,13 +36,23 @@ class Swept:
     spec: Spec
     study: str
     budgets: dict[str, int]
-    trials: dict[str, list[Record]]
-    finals: list[Record]
+    records: list[Record]
+
+    @cached_property
+    def trials(self) -> dict[str, list[Record]]:
+        """The trials of each backend, by number."""
+        runs = averaged(record for record in self.records if record.stage == "trial")
+        return {name: [run for run in runs if run.backend == name] for name in self.budgets}
+
+    @cached_property
+    def finals(self) -> list[Record]:
+        """The final runs and floors."""
+        return averaged(record for record in self.records if record.stage != "trial")
 
     @property
     def oracle(self) -> dict[str, float] | None:
         """The RMSE and MAE that no model can beat on the test part, where the data knows them."""
-        return self.records()[0].oracle("test")
+        return self.records[0].oracle("test")
 
     @property
     def stopped(self) -> str | None:
@@ -61,18 +73,14 @@ class Swept:
             if name not in completed
         ]
 
-    def records(self) -> list[Record]:
-        """All of them."""
-        return [*(trial for trials in self.trials.values() for trial in trials), *self.finals]
-
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that can be carried out: its spec is found right, its data is there and cut."""
+    """A sweep that can be carried out: its spec is found right, its data is there and cut, for each fold."""
 
     spec: Spec
     studies: list[Study]
-    parts: Parts
+    parts: list[Parts]
 
     @staticmethod
     def of(source: Spec) -> Plan:
@@ -81,8 +89,8 @@ class Plan:
             raise SpecError(f"{source.name}: this spec has no sweep section; add one, or use `mfbench run`")
         key = study_key(source)
         studies = [Study.of(source, key, name, backend_of(source, name)) for name in source.backends()]
-        parts = prepare(source)
-        if "valid" not in parts.n:
+        parts = [prepare(source.repeat(fold)) for fold in range(source.folds)]
+        if "valid" not in parts[0].n:
             raise SpecError("split: a sweep chooses by the valid part, and this split has none; give valid a share")
         return Plan(source, studies, parts)
 
@@ -94,26 +102,28 @@ class Plan:
         WorkError where no trial of any backend gave a usable model.
         """
         end = math.inf if timeout is None else time.monotonic() + timeout
-        key, budgets = self.studies[0].key, {study.backend: study.budget for study in self.studies}
-        trials: dict[str, list[Record]] = {name: [] for name in budgets}
+        key, budgets, made = self.studies[0].key, {study.backend: study.budget for study in self.studies}, list[Record]()
         _tell_what_is_new(self.spec, key, watcher)
         self._tell_limits(watcher)
         with _alone(key, watcher), Workers(shares(workers)) as crew:
             for study in self.studies:
-                watcher.study(study.backend, study.budget)
+                watcher.study(study.backend, study.budget * self.spec.folds * self.spec.seeds)
                 for batch in _search(study, self.parts, crew, watcher):
-                    trials[study.backend] += batch
+                    made += batch
                     if crew.tasks and time.monotonic() > end:
-                        return Swept(self.spec, key, budgets, trials, [])
-            jobs = [job for study in self.studies if (job := study.final(trials[study.backend]))]
+                        return Swept(self.spec, key, budgets, made)
+            searched = Swept(self.spec, key, budgets, made)
+            jobs = [job for study in self.studies for job in study.finals(searched.trials[study.backend])]
             finals = _records_of(jobs, self.parts, None, crew, watcher)
         if not finals:
-            told = "; ".join(f"{name}: {_why_none(found)}" for name, found in trials.items())
+            told = "; ".join(f"{name}: {_why_none(found)}" for name, found in searched.trials.items())
             raise WorkError(f"{key}: no trial of any backend completed ({told}); the records are in {RUNS / key}")
-        return Swept(self.spec, key, budgets, trials, finals)
+        return Swept(self.spec, key, budgets, made + finals)
 
     def _tell_limits(self, watcher: Watcher) -> None:
         """Say what the search cannot promise, and what it leaves out."""
+        if "test" not in self.parts[0].n:
+            watcher.say("split: there is no test part, so a final run has no score but that of the trial it was chosen by")
         if "train_seconds" in self.studies[0].sweep.objectives:
             watcher.say("train_seconds is a clock: with it as an objective this sweep cannot be repeated to the same trials")
         for study in self.studies:
@@ -167,50 +177,62 @@ class Study:
             batch=self.sweep.batch, finished=list(finished),
         ).model_dump_json()  # fmt: skip
 
-    def trial(self, number: int, params: Mapping[str, Any]) -> Job:
-        """A trial with these hyperparameters; what is not searched has the model's value."""
+    def trial(self, number: int, params: Mapping[str, Any]) -> list[Job]:
+        """The repeats of a trial with these hyperparameters; what is not searched has the model's value."""
         model = self.spec.model
         hyper = {name: params.get(name, getattr(model, name)) for name in self.tunable}
-        return self._job(number, "trial", hyper, model.epochs if self.tunable else 1, None)
+        repeats = range(self.spec.folds * self.spec.seeds)
+        return self._jobs(number, "trial", repeats, hyper, model.epochs if self.tunable else 1, None)
 
-    def final(self, trials: Sequence[Record]) -> Job | None:
-        """The final run of the best completed trial: its hyperparameters, its best epoch. None where none completed.
+    def finals(self, trials: Sequence[Record]) -> list[Job]:
+        """The final run of the best completed trial: its hyperparameters, its best epoch. Empty where none completed.
 
-        It has the number of the trial that it was chosen by, so a longer search that finds a better one makes another.
+        It is repeated with each seed, but not on each fold: train and valid are together the same for all of them. It has
+        the number of the trial that it was chosen by, so a longer search that finds a better one makes another.
         """
         completed = [trial for trial in trials if trial.outcome == "completed" and trial.valid_rmse is not None]
         if not completed:
-            return None
+            return []
         best = min(completed, key=lambda trial: (trial.valid_rmse, trial.number))
-        chosen = BestTrial(number=best.number, valid_rmse=best.valid_rmse, valid_mae=best.valid_mae)
+        sure = {name: interval for name, interval in best.intervals.items() if name.startswith("valid_")}
+        chosen = BestTrial(number=best.number, valid_rmse=best.valid_rmse, valid_mae=best.valid_mae, intervals=sure)
         hyper = {name: getattr(best, name) for name in self.tunable}
-        return self._job(best.number, "final" if self.tunable else "floor", hyper, best.best_epoch or 1, chosen)
+        repeats = range(0, self.spec.folds * self.spec.seeds, self.spec.folds)
+        return self._jobs(best.number, "final" if self.tunable else "floor", repeats, hyper, best.best_epoch or 1, chosen)
 
-    def _job(self, number: int, stage: Stage, hyper: Mapping[str, Any], epochs: int, best: BestTrial | None) -> Job:
-        return Job(
-            study=self.key, backend=self.backend, number=number, stage=stage, spec=self.spec,
-            K=hyper.get("K"), alpha=hyper.get("alpha"), beta=hyper.get("beta"), epochs=epochs, best=best,
-        )  # fmt: skip
+    def _jobs(
+        self, number: int, stage: Stage, repeats: range, hyper: Mapping[str, Any], epochs: int, best: BestTrial | None
+    ) -> list[Job]:
+        return [
+            Job(
+                study=self.key, backend=self.backend, number=number, stage=stage, repeat=r, spec=self.spec.repeat(r),
+                K=hyper.get("K"), alpha=hyper.get("alpha"), beta=hyper.get("beta"), epochs=epochs, best=best,
+            )
+            for r in repeats
+        ]  # fmt: skip
 
 
-def _search(study: Study, parts: Parts, crew: Workers, watcher: Watcher) -> Iterator[list[Record]]:
-    """The trials of a study, batch after batch."""
+def _search(study: Study, parts: Sequence[Parts], crew: Workers, watcher: Watcher) -> Iterator[list[Record]]:
+    """The records of the trials of a study, batch after batch."""
     trials: list[Record] = []
     while len(trials) < study.budget:
         first, size = len(trials), min(study.sweep.batch, study.budget - len(trials))
         finished = [Finished.of(trial) for trial in trials]
         proposals = propose(study.spec, study.space, first // study.sweep.batch, size, finished)
-        jobs = [study.trial(first + k, params) for k, params in enumerate(proposals)]
+        jobs = [job for k, params in enumerate(proposals) for job in study.trial(first + k, params)]
         made = _records_of(jobs, parts, study.prune(finished), crew, watcher, study.together)
-        trials += made
+        trials += averaged(made)
         yield made
 
 
 def _records_of(
-    jobs: Sequence[Job], parts: Parts, prune: str | None, crew: Workers, watcher: Watcher, together: bool = False
+    jobs: Sequence[Job], parts: Sequence[Parts], prune: str | None, crew: Workers, watcher: Watcher, together: bool = False
 ) -> list[Record]:
-    """The records of the jobs, in their order; those that have none yet are carried out, a group a worker if together."""
-    records = {job.run_key: record for job in jobs if (record := _record_of(job, parts, watcher))}
+    """The records of the jobs, in their order; those that have none yet are carried out, a group a worker if together.
+
+    parts: by fold.
+    """
+    records = {job.run_key: record for job in jobs if (record := _record_of(job, _parts_of(job, parts), watcher))}
     for record in records.values():
         watcher.done(record)
 
@@ -219,18 +241,24 @@ def _records_of(
         watcher.done(record)
 
     missing = [job for job in jobs if job.run_key not in records]
+    # Repeat after repeat, for one has one train part and one order, which a worker keeps from job to job.
+    repeats = [[job for job in missing if job.repeat == r] for r in sorted({job.repeat for job in missing})]
     step = len(crew) if together else max(1, len(missing))
-    groups = [group for first in range(step) if (group := missing[first::step])]
-    tasks = [Task(jobs=group, parts=parts.folder, prune=prune) for group in groups]
+    groups = [group for of_one in repeats for first in range(step) if (group := of_one[first::step])]
+    tasks = [Task(jobs=group, parts=_parts_of(group[0], parts).folder, prune=prune) for group in groups]
     crew.carry_out(tasks, on_done, watcher.epoch)
     return [records[job.run_key] for job in jobs]
 
 
+def _parts_of(job: Job, parts: Sequence[Parts]) -> Parts:
+    return parts[job.repeat % len(parts)]
+
+
 def _record_of(job: Job, parts: Parts, watcher: Watcher) -> Record | None:
     """The job's record from before; one that is damaged, or not of this very job, is set aside, and the job done again."""
-    path = record_path(job.study, job.backend, job.stage, job.number)
+    path = job.path
     try:
-        record = find_record(job.study, job.backend, job.stage, job.number)
+        record = find_record(job)
         fault = record and _not_of(record, job, parts)
     except RecordError as error:
         record, fault = None, str(error)
@@ -266,9 +294,9 @@ def _tell_what_is_new(spec: Spec, key: str, watcher: Watcher) -> None:
     others = [other for other in studies_of(spec.name) if other != key]
     if (RUNS / key).exists() or not others:
         return
-    before = next((record.spec for record in study_records(others[-1]) if record.stage != "run"), None)
-    if before is not None:
-        now, then = _flat(spec.model_dump(mode="json")), _flat(before)
+    before = [record for record in study_records(others[-1]) if record.stage != "run"]
+    if before:
+        now, then = _flat(spec.model_dump(mode="json")), _flat(whole_spec(before))
         changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
         watcher.say(f"{key} is a new study; it differs from {others[-1]} in {', '.join(changed) or 'the content of its data'}")
 

@@ -24,6 +24,7 @@ from mfbench.mlflow_contents import RECORD, milliseconds
 from mfbench.mlflow_model import put_model
 from mfbench.mlflow_store import LOCK_SECONDS, make_store, shown, sqlite_path, store_errors, store_uri
 from mfbench.records import Record
+from mfbench.repeats import averaged
 
 __all__ = ["Tracker", "exported_record", "store_uri"]
 
@@ -92,7 +93,7 @@ class Tracker:
                 return str(run.info.run_id)
             if run is None:
                 tags = contents.tags(record) | ({"mlflow.parentRunId": parent_run_id} if parent_run_id else {})
-                start, name = milliseconds(record.started), contents.run_name(record)
+                start, name = milliseconds(record.started), record.title
                 run = self.client.create_run(self.experiment_id, start, tags, name)
             run_id = str(run.info.run_id)
             # MLflow refuses another value for a param that it has, as a retry on another machine may bring.
@@ -117,7 +118,7 @@ class Tracker:
         """
         self._send(parent_run_id, contents.parent_metrics(swept, oracle), {})
         self._send_files(self.client.get_run(parent_run_id), {**contents.parent_files(swept, oracle), **(extra or {})})
-        for run_key, text in descriptions(swept, oracle).items():
+        for run_key, text in descriptions(averaged(swept), oracle).items():
             if (run := self._find(run_key, None)) is not None:
                 self.client.set_tag(run.info.run_id, "mlflow.note.content", text)
         self.client.set_terminated(parent_run_id, "FINISHED", _ended(swept))

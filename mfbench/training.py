@@ -26,12 +26,12 @@ from mfbench.randomness import generator
 from mfbench.ratings import Ratings
 from mfbench.records import (
     Clocks,
+    Interval,
     Record,
+    RunName,
     Scores,
-    Stage,
     diff_path,
     model_path,
-    record_path,
     write_model,
     write_record,
     write_whole,
@@ -52,28 +52,20 @@ class BestTrial(BaseModel):
     number: int
     valid_rmse: float | None
     valid_mae: float | None
+    intervals: dict[str, Interval] = {}
 
 
-class Job(BaseModel):
-    """One training to be made: where its record belongs, and its hyperparameters."""
+class Job(RunName):
+    """One training to be made: where its record belongs, and its hyperparameters. spec is that of its repeat."""
 
     model_config = ConfigDict(frozen=True)
 
-    study: str
-    backend: str
-    number: int
-    stage: Stage
     spec: Spec
     K: int | None
     alpha: float | None
     beta: float | None
     epochs: int
     best: BestTrial | None = None
-
-    @property
-    def run_key(self) -> str:
-        """As `Record.run_key`."""
-        return f"{self.study}/{self.backend}/{self.number}/{self.stage}"
 
 
 def backend_of(spec: Spec, name: str) -> Backend:
@@ -99,8 +91,7 @@ def carry_out(
     for job, record, model in zip(jobs, records, models, strict=True):
         with _clock([record], "log_seconds"):
             if model is not None and job.stage != "trial" and record.outcome == "completed":
-                path = record_path(job.study, job.backend, job.stage, job.number)
-                write_model(model_path(path), {**model.arrays(), **parts.ids()})
+                write_model(model_path(job.path), {**model.arrays(), **parts.ids()})
             diff = record.environment["git_diff"]
             if diff is not None and not diff_path(diff).exists():
                 write_whole(diff_path(diff), kept_changes())
@@ -109,7 +100,7 @@ def carry_out(
 
 
 def make(
-    jobs: Sequence[Job], parts: Parts, watch: Watch | None, preparation: Preparation, purpose: str = "score"
+    jobs: Sequence[Job], parts: Parts, watch: Watch | None, preparation: Preparation, purpose: str = "score the final runs"
 ) -> tuple[list[Record], Sequence[Model | None]]:
     """Train and score: the record and the last model of each job, neither of them written; None where the run failed.
 
@@ -143,6 +134,7 @@ def blank(job: Job, parts: Parts) -> Record:
         backend=job.backend,
         number=job.number,
         stage=job.stage,
+        repeat=job.repeat,
         outcome="completed",
         spec=job.spec.model_dump(mode="json"),
         options={},
@@ -235,7 +227,7 @@ def train(
         _summarise(record, job)
         if last_stage and record.outcome == "completed" and "test" in parts.n:
             with _clock([record], "evaluate_seconds"):
-                test = open_test(parts, job.study, f"to {purpose} {job.run_key}, whose training had ended")
+                test = open_test(parts, job.study, f"to {purpose}, whose training had ended")
                 record.test_rmse, record.test_mae = score(model, test)
         record.ended = time.time()
     return models
@@ -276,16 +268,16 @@ def _score(name: str, model: Model, part: Ratings | None) -> dict[str, float | N
 def _summarise(record: Record, job: Job) -> None:
     """Put the numbers that stand for the whole run beside its scores: see `Record`. One that diverged has none."""
     scores = record.scores
-    if record.outcome == "diverged" or not scores.epoch:
+    best = scores.best
+    if record.outcome == "diverged" or best is None:
         return
-    judged = [math.inf if value is None else value for value in scores.valid_rmse or scores.train_rmse]
-    best = judged.index(min(judged))
     record.best_epoch = scores.epoch[best]
     for name in ("train_rmse", "train_mae", "valid_rmse", "valid_mae"):
         if values := getattr(scores, name):
             setattr(record, name, values[best if record.stage == "trial" else -1])
     if job.best is not None:
         record.valid_rmse, record.valid_mae = job.best.valid_rmse, job.best.valid_mae
+        record.intervals = job.best.intervals
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from mfbench.environment import core_list
 from mfbench.errors import InputError, MfbenchError, WorkError, is_disk_full, of_the_machine
 from mfbench.preparation import Preparation
 from mfbench.pruning import Prune, Pruning
-from mfbench.records import Record, read_record, record_path
+from mfbench.records import Record, read_record
 from mfbench.splits import Parts, parts_in
 from mfbench.training import Job, carry_out, give_up
 
@@ -94,7 +94,7 @@ class Workers:
             for _ in range(DEATHS):
                 if process.carry_out(task, on_epoch):
                     for job in task.jobs:
-                        on_done(read_record(record_path(job.study, job.backend, job.stage, job.number)))
+                        on_done(read_record(job.path))
                     return
             reason = f"the worker process died {DEATHS} times on it, last {_in_words(process.status)}"
             for job in task.jobs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mfbench.records import Clocks, Outcome, Record, Scores, Stage, model_path, record_path, write_model, write_record
+from mfbench.records import Clocks, Outcome, Record, Scores, Stage, model_path, write_model, write_record
 
 STUDY = "little-0badcafe"
 STARTED = 1_700_000_000.0
@@ -96,5 +96,4 @@ def write(records: list[Record]) -> None:
     for made in records:
         write_record(made)
         if made.stage != "trial" and made.outcome == "completed":
-            path = model_path(record_path(made.study, made.backend, made.stage, made.number))
-            write_model(path, {"P": np.ones((3, 2)), "Q": np.ones((2, 2))})
+            write_model(model_path(made.path), {"P": np.ones((3, 2)), "Q": np.ones((2, 2))})

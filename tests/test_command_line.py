@@ -47,7 +47,7 @@ def written(spec: dict[str, Any]) -> str:
         ("model.options.loop.oder=rows", "model.options.loop.oder: unknown key; known here are order"),
         ("model.options.lop.order=rows", "backend: 'lop' is not known"),
         ("data.dataset=movielens", "movielens"),
-        ("split={kind: folds, fold: u1}", "split.fold: planted-10k has no fold 'u1'"),
+        ("split={kind: folds, fold: u1}", "split: planted-10k has no fold 'u1'"),
         ("split.valid=0.00001", "the valid part of planted-10k is empty"),
         ("data={file: none.csv}", "none.csv"),
     ],

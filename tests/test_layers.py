@@ -19,7 +19,7 @@ LAYERS = [
     ["backends.accelerator", "backends.keras_adam"],
     [f"backends.{name}" for name in ("loop", "numba", "jax", "adam", "mlp", "als", "mean")] + ["testing"],
     ["trained_model", "preparation", "training"],
-    ["evolution", "search", "pruning", "pictures", "filled", "leaderboard", "pareto", "description"],
+    ["evolution", "search", "repeats", "pruning", "pictures", "filled", "leaderboard", "pareto", "description"],
     ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui", "mlflow_pages"],
     ["finding", "watching", "export"],
     ["differences", "reproduction", "workers", "sweeps", "races", "comparison", "factorization", "doctor", "api"],

@@ -17,7 +17,7 @@ import mfbench
 from mfbench.api import Reproduction
 from mfbench.differences import Difference
 from mfbench.errors import InputError
-from mfbench.records import Record, read_record, record_path, study_records, write_record
+from mfbench.records import Record, RunName, read_record, study_records, write_record
 from mfbench.reproduction import Line
 from mfbench.spec import load_spec
 from mfbench.splits import prepare
@@ -49,7 +49,7 @@ def plain(spec: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def edited(record: Record, sealed: bool = False, **changes: Any) -> Record:
     """The record with other values written into its file; sealed anew, as one would who knows how."""
-    path = record_path(record.study, record.backend, record.stage, record.number)
+    path = record.path
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     if sealed:
         write_record(read_record(path))
@@ -112,7 +112,7 @@ def test_a_plain_run_from_its_record_alone(small: dict[str, Any], threads: int) 
     spec = plain(small)
     spec["model"] |= {"backend": "numba", "options": {"numba": {"threads": threads, "blocks": 4}}}
     record = made(spec, "numba")
-    path = record_path("small-1", "numba", "run", 0).replace(Path("elsewhere.json"))
+    path = RunName(study="small-1", backend="numba", stage="run", number=0).path.replace(Path("elsewhere.json"))
     shutil.rmtree("runs")
     result = mfbench.reproduce(path)
     assert result.verdict == "to the bit", result.sentence

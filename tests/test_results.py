@@ -15,13 +15,13 @@ from mfbench.comparison import compared
 from mfbench.errors import InputError
 from mfbench.filled import filled_table
 from mfbench.mlflow_contents import files
-from mfbench.records import Record, model_path, record_path, write_model
+from mfbench.records import Record, model_path, write_model
 
 RESULTS = Path("results/little")
 
 
 def given_factors(made: Record, **arrays: object) -> Record:
-    path = model_path(record_path(made.study, made.backend, made.stage, made.number))
+    path = model_path(made.path)
     write_model(path, {name: np.asarray(array) for name, array in arrays.items()})
     return made
 

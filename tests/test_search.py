@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mfbench.errors import SpecError
 from mfbench.pruning import Prune, Pruning
-from mfbench.records import record_path
+from mfbench.records import RunName
 from mfbench.search import Finished, grid_points, propose
 from mfbench.spec import Space, Spec, load_spec
 from mfbench.sweeps import Plan, Swept
@@ -274,7 +274,7 @@ def swept(spec: dict[str, Any], workers: int, *changes: str, timeout: float | No
 
 
 def bits(result: Swept) -> list[tuple[Any, ...]]:
-    return [(r.run_key, r.K, r.alpha, r.beta, r.outcome, r.valid_rmse, r.test_rmse, r.result) for r in result.records()]
+    return [(r.run_key, r.K, r.alpha, r.beta, r.outcome, r.valid_rmse, r.test_rmse, r.result) for r in result.records]
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_cut_anywhere_and_raised_a_sweep_ends_as_one_that_ran_through(
     assert swept(small, 1, "sweep.trials=10").study == whole.study  # its last batch is a partial one
     for lost in ([], [1, 6, 9], range(4, 14)):
         for number in lost:
-            record_path(whole.study, "loop", "trial", number).unlink()
+            RunName(study=whole.study, backend="loop", stage="trial", number=number).path.unlink()
         assert bits(swept(small, 1, "sweep.trials=14")) == bits(whole)
 
 

@@ -16,7 +16,7 @@ from mfbench.datasets.dataset import Dataset, make_dataset
 from mfbench.errors import SpecError
 from mfbench.partition import positions_of_parts
 from mfbench.ratings import Ratings
-from mfbench.spec import FoldSplit, NoSplit, RandomSplit, TailSplit, load_spec
+from mfbench.spec import FoldSplit, KFoldSplit, NoSplit, RandomSplit, TailSplit, load_spec
 from mfbench.splits import open_test, prepare
 
 
@@ -26,7 +26,7 @@ def dataset_of(n: int, seed: int = 0, folds: bool = False) -> Dataset:
     mask = rng.random(n) < 0.2
     return make_dataset(
         "made", cells // 30, cells % 30, rng.integers(1, 6, n).astype(float), where=lambda k: f"row {k}",
-        folds={"u1": mask} if folds else None,
+        folds={"u1": mask, "u2": ~mask & (rng.random(n) < 0.3)} if folds else None,
     )  # fmt: skip
 
 
@@ -41,6 +41,44 @@ def test_random_parts_are_disjoint_complete_and_of_the_size_asked_for(n: int, se
     assert np.array_equal(np.sort(together), np.arange(n))
     assert len(parts["valid"]) == round(n * valid)
     assert len(parts["test"]) == round(n * test)
+
+
+@given(n=st.integers(40, 400), seed=st.integers(0, 9), folds=st.integers(2, 7), test=st.sampled_from([0.0, 0.1, 0.3]))
+def test_folds_are_disjoint_and_complete_beside_one_test_part(n: int, seed: int, folds: int, test: float) -> None:
+    data, dealt = dataset_of(n), []
+    kept = positions_of_parts(data, RandomSplit(kind="random", valid=0.1, test=test, seed=seed)).get("test", np.arange(0))
+    for fold in range(folds):
+        parts = positions_of_parts(data, KFoldSplit(kind="kfold", folds=folds, fold=fold, test=test, seed=seed))
+        assert np.array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(n))
+        assert np.array_equal(parts.get("test", np.arange(0)), kept)
+        dealt.append(parts["valid"])
+    assert np.array_equal(np.sort(np.concatenate([*dealt, kept])), np.arange(n))
+    assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+
+
+def test_the_folds_that_a_data_set_ships_are_the_valid_parts() -> None:
+    data = dataset_of(200, folds=True)
+    split = KFoldSplit(kind="kfold", folds=("u1", "u2"))
+    for fold, name in enumerate(("u1", "u2")):
+        parts = positions_of_parts(data, split.model_copy(update={"fold": fold}))
+        assert set(parts["valid"]) == set(np.flatnonzero(data.folds[name]))
+        assert set(parts["train"]) == set(np.flatnonzero(~data.folds[name]))
+    assert np.array_equal(positions_of_parts(data, split)["valid"], np.flatnonzero(data.folds["u1"])[_order(data, "u1")])
+
+
+def _order(data: Dataset, fold: str) -> Any:
+    """The order by user and item of the rows of a fold."""
+    rows = data.ratings.take(np.flatnonzero(data.folds[fold]))
+    return np.lexsort((rows.items, rows.users))
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_sealed_file_is_the_same_for_all_folds(small: dict[str, Any]) -> None:
+    small["split"] = {"kind": "kfold", "folds": 3, "test": 0.15, "seed": 7}
+    parts = [prepare(load_spec(small).repeat(fold)) for fold in range(3)]
+    assert len({one.split_digest for one in parts}) == 3
+    assert len({(one.folder / "sealed" / "test.npz").read_bytes() for one in parts}) == 1
+    assert [one.n["test"] for one in parts] == [300] * 3
 
 
 def test_the_order_of_the_rows_has_no_part_in_a_random_split() -> None:
@@ -92,6 +130,8 @@ def test_without_a_split_all_is_train() -> None:
         (RandomSplit(kind="random", valid=0.2, test=0.001), "the test part of made is empty"),
         (TailSplit(kind="tail", valid=0.0), "the valid part of made is empty"),
         (FoldSplit(kind="folds", fold="u9"), "made has no fold 'u9'; it ships no folds of its own"),
+        (KFoldSplit(kind="kfold", folds=("u1", "u2"), fold=1), "made has no fold 'u2'; it ships no folds of its own"),
+        (KFoldSplit(kind="kfold", folds=40, fold=35), "the valid part of made is empty"),
     ],
 )
 def test_an_empty_part_or_a_missing_fold_is_said_before_any_work(split: Any, says: str) -> None:
@@ -100,7 +140,7 @@ def test_an_empty_part_or_a_missing_fold_is_said_before_any_work(split: Any, say
 
 
 def test_a_missing_fold_lists_those_that_are_there() -> None:
-    with pytest.raises(SpecError, match="it has u1"):
+    with pytest.raises(SpecError, match="it has u1, u2"):
         positions_of_parts(dataset_of(30, folds=True), FoldSplit(kind="folds", fold="ua"))
 
 
@@ -118,9 +158,11 @@ def test_prepared_parts_hold_what_was_cut_and_say_what_they_lack(small: dict[str
 
 
 @pytest.mark.usefixtures("workplace")
-def test_each_opening_of_the_test_part_is_written_down(small: dict[str, Any]) -> None:
+def test_each_reason_to_open_the_test_part_for_a_study_is_written_down_once(small: dict[str, Any]) -> None:
     parts = prepare(load_spec(small))
     assert not Path("runs").exists()
     open_test(parts, "small-1", "to see")
-    (line,) = Path("runs/small-1/test-openings.jsonl").read_text().splitlines()
-    assert json.loads(line)["reason"] == "to see"
+    open_test(parts, "small-1", "to see")
+    open_test(parts, "small-1", "to see it again")
+    lines = Path("runs/small-1/test-openings.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reason"] for line in lines] == ["to see", "to see it again"]

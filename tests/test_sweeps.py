@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mfbench.records import Record, read_record, record_path, study_records
+from mfbench.records import Record, RunName, read_record, study_records
 from mfbench.search import Finished
 from mfbench.spec import load_spec
 from mfbench.sweeps import Plan, Swept
@@ -43,8 +43,7 @@ def swept(spec: Any, workers: int = 1, **changes: Any) -> Swept:
 
 
 def bits(result: Swept) -> list[tuple[Any, ...]]:
-    records = [record for trials in result.trials.values() for record in trials] + result.finals
-    return [(r.run_key, r.K, r.alpha, r.beta, r.outcome, r.valid_rmse, r.test_rmse, r.result) for r in records]
+    return [(r.run_key, r.K, r.alpha, r.beta, r.outcome, r.valid_rmse, r.test_rmse, r.result) for r in result.records]
 
 
 def steady(summary: Any) -> Any:
@@ -99,11 +98,13 @@ def test_the_final_run_has_the_best_trial_and_its_best_epoch(small: dict[str, An
 
 
 @pytest.mark.usefixtures("workplace")
-def test_test_is_opened_once_a_backend_after_all_trials(small: dict[str, Any]) -> None:
-    result = swept(small, **{"sweep.backends": "[loop, mean]"})
-    openings = [json.loads(line) for line in Path("runs", result.study, "test-openings.jsonl").read_text().splitlines()]
-    assert len(openings) == 2
-    assert min(one["time"] for one in openings) >= max(t.ended for trials in result.trials.values() for t in trials)
+def test_test_is_opened_once_for_all_final_runs_after_all_trials(small: dict[str, Any]) -> None:
+    result = swept(small, workers=2, **{"sweep.backends": "[loop, mean]", "sweep.repeats": 2})
+    assert sum(record.test_rmse is not None for record in result.records) == 4
+    (opening,) = [json.loads(line) for line in Path("runs", result.study, "test-openings.jsonl").read_text().splitlines()]
+    assert opening["time"] >= max(trial.ended for trials in result.trials.values() for trial in trials)
+    swept(small, **{"sweep.backends": "[loop, mean]", "sweep.repeats": 2, "sweep.trials": 9})
+    assert len(Path("runs", result.study, "test-openings.jsonl").read_text().splitlines()) == 1
 
 
 @pytest.mark.usefixtures("workplace")
@@ -132,7 +133,7 @@ def test_the_floor_is_not_searched(small: dict[str, Any]) -> None:
 @pytest.mark.usefixtures("workplace")
 def test_a_damaged_record_is_set_aside_and_named_and_its_trial_run_again(small: dict[str, Any]) -> None:
     before = swept(small)
-    path = record_path(before.study, "loop", "trial", 2)
+    path = RunName(study=before.study, backend="loop", stage="trial", number=2).path
     path.write_text(path.read_text()[:100])
     listener = Listener()
     after = Plan.of(load_spec(small)).carry_out(1, listener)
@@ -284,5 +285,4 @@ def _made(path: Path) -> Path:
 def test_records_keep_every_number_to_the_last_bit(small: dict[str, Any]) -> None:
     result = swept(small, **{"sweep.backends": "[mean]"})
     for record in study_records(result.study):
-        path = record_path(record.study, record.backend, record.stage, record.number)
-        assert Record.model_validate_json(record.model_dump_json()) == record == read_record(path)
+        assert Record.model_validate_json(record.model_dump_json()) == record == read_record(record.path)

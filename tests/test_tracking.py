@@ -21,7 +21,7 @@ from mfbench import sweep
 from mfbench.errors import InputError, WorkError
 from mfbench.export import Export, sync
 from mfbench.mlflow_store import make_store, shown, store_uri
-from mfbench.records import model_path, record_path
+from mfbench.records import model_path
 from mfbench.tracking import Tracker, exported_record
 from mfbench.tracking_ui import ui
 
@@ -207,12 +207,11 @@ def test_artifacts_hold_the_run_and_no_pickle():
         run_id = out.run_ids[made.run_key]
         files = {f.path for f in client.list_artifacts(run_id)}
         assert files == {"trial": {"record.json"}, "floor": whole - {"learning_curves.png"}}.get(made.stage, whole)
-        path = record_path(made.study, made.backend, made.stage, made.number)
-        assert Path(client.download_artifacts(run_id, "record.json")).read_bytes() == path.read_bytes()
+        assert Path(client.download_artifacts(run_id, "record.json")).read_bytes() == made.path.read_bytes()
         if made.stage != "trial":
             model = Path(client.download_artifacts(run_id, "model/model.npz"))
             assert not model.is_symlink()
-            assert model.read_bytes() == model_path(path).read_bytes()
+            assert model.read_bytes() == model_path(made.path).read_bytes()
     parent = client.list_artifacts(out.run_ids[STUDY])
     assert {f.path for f in parent} == {"leaderboard.md", "spec.yaml", "sweep.png", "learning_curves.png"}
     assert "mlflow.parentRunId" not in client.get_run(out.run_ids["little-11111111/jax/0/run"]).data.tags

@@ -20,7 +20,7 @@ from record_factory import record, write
 from mfbench import checkout, environment
 from mfbench.backends import digest, resolve
 from mfbench.mlflow_store import make_store
-from mfbench.records import Record, read_record, record_path
+from mfbench.records import Record, read_record
 from mfbench.spec import load_spec
 from mfbench.splits import prepare
 from mfbench.tracking import Tracker
@@ -203,7 +203,7 @@ def _floats(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @pytest.mark.usefixtures("workplace")
 def test_a_record_is_sealed_and_each_changed_float_breaks_the_seal(small: dict[str, Any]) -> None:
     one = made(small)
-    path = record_path("small-1", "loop", "run", 0)
+    path = one.path
     assert one.is_sealed
     assert read_record(path).is_sealed
     places = _floats(json.loads(path.read_text()))
