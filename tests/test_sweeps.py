@@ -145,7 +145,7 @@ def test_a_damaged_record_is_set_aside_and_named_and_its_trial_run_again(small: 
 @pytest.mark.usefixtures("workplace")
 def test_a_record_that_was_changed_by_hand_is_set_aside_and_its_trial_run_again(small: dict[str, Any]) -> None:
     before = swept(small)
-    path = record_path(before.study, "loop", "trial", 2)
+    path = RunName(study=before.study, backend="loop", stage="trial", number=2).path
     tree = json.loads(path.read_text())
     path.write_text(json.dumps({**tree, "scores": {**tree["scores"], "valid_rmse": [0.1, 0.1, 0.1]}}))
     listener = Listener()
