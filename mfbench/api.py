@@ -69,6 +69,7 @@ class RunResult:
         return {
             "run_id": self.run_ids.get(record.run_key),
             **{name: getattr(record, name) for name in (*names, *metrics)},
+            "evaluation": record.evaluation,
             "factors_digest": record.factors_digest,
             **record.clocks.model_dump(),
         }
@@ -103,11 +104,12 @@ class SweepResult:
             "train_seconds",
         )  # fmt: skip
         sweep = self.swept.spec.sweep
+        evaluations = {record.run_key: record.evaluation for record in self.swept.finals}
         return {
             "study": self.swept.study,
             "trials": sweep.trials if sweep else 0,
             "finished": {backend: len(trials) for backend, trials in self.swept.trials.items()},
-            "finals": [_those(row.told(), shown) for row in self.leaderboard()],
+            "finals": [{**_those(row.told(), shown), "evaluation": evaluations[row.run_key]} for row in self.leaderboard()],
             "oracle": self.swept.oracle,
             "pareto": self.pareto(),
         }

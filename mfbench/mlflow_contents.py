@@ -87,6 +87,7 @@ def metrics(record: Record) -> Metrics:
     clocks: dict[str, float] = record.clocks.model_dump()
     single: dict[str, float | int | None] = {"train_seconds": clocks.pop("train_seconds")}
     single |= {f"system/{name}": seconds for name, seconds in clocks.items()}
+    single |= record.evaluation
     if record.stage in ("trial", "run") and record.best_epoch in scores.epoch and scores.valid_rmse:
         best = scores.valid_rmse[scores.epoch.index(record.best_epoch)]
         single |= {"best_valid_rmse": best, "best_epoch": record.best_epoch}

@@ -126,12 +126,13 @@ class Record(RunName):
     K, alpha, beta are None where the backend has no use for them. `planned_epochs` are those that it was told to train for,
     `epochs` those that it did; one that was pruned or diverged did fewer. The metrics that stand alone belong to the model
     that the run stands for: of a plain run the last epoch's, of a trial the best scored epoch's. Of a final run valid_rmse and
-    valid_mae are those of the trial that it was chosen by, since its own training saw the valid part. intervals has, by
-    name, those of the metrics that are means over repeats. spec is the whole spec, of this repeat, with every default filled
-    in, options the backend's knobs likewise. backend_digest is of the file of a user's own backend, factors_digest of the
-    last model that a run that did not diverge had, a trial's too. memory has bytes: resident `before`, and the peaks of
-    `prepare` and `train`. `started` and `ended` are seconds since 1970. `seal` is a digest of all the rest, put on it when it
-    is written.
+    valid_mae are those of the trial that it was chosen by, since its own training saw the valid part. evaluation has the
+    other metrics of the contract (see `mfbench.evaluation`) by name: on test of a final or floor, on valid of a plain run.
+    intervals has, by name, those of the metrics that are means over repeats. spec is the whole spec, of this repeat, with
+    every default filled in, options the backend's knobs likewise. backend_digest is of the file of a user's own backend,
+    factors_digest of the last model that a run that did not diverge had, a trial's too. memory has bytes: resident
+    `before`, and the peaks of `prepare` and `train`. `started` and `ended` are seconds since 1970. `seal` is a digest of all
+    the rest, put on it when it is written.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -155,6 +156,7 @@ class Record(RunName):
     test_rmse: float | None = None
     test_mae: float | None = None
     intervals: dict[str, Interval] = {}
+    evaluation: dict[str, float | int | None] = {}
     best_trial: int | None = None
     data: dict[str, Any]
     factors_digest: str | None = None
@@ -183,7 +185,7 @@ class Record(RunName):
     def result(self) -> str:
         """16 hex digits over what must be the same when the run is made again: outcome, scores and factors."""
         kept = self.model_dump(
-            include={"outcome", "epochs", "scores", "test_rmse", "test_mae", "factors_digest"},
+            include={"outcome", "epochs", "scores", "test_rmse", "test_mae", "evaluation", "factors_digest"},
             exclude={"scores": {"train_seconds"}},
         )
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]

@@ -61,6 +61,7 @@ def mean_of(repeats: Sequence[Record]) -> Record:
             "scores": scores,
             "best_epoch": None if best is None else epochs[best],
             **{name: _mean([[value] for value in known[name]])[0] if name in known else None for name in METRICS},
+            "evaluation": {name: _mean([[one.evaluation.get(name)] for one in repeats])[0] for name in first.evaluation},
             # What a final run inherits of its trial is the same in all repeats, and so is how sure it was there.
             "intervals": {name: interval(each) for name, each in known.items()} | first.intervals,
             "data": {**first.data, "oracle": _oracle(repeats)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -45,9 +45,12 @@ class Line:
 
     @property
     def is_near(self) -> bool:
-        """Whether it is a metric that agrees within the tolerance, or one of the two that no tolerance has a hold on."""
+        """Whether it is a metric that agrees within the tolerance, or one of those that no tolerance has a hold on.
+
+        Of the evaluation these are the lists: one that is made of other items is another, however near their predictions.
+        """
         near = self.largest is not None and self.largest <= TOLERANCE
-        return self.agrees or near or self.what in ("factors", "best_epoch")
+        return self.agrees or near or self.what in ("factors", "best_epoch", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -185,10 +188,14 @@ def _compared(was: Record, now: Record) -> Iterator[Line]:
         yield from _single(name, getattr(was, name), getattr(now, name))
     for name in CURVES:
         if getattr(was.scores, name) or getattr(now.scores, name):
-            yield _curve(name, was, now)
+            old, new = (dict(zip(one.scores.epoch, getattr(one.scores, name), strict=False)) for one in (was, now))
+            yield _many(f"{name} by epoch", old, new, _last(old), _last(new))
     for name in (*CURVES, "test_rmse", "test_mae"):
         if was.best_trial is None or not name.startswith("valid"):  # a final run has those of its trial
             yield from _single(name, getattr(was, name), getattr(now, name))
+    if was.evaluation or now.evaluation:
+        told = [f"{len(one.evaluation)} metrics" for one in (was, now)]
+        yield _many("evaluation", was.evaluation, now.evaluation, *told)
     yield from _single("factors", was.factors_digest, now.factors_digest)
 
 
@@ -199,17 +206,16 @@ def _single(name: str, was: Any, now: Any) -> Iterator[Line]:
     yield Line(name, old, new, was == now, "yes" if was == now else "no", _relative(was, now))
 
 
-def _curve(name: str, was: Record, now: Record) -> Line:
-    old = dict(zip(was.scores.epoch, getattr(was.scores, name), strict=False))
-    new = dict(zip(now.scores.epoch, getattr(now.scores, name), strict=False))
-    epochs = sorted(old.keys() | new.keys())
-    same = [epoch for epoch in epochs if epoch in old and epoch in new and old[epoch] == new[epoch]]
-    apart = {epoch: _relative(old.get(epoch), new.get(epoch)) for epoch in epochs if epoch not in same}
-    known = {epoch: value for epoch, value in apart.items() if value is not None}
-    where = max(known, key=lambda epoch: known[epoch]) if known and len(known) == len(apart) else None
+def _many(what: str, old: Mapping[Any, Any], new: Mapping[Any, Any], recorded: str, here: str) -> Line:
+    """Numbers by epoch or by name, as one line."""
+    keys = sorted(old.keys() | new.keys())
+    same = [key for key in keys if key in old and key in new and old[key] == new[key]]
+    apart = {key: _relative(old.get(key), new.get(key)) for key in keys if key not in same}
+    known = {key: value for key, value in apart.items() if value is not None}
+    where = max(known, key=lambda key: known[key]) if known and len(known) == len(apart) else None
     return Line(
-        f"{name} by epoch", _last(old), _last(new), not apart, f"{len(same)} of {len(epochs)}",
-        None if where is None else known[where], where,
+        what, recorded, here, not apart, f"{len(same)} of {len(keys)}",
+        None if where is None else known[where], where if isinstance(where, int) else None,
     )  # fmt: skip
 
 

@@ -430,6 +430,17 @@ class Race(_Strict):
     rounds: int = Field(default=3, ge=1)
 
 
+class Evaluation(_Strict):
+    """What lists of recommendations are judged by, see `mfbench.evaluation`; no part in the search.
+
+    k: the lengths of the lists; none: no lists are made, which for millions of users and items saves minutes. relevant: the
+    rating from which on an item is one that the user wants; 4 is for scales that end at 5.
+    """
+
+    k: list[Annotated[int, Field(ge=1)]] = [5, 10]
+    relevant: float = Field(default=4.0, allow_inf_nan=False)
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 
 
@@ -442,6 +453,7 @@ class Spec(_Strict):
     model: ModelSpec = ModelSpec()
     sweep: Sweep | None = None
     race: Race | None = None
+    evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")
     def _spaces_are_used(self) -> Spec:
@@ -566,7 +578,7 @@ def _sentence(error: ValidationError) -> str:
 def _known_keys(steps: list[str]) -> list[str]:
     known: dict[str, type[BaseModel]] = {
         "": Spec, "data": Data, "data.planted": Planted, "model": ModelSpec, "model.init": Init, "sweep": Sweep, "race": Race,
-        "sweep.space": Space, "sweep.grid": Grid,
+        "sweep.space": Space, "sweep.grid": Grid, "evaluation": Evaluation,
     }  # fmt: skip
     if steps[:1] == ["split"]:
         return sorted({name for kind in SPLITS.values() for name in kind.model_fields})
@@ -604,7 +616,7 @@ def run_study_key(spec: Spec) -> str:
 
 
 def _identity(spec: Spec) -> dict[str, Any]:
-    tree = spec.model_dump(mode="json")
+    tree = spec.model_dump(mode="json", exclude={"evaluation"})
     if spec.data.file is not None:
         try:
             tree["data"]["file"] = hashlib.sha256(Path(spec.data.file).expanduser().read_bytes()).hexdigest()

@@ -278,6 +278,8 @@ def _not_of(record: Record, job: Job, parts: Parts) -> str | None:
         return "this run had other hyperparameters than the search now proposes"
     if record.data.get("split_digest") != parts.split_digest:
         return "this run was made on other data"
+    if job.stage != "trial" and record.spec.get("evaluation") != job.spec.evaluation.model_dump(mode="json"):
+        return "this run was judged by another evaluation"
     if record.backend_digest != backends.digest(job.backend):
         return f"{job.backend} has changed since this run"
     return None

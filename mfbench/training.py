@@ -19,6 +19,7 @@ from mfbench.backends.base import Backend, HasDevice, Model, SideBySide, SideByS
 from mfbench.checkout import kept_changes
 from mfbench.environment import environment, without_places
 from mfbench.errors import MfbenchError, is_disk_full
+from mfbench.evaluation import evaluate
 from mfbench.factors import Factors, HyperParams, digest_of, draw_start
 from mfbench.memory import Memory
 from mfbench.preparation import Preparation, Prepared
@@ -225,10 +226,14 @@ def train(
     for job, record, model in zip(jobs, records, models, strict=True):
         record.memory = memory.bytes
         _summarise(record, job)
-        if last_stage and record.outcome == "completed" and "test" in parts.n:
+        if job.stage != "trial" and record.outcome == "completed":
             with _clock([record], "evaluate_seconds"):
-                test = open_test(parts, job.study, f"to {purpose}, whose training had ended")
-                record.test_rmse, record.test_mae = score(model, test)
+                if last_stage and "test" in parts.n:
+                    test = open_test(parts, job.study, f"to {purpose}, whose training had ended")
+                    record.test_rmse, record.test_mae = score(model, test)
+                    record.evaluation = evaluate(model, train_part, test, "test", job.spec.evaluation)
+                elif valid_part is not None:
+                    record.evaluation = evaluate(model, train_part, valid_part, "valid", job.spec.evaluation)
         record.ended = time.time()
     return models
 

@@ -19,7 +19,7 @@ RUN_KEYS = {
 METRICS = ["valid_rmse", "valid_mae", "test_rmse", "test_mae"]
 FINAL_KEYS = [
     "backend", "run_key", "run_id", "K", "alpha", "beta", "epochs", "valid_rmse", "valid_mae", "test_rmse", "test_mae",
-    "train_seconds",
+    "train_seconds", "evaluation",
 ]  # fmt: skip
 
 
@@ -96,6 +96,9 @@ def test_a_run_twice_in_two_processes_is_the_same_but_for_what_may_differ(small:
     first, second = answer("run", written(small)), answer("run", written(small))
     assert set(first) >= RUN_KEYS
     assert first["test_rmse"] is None
+    assert first["evaluation"]["n_valid"] == 300
+    assert 0 < first["evaluation"]["valid_ndcg_10"] < 1
+    assert not any("test" in name for name in first["evaluation"])
     different = {key for key in first if first[key] != second[key]}
     assert all(key.endswith("_seconds") for key in different), different
     assert first["run_id"] == second["run_id"]
@@ -139,6 +142,9 @@ def test_a_sweep_in_mlflow_read_back(swept: tuple[Path, Any]) -> None:
         run = client.get_run(final["run_id"])
         assert run.data.tags["mfbench.run_key"] == final["run_key"]
         assert {name: run.data.metrics[name] for name in METRICS} == {name: final[name] for name in METRICS}
+        judged = {name: value for name, value in final["evaluation"].items() if value is not None}
+        assert judged.keys() >= {"test_ndcg_10", "test_rmse_known", "test_mae_user", "test_rmse_popularity_5", "n_test_users"}
+        assert {name: run.data.metrics[name] for name in judged} == judged
         assert run.data.params["backend"] == final["backend"]
         assert len(client.get_metric_history(run.info.run_id, "train_rmse")) == final["epochs"]
         assert run.inputs.dataset_inputs

@@ -15,7 +15,7 @@ PACKAGE = Path(mfbench.__file__).parent
 LAYERS = [
     ["mfbench", "errors", "ratings", "metrics", "randomness", "compiled", "predicting", "checkout"],
     ["factors", "schedule", "cuts", "memory", "text_tables", "environment"],
-    ["spec", "datasets", "records", "partition", "splits", "backends.base", "scoring", "backends"],
+    ["spec", "datasets", "records", "partition", "splits", "backends.base", "scoring", "unseen", "evaluation", "backends"],
     ["backends.accelerator", "backends.keras_adam"],
     [f"backends.{name}" for name in ("loop", "numba", "jax", "adam", "mlp", "als", "mean")] + ["testing"],
     ["trained_model", "preparation", "training"],

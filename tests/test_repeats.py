@@ -178,6 +178,8 @@ def test_finals_are_repeated_with_each_seed_and_not_on_each_fold(small: dict[str
     assert final.intervals["valid_rmse"] == best.intervals["valid_rmse"]
     assert (final.intervals["valid_rmse"].n, final.intervals["test_rmse"].n) == (6, 2)
     assert final.test_rmse == pytest.approx(sum(one.test_rmse or 9 for one in finals) / 2)
+    ndcg = [one.evaluation["test_ndcg_10"] for one in finals]
+    assert final.evaluation["test_ndcg_10"] == pytest.approx((ndcg[0] + ndcg[1]) / 2)
     assert len({one.factors_digest for one in finals}) == 2
     for one in result.records:
         derived = Spec.model_validate(one.spec)

@@ -100,7 +100,7 @@ def test_a_run_of_a_sweep_is_made_again_to_the_bit_also_when_its_data_is_gone(sw
     assert result.found == []
     assert result.record is not None
     assert result.record.result == records[-1].result
-    assert "factors" in {line.what for line in result.lines}
+    assert {line.what for line in result.lines} >= {"factors", *(["evaluation"] if stage == "final" else [])}
     assert {path: path.read_bytes() for path in before} == before
     new = log.read_text().splitlines()[len(openings) :]
     assert [json.loads(line)["reason"].startswith("to reproduce") for line in new] == [True] * (stage == "final")
@@ -187,6 +187,15 @@ def test_one_float_in_the_record(small: dict[str, Any]) -> None:
     (line,) = [line for line in result.lines if not line.agrees]
     assert (line.what, line.says, line.epoch) == ("valid_rmse by epoch", "2 of 3", 2)
     assert line.largest == pytest.approx(1e-7 / scores["valid_rmse"][1], rel=1e-6)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_one_metric_of_the_evaluation(small: dict[str, Any]) -> None:
+    record = made(plain(small))
+    result = mfbench.reproduce(edited(record, evaluation=record.evaluation | {"valid_map_10": 0.5}).run_key)
+    (line,) = [line for line in result.lines if not line.agrees]
+    n = len(record.evaluation)
+    assert (line.what, line.says, line.recorded) == ("evaluation", f"{n - 1} of {n}", f"{n} metrics")
 
 
 @pytest.mark.usefixtures("workplace")
@@ -336,7 +345,7 @@ def test_the_command(small: dict[str, Any]) -> None:
     record = made(plain(small))
     first, second = reproduce(record.run_key), reproduce(record.run_key)
     assert first[0] == 0, first[2]
-    assert "small-1/loop/0/run: reproduced to the bit, 12 of 12 comparisons" in first[2]
+    assert "small-1/loop/0/run: reproduced to the bit, 13 of 13 comparisons" in first[2]
     assert first[1]["reproduced"] is True
     assert all(key.endswith("_seconds") for key in first[1] if first[1][key] != second[1][key])
     edited(record, train_rmse=0.5)

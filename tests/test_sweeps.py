@@ -202,6 +202,20 @@ def test_a_record_of_other_code_data_or_a_failure_does_not_stand_for_the_run(sma
 
 
 @pytest.mark.usefixtures("workplace")
+def test_lists_of_another_length_are_a_matter_of_the_finals_alone(small: dict[str, Any]) -> None:
+    before = swept(small, **{"sweep.trials": 2})
+    after = swept(small, **{"sweep.trials": 2, "evaluation.k": "[7]"})
+    assert after.study == before.study
+    assert after.trials == before.trials
+    assert not any(trial.evaluation for trial in after.trials["loop"])
+    (old,), (new,) = before.finals, after.finals
+    assert {"test_map_5", "test_map_10"} <= old.evaluation.keys()
+    assert "test_map_7" in new.evaluation
+    assert (new.test_rmse, new.factors_digest) == (old.test_rmse, old.factors_digest)
+    assert new.result != old.result
+
+
+@pytest.mark.usefixtures("workplace")
 def test_a_new_study_says_in_which_keys_it_differs_from_the_last(small: dict[str, Any]) -> None:
     swept(small, **{"sweep.trials": 1})
     listener = Listener()
