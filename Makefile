@@ -14,7 +14,7 @@ check: .venv/dev.stamp
 
 # The pinned set, for Python 3.11 to 3.13 on any system; needs uv. Not for the extra gp, whose torch pins CUDA libraries.
 constraints:
-	uv pip compile --universal --python-version 3.11 --extra dev --extra gpu --extra tpu --no-header --no-annotate --no-emit-index-url \
+	uv pip compile --universal --python-version 3.11 --extra dev --extra gpu --extra tpu --extra browser --no-header --no-annotate --no-emit-index-url \
 		--upgrade -o constraints.txt pyproject.toml
 
 .venv/run.stamp: pyproject.toml constraints.txt
