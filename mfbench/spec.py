@@ -602,6 +602,9 @@ def study_key(spec: Spec) -> str:
         tree["sweep"].pop("trials")
         tree["sweep"].pop("backends")
         tree["sweep"].pop("side_by_side")
+        for name in ("repeats", "sampler", "grid", "objectives"):  # at its default, the study of those who know of no other
+            if getattr(spec.sweep, name) == Sweep.model_fields[name].default:
+                tree["sweep"].pop(name)
         tree["model"].pop("backend")
     tree.pop("race")
     return _key(spec.name, tree)

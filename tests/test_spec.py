@@ -1,5 +1,6 @@
 """A spec is strict: what is wrong is said in one sentence that names the key."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,22 @@ def test_the_study_key_follows_the_content_of_a_file_not_its_path(tmp_path: Path
 def test_the_committed_experiments_are_specs() -> None:
     found = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
     assert [load_spec(path).name for path in found] == [path.stem for path in found]
+
+
+def test_the_committed_results_are_those_of_the_committed_specs() -> None:
+    root = Path(__file__).parent.parent
+    boards = sorted(root.glob("results/*/leaderboard.csv"))
+    assert boards
+    for board in boards:
+        spec = load_spec(root / "experiments" / f"{board.parent.name}.yaml")
+        with board.open() as file:
+            made = {line["run_key"].split("/")[0] for line in csv.DictReader(file)}
+        assert made == {study_key(spec) if spec.sweep else run_study_key(spec)}
+
+
+def test_a_sampler_or_objective_is_another_study_but_the_default_by_name_is_not() -> None:
+    spec = load_spec({**GOOD, "sweep": {}})
+    same = load_spec(spec, ["sweep.sampler=tpe", "sweep.objectives=[valid_rmse]", "sweep.pruner=median"])
+    assert study_key(same) == study_key(spec)
+    others = ["sweep.sampler=random", "sweep.pruner=hyperband", "sweep.objectives=[valid_rmse, K]"]
+    assert len({study_key(spec), *(study_key(load_spec(spec, [change])) for change in others)}) == 4
