@@ -23,8 +23,11 @@ from mfbench.randomness import generator, seed_for
 from mfbench.records import Record
 from mfbench.spec import FloatRange, IntRange, Space, Spec, Sweep
 
-NEEDS = {"gp": "torch", "cmaes": "cmaes"}
-"""The package that a sampler needs beside mfbench's own; the extra of mfbench that brings it has the sampler's name."""
+NEEDS = {"gp": ("torch", "greenlet"), "cmaes": ("cmaes",)}
+"""What a sampler needs beside mfbench's own packages; the extra of mfbench that brings it has the sampler's name.
+
+Optuna would do without greenlet, but then the last digits of its proposals are others.
+"""
 
 
 class Finished(BaseModel):
@@ -65,11 +68,11 @@ class Finished(BaseModel):
 
 def check_search(sweep: Sweep, backend: str, space: Space) -> None:
     """SpecError where a study of this backend over this space cannot be searched here."""
-    needed = NEEDS.get(sweep.sampler)
-    if needed and importlib.util.find_spec(needed) is None:
+    missing = [package for package in NEEDS.get(sweep.sampler, ()) if importlib.util.find_spec(package) is None]
+    if missing:
         raise SpecError(
-            f"sweep.sampler: {sweep.sampler} needs the package {needed}, which is not installed;"
-            f" `pip install 'mfbench[{sweep.sampler}]'` brings it"
+            f"sweep.sampler: {sweep.sampler} needs {' and '.join(missing)}, not installed here;"
+            f" `pip install 'mfbench[{sweep.sampler}]'` brings all it needs"
         )
     if "K" in sweep.objectives and space.K is None and space != Space():
         raise SpecError(
