@@ -26,7 +26,7 @@ from mfbench.tracking import Tracker
 from mfbench.training import Job, carry_out
 from mfbench.watching import Watcher
 
-BACKENDS = ["loop", "numba", "jax", "adam", "mean"]
+BACKENDS = ["loop", "numba", "jax", "adam", "mlp", "als", "mean"]
 
 
 def job(spec: Any, backend: str = "loop", stage: Any = "run", **more: Any) -> Job:

@@ -18,7 +18,7 @@ import yaml
 from record_factory import record, write
 
 from mfbench import checkout, environment
-from mfbench.backends import digest, resolve
+from mfbench.backends import BUILT_IN, describe, digest, resolve
 from mfbench.mlflow_store import make_store
 from mfbench.records import Record, read_record
 from mfbench.spec import load_spec
@@ -173,9 +173,11 @@ def test_one_that_stopped_early_says_how_far_it_was_to_go(small: dict[str, Any])
     assert diverged.factors_digest is None
 
 
-@pytest.mark.parametrize(("name", "says"), [("numba", {"platform": "cpu"}), ("jax", {"platform": "cpu", "kind": "cpu"})])
-def test_the_device_is_that_of_the_backend(name: str, says: dict[str, str]) -> None:
-    assert hardware(resolve(name, {"device": "cpu"} if name == "jax" else {})) == says
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_device_is_that_of_the_backend(name: str) -> None:
+    knobs = describe(name)["knobs"]
+    says = hardware(resolve(name, {"device": "cpu"} if "device" in knobs else {}))
+    assert says == ({"platform": "cpu", "kind": "cpu"} if "device" in knobs else {"platform": "cpu"})
 
 
 @pytest.mark.usefixtures("workplace")

@@ -41,8 +41,8 @@ CACHE_BYTES = 1 << 30
 DRIVER = Path("/sys/module/nvidia/version")
 
 
-class OnDevice(ABC):
-    """What a backend that trains side by side on the device that it names needs not write itself."""
+class OnDevice:
+    """What a backend that computes on the device that it names needs not write itself."""
 
     device: str | None
 
@@ -68,6 +68,10 @@ class OnDevice(ABC):
     def exact(self) -> bool:
         """Whether two runs give the same bits: on a CPU; elsewhere what several ratings add to a row has no fixed order."""
         return not self.accelerated
+
+
+class SideBySideOnDevice(OnDevice, ABC):
+    """The same of one that trains side by side there: one trial is many, of which there is one."""
 
     def epochs(
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from mfbench.backends.accelerator import (
-    OnDevice,
+    SideBySideOnDevice,
     device_named,
     dot,
     ratings_on,
@@ -31,7 +31,7 @@ DTYPE = "float32"
 
 
 @dataclass(frozen=True)
-class Adam(OnDevice):
+class Adam(SideBySideOnDevice):
     """Embeddings trained by Adam on the mean squared error of mini-batches, as Keras does it.
 
     The loss of a batch is its mean of e² + beta/2 (|p|² + |q|² + user_bias² + item_bias²), the biases only if they are

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mfbench.backends.accelerator import device_named, padded, use_compile_cache
+from mfbench.backends.accelerator import OnDevice, device_named, padded, use_compile_cache
 from mfbench.errors import SpecError
 from mfbench.factors import Factors, HyperParams
 from mfbench.ratings import Array, Floats, Ints, Ratings
@@ -28,7 +28,7 @@ DEPTH = 32
 
 
 @dataclass(frozen=True)
-class Als:
+class Als(OnDevice):
     """Alternating least squares on the objective of the SGD rule, as a cross-check of the backends that descend on it.
 
     The objective Σ [e² + beta/2 (|p|² + |q|²)] over the ratings is, with the items held still, one ridge regression for

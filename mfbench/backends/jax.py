@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from mfbench.backends.accelerator import (
-    OnDevice,
+    SideBySideOnDevice,
     device_named,
     dot,
     ratings_on,
@@ -36,7 +36,7 @@ CAP = 0.25
 
 
 @dataclass(frozen=True)
-class Jax(OnDevice):
+class Jax(SideBySideOnDevice):
     """SGD in JAX, one group of ratings a step: minibatches, or waves, which are exactly the plain loop.
 
     schedule: with "waves" a group's ratings share no user and no item, and the update rule is that of `loop` over the

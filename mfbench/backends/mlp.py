@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mfbench.backends.accelerator import device_named, packed, ratings_on, tables_on, use_compile_cache, widest
+from mfbench.backends.accelerator import OnDevice, device_named, packed, ratings_on, tables_on, use_compile_cache, widest
 from mfbench.backends.keras_adam import descended, keras_adam
 from mfbench.errors import SpecError
 from mfbench.factors import Factors, HyperParams
@@ -76,7 +76,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Mlp:
+class Mlp(OnDevice):
     """A network over the embeddings of user and item, trained by Adam on mini-batches as Keras does it.
 
     The embeddings, of size K each, are concatenated and go through dense layers of 32 and of 4 with relu and one of 1:
