@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mfbench.api import factorize, load_model, race, reproduce, run, sweep
+    from mfbench.api import factorize, load_model, race, recommender, reproduce, run, sweep
 
-__all__ = ["factorize", "load_model", "race", "reproduce", "run", "sweep"]
+__all__ = ["factorize", "load_model", "race", "recommender", "reproduce", "run", "sweep"]
 __version__ = "0.1.0"
 
 

@@ -16,6 +16,7 @@ from mfbench.finding import one_run
 from mfbench.leaderboard import Row, rows
 from mfbench.pareto import front
 from mfbench.races import Lap, carry_out_race, target_of, write_race
+from mfbench.recommending import Recommender
 from mfbench.records import Record, model_path, read_record
 from mfbench.repeats import mean_of
 from mfbench.reproduction import Reproduction, make_again
@@ -27,8 +28,8 @@ from mfbench.training import Job, backend_of, carry_out
 from mfbench.watching import ProgressBar, Watcher, Watchers
 
 __all__ = [
-    "Factorization", "Reproduction", "RunResult", "SweepResult", "TrainedModel",
-    "factorize", "load_model", "race", "reproduce", "run", "sweep",
+    "Factorization", "Recommender", "Reproduction", "RunResult", "SweepResult", "TrainedModel",
+    "factorize", "load_model", "race", "recommender", "reproduce", "run", "sweep",
 ]  # fmt: skip
 
 SpecSource = str | Path | Mapping[str, Any] | Spec
@@ -196,6 +197,11 @@ def load_model(run: str | Path) -> TrainedModel:
         read_record(Path(run))
         return TrainedModel.read(model_path(Path(run)))
     return TrainedModel.read(model_path(one_run(str(run)).path))
+
+
+def recommender(run: str | Path) -> Recommender:
+    """What the model of a run recommends and finds alike; run: as for `load_model`. Its data is fetched if need be."""
+    return Recommender.of(one_run(str(run)), load_model(run))
 
 
 def reproduce(run: str | Path, strict: bool = False, data: str | None = None) -> Reproduction:

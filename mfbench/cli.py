@@ -5,18 +5,19 @@ Everything slow is imported inside the commands, so that `mfbench --help` answer
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from mfbench import cli_models
 from mfbench.errors import InputError, MfbenchError, is_disk_full, of_the_machine
+from mfbench.saying import AsJson, fail, say, show, warn
 
 app = typer.Typer(
     help="Matrix factorization of ratings, R ≈ P Qᵀ: run, sweep, compare, reproduce, race.",
@@ -27,12 +28,12 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="The catalogue of data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(cli_models.app)
 
 SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file, see experiments/.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the spec, e.g. --set model.K=32; repeatable.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on the last line of stdout.")]
 
 
 def main() -> None:
@@ -59,14 +60,14 @@ def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> Non
         from mfbench.mlflow_pages import pointer, run_page
 
         result = api.run(spec, changes or ())
-        _show(table(result.record.run_key, result.leaderboard(), result.record.oracle("valid")), as_json, result.summary())
+        show(table(result.record.run_key, result.leaderboard(), result.record.oracle("valid")), as_json, result.summary())
         for record in result.records:
-            _say(f"run {record.run_key}, recorded in {record.path}", as_json)
+            say(f"run {record.run_key}, recorded in {record.path}", as_json)
         if result.run_id:
-            _say(pointer(run_page, result.record.spec["name"], result.run_id), as_json)
+            say(pointer(run_page, result.record.spec["name"], result.run_id), as_json)
     broken = [record for record in result.records if record.outcome != "completed"]
     if broken:
-        _fail("; ".join(f"{record.run_key} {record.outcome}: {record.reason}" for record in broken))
+        fail("; ".join(f"{record.run_key} {record.outcome}: {record.reason}" for record in broken))
 
 
 @app.command()
@@ -93,15 +94,15 @@ def sweep(
 
         result = api.sweep(spec, trials, workers, changes or (), _seconds(timeout) if timeout else None)
         if result.swept.stopped:
-            _warn(f"{result.swept.stopped}, and `mfbench sweep {spec}` goes on")
-            _show(None, as_json, result.summary())
+            warn(f"{result.swept.stopped}, and `mfbench sweep {spec}` goes on")
+            show(None, as_json, result.summary())
             return
-        _show(table(result.swept.study, result.leaderboard(), result.swept.oracle), as_json, result.summary())
+        show(table(result.swept.study, result.leaderboard(), result.swept.oracle), as_json, result.summary())
         if (found := result.pareto()) is not None:
-            _say(pareto_table(found), as_json)
-        _say(pointer(charts_page, result.swept.finals), as_json)
+            say(pareto_table(found), as_json)
+        say(pointer(charts_page, result.swept.finals), as_json)
     if result.swept.failures:
-        _fail("; ".join(result.swept.failures))
+        fail("; ".join(result.swept.failures))
 
 
 @app.command()
@@ -117,7 +118,7 @@ def race(
         from mfbench.races import table
 
         laps = api.race(spec, target, changes or ())
-        _show(table(spec, laps), as_json, {"laps": [asdict(lap) for lap in laps]})
+        show(table(spec, laps), as_json, {"laps": [asdict(lap) for lap in laps]})
 
 
 @app.command()
@@ -133,9 +134,9 @@ def compare(
     comparison = compared(what or [])
     if results:
         comparison.write_results()
-    _show(table("leaderboard", comparison.board, comparison.oracle), as_json, comparison.summary())
+    show(table("leaderboard", comparison.board, comparison.oracle), as_json, comparison.summary())
     for sentence in comparison.addresses():
-        _say(sentence, as_json)
+        say(sentence, as_json)
 
 
 @app.command()
@@ -153,8 +154,8 @@ def reproduce(
 
         result = api.reproduce(run, strict, data)
         if result.lines:
-            _say(result.table(), as_json)
-        _show(result.sentence, as_json, result.summary())
+            say(result.table(), as_json)
+        show(result.sentence, as_json, result.summary())
     raise typer.Exit(0 if result.reproduced else 1)
 
 
@@ -170,7 +171,7 @@ def backends(as_json: AsJson = False) -> None:
     for one in described:
         knobs = ", ".join(f"{knob}: {default}" for knob, default in one["knobs"].items())
         shown.add_row(one["name"], one["what"], ", ".join(one["tunable"]) or "–", knobs or "–")
-    _show(shown, as_json, {"backends": described})
+    show(shown, as_json, {"backends": described})
 
 
 @app.command()
@@ -184,14 +185,14 @@ def doctor(as_json: AsJson = False) -> None:
     shown = Table("what", "found", show_header=False)
     for name, value in found.items():
         shown.add_row(name, str(value))
-    _show(shown, as_json, found)
+    show(shown, as_json, found)
 
 
 @app.command()
 def ui(
     what: Annotated[str | None, typer.Argument(metavar="[SPEC|EXPERIMENT]", help="Default: the latest that has run.")] = None,
     port: Annotated[int | None, typer.Option(help="Default: 5000, or a free one where that is taken.")] = None,
-    show: Annotated[
+    opened: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser, where there is a screen.")
     ] = True,
 ) -> None:
@@ -205,8 +206,8 @@ def ui(
     address, process = serve(port)
     try:
         page = charts_page(records, address) if records else address
-        _say(f"MLflow: {page}" + ("\n^C ends it" if process else ""), False)
-        if show:
+        say(f"MLflow: {page}" + ("\n^C ends it" if process else ""), False)
+        if opened:
             open_page(page)
         if process:
             process.wait()
@@ -228,7 +229,7 @@ def sync(
     from mfbench.export import sync as sync_study
 
     exported = {study: sync_study(study) for study in studies(what or [])}
-    _show(f"{sum(exported.values())} runs exported", as_json, {"exported": exported})
+    show(f"{sum(exported.values())} runs exported", as_json, {"exported": exported})
 
 
 @data_app.command("list")
@@ -241,7 +242,7 @@ def data_list(as_json: AsJson = False) -> None:
     shown = Table("name", "ratings", "users", "items", "what")
     for entry in catalogue():
         shown.add_row(entry.name, f"{entry.ratings:,}", f"{entry.users:,}", f"{entry.items:,}", entry.what)
-    _show(shown, as_json, {"datasets": [entry.summary() for entry in catalogue()]})
+    show(shown, as_json, {"datasets": [entry.summary() for entry in catalogue()]})
 
 
 @data_app.command("get")
@@ -251,7 +252,7 @@ def data_get(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: AsJs
 
     found = summary(prepare(name))
     sentence = f"{name} is there: {found['ratings']:,} ratings, {found['users']:,} users, {found['items']:,} items"
-    _show(sentence, as_json, found)
+    show(sentence, as_json, found)
 
 
 @data_app.command("info")
@@ -266,7 +267,7 @@ def data_info(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: AsJ
     for key, value in found.items():
         if value is not None and key not in ("version", "source"):
             shown.add_row(key, str(value))
-    _show(shown, as_json, found)
+    show(shown, as_json, found)
 
 
 # --- being stopped ---------------------------------------------------------------------------------------------------
@@ -286,7 +287,7 @@ def _stoppable(what_is_kept: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        _fail(f"stopped; {what_is_kept}", 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
+        fail(f"stopped; {what_is_kept}", 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
 
 
 # --- reading arguments -----------------------------------------------------------------------------------------------
@@ -297,38 +298,6 @@ def _seconds(duration: str) -> float:
     if not found:
         raise InputError(f"--timeout {duration}: write a number and s, m or h, as in 90s, 10m or 1h")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
-
-
-# --- saying things ---------------------------------------------------------------------------------------------------
-
-
-def _show(for_people: Any, as_json: bool, summary: dict[str, Any]) -> None:
-    if for_people is not None:
-        _say(for_people, as_json)
-    if as_json:
-        sys.stdout.write(json.dumps(summary) + "\n")
-
-
-def _say(for_people: Any, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console(stderr=as_json)
-    if isinstance(for_people, str):
-        console.print(for_people, highlight=False, soft_wrap=True)
-        return
-    # A row that a narrow terminal wraps is still whole; one cut to fit has lost its numbers.
-    needed = Measurement.get(console, console.options.update(width=1000), for_people).minimum
-    Console(stderr=as_json, width=max(console.width, needed)).print(for_people, highlight=False)
-
-
-def _warn(sentence: str) -> None:
-    print(f"mfbench: {sentence}", file=sys.stderr)  # noqa: T201
-
-
-def _fail(sentence: str, code: int = 1) -> NoReturn:
-    _warn(sentence)
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

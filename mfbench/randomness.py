@@ -2,7 +2,7 @@
 
 import numpy as np
 
-PURPOSES = ("split", "start", "order", "sampler")
+PURPOSES = ("split", "start", "order", "sampler", "groups")
 
 
 def seed_for(seed: int, purpose: str, *more: int) -> np.random.SeedSequence:

@@ -65,7 +65,7 @@ class TrainedModel:
         Unknown ids are no error, see `Predicted`. InputError for ids of another kind than the model's.
         """
         try:
-            user, item = np.broadcast_arrays(_raw("user", users, self.user_ids), _raw("item", items, self.item_ids))
+            user, item = np.broadcast_arrays(raw_ids("user", users, self.user_ids), raw_ids("item", items, self.item_ids))
         except ValueError:
             raise InputError(f"users and items: {len(users)} and {len(items)} ids do not make pairs; give as many") from None
         prediction, known = answered(vars(self), user, item)
@@ -76,7 +76,7 @@ def _is_map(ids: Array, n: int) -> bool:
     return ids.dtype.kind in "iU" and ids.shape == (n,) and n > 0 and bool(np.all(ids[1:] > ids[:-1]))
 
 
-def _raw(what: str, given: Any, ids: Array) -> Array:
+def raw_ids(what: str, given: Any, ids: Array) -> Array:
     """The given ids as an array [n]; InputError where the model's ids are numbers and these are not, or the reverse."""
     raw = np.atleast_1d(np.asarray(given))
     raw = np.array(raw.tolist()) if raw.dtype.kind in "OT" else raw  # as pandas holds text

@@ -18,11 +18,12 @@ LAYERS = [
     ["spec", "datasets", "records", "partition", "splits", "backends.base", "scoring", "unseen", "evaluation", "backends"],
     ["backends.accelerator", "backends.keras_adam"],
     [f"backends.{name}" for name in ("loop", "numba", "jax", "adam", "mlp", "als", "mean")] + ["testing"],
-    ["trained_model", "preparation", "training"],
+    ["trained_model", "recommending", "preparation", "training"],
     ["evolution", "search", "repeats", "pruning", "pictures", "filled", "leaderboard", "pareto", "description"],
     ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui", "mlflow_pages"],
     ["finding", "watching", "export"],
     ["differences", "reproduction", "workers", "sweeps", "races", "comparison", "factorization", "doctor", "api"],
+    ["saying", "cli_models"],
     ["cli", "__main__"],
 ]
 LAYER = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}

@@ -1,0 +1,200 @@
+"""What a trained model is good for: recommendations and their reasons, neighbours, groups of users, the filled-in matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mfbench.errors import InputError
+from mfbench.factors import Factors
+from mfbench.predicting import position
+from mfbench.randomness import seed_for
+from mfbench.ratings import Array, Ints, Positions, Ratings
+from mfbench.records import Record, whole_file
+from mfbench.spec import Spec
+from mfbench.splits import prepare
+from mfbench.trained_model import TrainedModel, raw_ids
+from mfbench.unseen import best_unseen
+
+LEAST_RATINGS = 20
+"""An item that tells groups of users apart has so many ratings: of one that few know the factors say little."""
+CELLS_AT_ONCE = 1 << 20
+
+Side = Literal["user", "item"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An item or a user by its raw id, its title (the id where there is none), a score, and how many ratings it has."""
+
+    id: Any
+    title: str
+    score: float
+    ratings: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Users with similar factors, and the items that set them apart: those whose predictions are highest above all users'."""
+
+    users: list[Any]
+    items: list[Scored]
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """A trained model beside the ratings of its users: train and valid; what is in the sealed test part counts as unseen."""
+
+    model: TrainedModel
+    known: Ratings
+    ridge: float
+    seed: int
+
+    @staticmethod
+    def of(record: Record, model: TrainedModel) -> Recommender:
+        """The recommender of a run; InputError where its data has changed since."""
+        spec = Spec.model_validate(record.spec)
+        parts = prepare(spec)
+        if parts.split_digest != record.data["split_digest"]:
+            raise InputError(f"{record.run_key}: its data is not what it was; get that data again, or make the run again")
+        train, valid = parts.train, parts.valid
+        known = train if valid is None else train.with_(valid)
+        return Recommender(model, known, (record.beta or 0.0) / 2, spec.model.seed)
+
+    def users(self) -> list[Any]:
+        """The raw ids of all users that have ratings."""
+        return list(self.model.user_ids[np.unique(self.known.users)].tolist())
+
+    def title(self, item: Any) -> str:
+        """The title of an item by its raw id; InputError for one that the data lacks."""
+        return self._scored("item", self._rows("item", [item]), np.zeros(1))[0].title
+
+    def typed(self, side: Side, ids: Sequence[str]) -> list[Any]:
+        """Raw ids as a person types them, as the kind that the data has; InputError where they cannot be that."""
+        of = self.model.user_ids if side == "user" else self.model.item_ids
+        if of.dtype.kind == "U":
+            return list(ids)
+        try:
+            return [int(one) for one in ids]
+        except ValueError:
+            raise InputError(f"{side} {', '.join(ids)}: ids are whole numbers here; there are {_some(of)}") from None
+
+    def recommend(self, users: Sequence[Any], n: int = 10) -> dict[Any, list[Scored]]:
+        """For each of these users, raw ids, the n unseen items with the highest predictions, best first."""
+        rows = self._rows("user", users)
+        items, scores = best_unseen(self._factors(), rows.astype(np.int32), self.known, n)
+        ids = self.model.user_ids[rows].tolist()
+        return {
+            user: self._scored("item", best[best >= 0], score[best >= 0])
+            for user, best, score in zip(ids, items, scores, strict=True)
+        }
+
+    def explain(self, user: Any, item: Any, n: int = 5) -> list[Scored]:
+        """The items of the user's own history that carry the score of an item: what each adds to p·q, most first.
+
+        With Q held, the user's row that fits the history best is p = A⁻¹ Σ e_j q_j, e_j being what the mean and the biases
+        leave of the rating of item j and A = Σ q_j q_jᵀ + (beta n / 2) I. So item j adds e_j q_jᵀ A⁻¹ q to p·q (Hu, Koren and
+        Volinsky 2008, section 5). A model that was trained by small steps is near that fit, not quite at it.
+        """
+        (u,), (i,) = self._rows("user", [user]), self._rows("item", [item])
+        mine = self.known.users == u
+        history, values = self.known.items[mine], self.known.values[mine]
+        Q = self.model.Q[history].astype(np.float64)
+        left = values - self.model.mean - self.model.user_bias[u] - self.model.item_bias[history]
+        A = Q.T @ Q + self.ridge * len(history) * np.eye(Q.shape[1])
+        added = left * (Q @ np.linalg.lstsq(A, self.model.Q[i].astype(np.float64), rcond=None)[0])
+        most = np.argsort(-added, kind="stable")[:n]
+        return self._scored("item", history[most], added[most])
+
+    def similar(self, side: Side, one: Any, n: int = 10) -> list[Scored]:
+        """The n users or items whose rows of P or Q have the greatest cosine with that one's, itself left out."""
+        (row,) = self._rows(side, [one])
+        table = (self.model.P if side == "user" else self.model.Q).astype(np.float64)
+        length = np.sqrt(np.einsum("nk,nk->n", table, table))
+        if length[row] == 0:
+            raise InputError(f"{side} {one}: the model has learned no factors of it; there is nothing to compare")
+        with np.errstate(invalid="ignore"):
+            cosine = np.einsum("nk,k->n", table, table[row]) / (length * length[row])
+        cosine[(length == 0) | (np.arange(len(table)) == row)] = -np.inf
+        best = np.argsort(-cosine, kind="stable")[:n]
+        best = best[np.isfinite(cosine[best])]
+        return self._scored(side, best, cosine[best])
+
+    def groups(self, n: int, titles: int = 8) -> list[Group]:
+        """The users that have ratings in n groups by k-means on P, the largest group first, and the items of each."""
+        from sklearn.cluster import KMeans
+        from threadpoolctl import threadpool_limits
+
+        users = np.flatnonzero(np.bincount(self.known.users, minlength=len(self.model.P)))
+        if not (1 <= n <= len(users)) or self.model.P.shape[1] == 0:
+            raise InputError(f"{n} groups: give a number from 1 to {len(users)}, and a model that has factors")
+        P, Q = self.model.P[users].astype(np.float64), self.model.Q.astype(np.float64)
+        state = int(seed_for(self.seed, "groups").generate_state(1)[0])
+        with threadpool_limits(1):  # sums of several threads come in no fixed order
+            label = KMeans(n, n_init=10, random_state=state).fit(P).labels_
+        counts = np.bincount(self.known.items, minlength=len(Q))
+        items = np.flatnonzero(counts >= min(LEAST_RATINGS, int(np.sort(counts)[-titles:][0])))
+        members = sorted((np.flatnonzero(label == g) for g in range(n)), key=lambda of: (-len(of), of[0]))
+        found = []
+        for of in members:
+            above = np.einsum("ik,k->i", Q[items], P[of].mean(axis=0) - P.mean(axis=0))
+            best = np.argsort(-above, kind="stable")[:titles]
+            found.append(Group(self.model.user_ids[users[of]].tolist(), self._scored("item", items[best], above[best])))
+        return found
+
+    def fill(self, out: Path) -> int:
+        """Write the filled-in matrix as Parquet, a row a cell: user, item, prediction (float64); give the number of cells.
+
+        Block of users after block of users: no more than about a million cells are in memory.
+        """
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
+
+        names = ("user", "item", "prediction")
+        n_users, n_items = len(self.model.user_ids), len(self.model.item_ids)
+        with whole_file(out) as file:
+            writer = None
+            for first in range(0, n_users, block := max(1, CELLS_AT_ONCE // n_items)):
+                users = np.arange(first, min(first + block, n_users))
+                cells = np.repeat(users, n_items).astype(np.int32), np.tile(np.arange(n_items, dtype=np.int32), len(users))
+                prediction = self._factors().predict(*cells)
+                columns = self.model.user_ids[cells[0]], self.model.item_ids[cells[1]], prediction
+                table = pa.table(dict(zip(names, columns, strict=True)))
+                writer = writer or ParquetWriter(file, table.schema)
+                writer.write_table(table)
+            assert writer is not None
+            writer.close()
+        return n_users * n_items
+
+    def _factors(self) -> Factors:
+        model = self.model
+        return Factors(model.P, model.Q, model.user_bias, model.item_bias, model.mean)
+
+    def _rows(self, side: Side, ids: Sequence[Any]) -> Positions:
+        """int64 [n]: the rows of raw ids; InputError for one that the data lacks."""
+        of = self.model.user_ids if side == "user" else self.model.item_ids
+        rows = position(of, raw_ids(side, ids, of))
+        if (rows < 0).any():
+            raise InputError(f"{side} {ids[int(np.argmin(rows))]}: this run's data has no such {side}; it has {_some(of)}")
+        return rows
+
+    def _scored(self, side: Side, rows: Iterable[int] | Array, scores: Array) -> list[Scored]:
+        """Rows of P or Q as a person reads them."""
+        rows = np.asarray(rows)
+        ids = (self.model.user_ids if side == "user" else self.model.item_ids)[rows].tolist()
+        titles = ids if side == "user" or self.model.titles is None else self.model.titles[rows].tolist()
+        counts = self._counts(side)[rows].tolist()
+        lines: Iterator[tuple[Any, Any, float, int]] = zip(ids, titles, scores.tolist(), counts, strict=True)
+        return [Scored(one, str(title), score, count) for one, title, score, count in lines]
+
+    def _counts(self, side: Side) -> Positions:
+        index: Ints = self.known.users if side == "user" else self.known.items
+        return np.bincount(index, minlength=self.known.n_users if side == "user" else self.known.n_items)
+
+
+def _some(ids: Array) -> str:
+    return ", ".join(str(one) for one in ids[:3].tolist()) + (f" and {len(ids) - 3:,} more" if len(ids) > 3 else "")

@@ -1,0 +1,124 @@
+"""Recommendations hold no seen item, reasons add up, neighbours and groups follow the factors, the filled matrix is whole."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import mfbench
+from mfbench.cli import app
+from mfbench.errors import InputError
+from mfbench.ratings import Ratings
+from mfbench.recommending import Recommender
+from mfbench.trained_model import TrainedModel
+
+
+def made(seed=0, n_users=12, n_items=9, K=3, cells=40, ridge=0.1):
+    rng = np.random.default_rng(seed)
+    cell = rng.choice(n_users * n_items, cells, replace=False)
+    users, items = (cell // n_items).astype(np.int32), (cell % n_items).astype(np.int32)
+    known = Ratings(users, items, rng.integers(1, 6, cells).astype(np.float32), n_users, n_items)
+    biases = rng.normal(size=n_users), rng.normal(size=n_items)
+    tables = rng.normal(size=(n_users, K)), rng.normal(size=(n_items, K))
+    titles = np.array([f"title {i}" for i in range(n_items)])
+    model = TrainedModel(*tables, *biases, 3.0, np.arange(n_users) * 10, np.arange(n_items) + 100, titles)
+    return Recommender(model, known, ridge, seed=0)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 50), n=st.integers(1, 12), cells=st.integers(1, 100))
+def test_the_best_unseen_items_best_first(seed, n, cells):
+    one = made(seed, cells=cells)
+    rated = set(zip(one.known.users.tolist(), one.known.items.tolist(), strict=True))
+    there = {item for _, item in rated}
+    found = one.recommend(one.users(), n)
+    assert sorted(found) == one.users()
+    for user, items in found.items():
+        unseen = [i for i in there if (user // 10, i) not in rated]
+        wanted = one.model.predict([user] * len(unseen), [i + 100 for i in unseen]).prediction if unseen else np.empty(0)
+        assert np.allclose([item.score for item in items], np.sort(wanted)[::-1][:n])
+        assert all((user // 10, item.id - 100) not in rated for item in items)
+        assert [item.title for item in items] == [f"title {item.id - 100}" for item in items]
+
+
+def test_reasons_add_up_to_what_the_best_fitting_row_scores():
+    one = made(cells=60)
+    u, i = 4, 7
+    mine = one.known.users == u
+    Q, items = one.model.Q, one.known.items[mine]
+    left = one.known.values[mine] - 3.0 - one.model.user_bias[u] - one.model.item_bias[items]
+    p = np.linalg.solve(Q[items].T @ Q[items] + one.ridge * mine.sum() * np.eye(3), Q[items].T @ left)
+    reasons = one.explain(40, 107, n=20)
+    assert sum(reason.score for reason in reasons) == pytest.approx(p @ Q[i])
+    assert sorted(reason.id - 100 for reason in reasons) == sorted(items)
+    assert [reason.score for reason in reasons] == sorted((reason.score for reason in reasons), reverse=True)
+
+
+def test_neighbours_by_cosine():
+    one = made()
+    one.model.Q[:] = 0
+    one.model.Q[[2, 3, 4, 5], :2] = [[1, 0], [5, 0.5], [0, 2], [-1, 0]]
+    found = one.similar("item", 102)
+    assert [neighbour.id for neighbour in found] == [103, 104, 105]
+    assert [neighbour.score for neighbour in found] == pytest.approx([5 / np.hypot(5, 0.5), 0, -1])
+    with pytest.raises(InputError, match="no factors of it"):
+        one.similar("item", 100)
+
+
+def test_groups_of_users_and_what_sets_them_apart():
+    one = made(cells=108)
+    P, Q = one.model.P, one.model.Q
+    P[:], Q[:] = 0, 0
+    P[:8, 0], P[8:, 1] = 1, 1
+    Q[0, 0], Q[1, 1] = 2, 3
+    first, second = one.groups(2, titles=1)
+    assert (first.users, second.users) == (list(range(0, 80, 10)), list(range(80, 120, 10)))
+    assert [group.items[0].id for group in (first, second)] == [100, 101]
+    assert first == one.groups(2, titles=1)[0]
+    with pytest.raises(InputError, match="from 1 to 12"):
+        one.groups(13)
+
+
+def test_the_filled_matrix_is_whole_and_written_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("mfbench.recommending.CELLS_AT_ONCE", 30)
+    one = made()
+    assert one.fill(tmp_path / "filled.parquet") == 12 * 9
+    table = pd.read_parquet(tmp_path / "filled.parquet")
+    assert list(table.columns) == ["user", "item", "prediction"]
+    assert not table.duplicated(["user", "item"]).any()
+    assert np.array_equal(table["prediction"], one.model.predict(table["user"], table["item"]).prediction)
+
+
+@pytest.mark.parametrize("what", [lambda one: one.recommend([7]), lambda one: one.similar("user", 7)])
+def test_an_id_that_the_data_lacks_is_one_sentence(what):
+    with pytest.raises(InputError, match="user 7: this run's data has no such user; it has 0, 10, 20 and 9 more"):
+        what(made())
+
+
+def test_the_commands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    spec = {
+        "name": "tiny", "data": {"planted": {"users": 30, "items": 20, "ratings": 200}},
+        "split": {"kind": "random", "valid": 0.1}, "model": {"backend": "loop", "K": 2, "epochs": 2},
+    }  # fmt: skip
+    key = mfbench.run(spec).record.run_key
+
+    def said(*words):
+        done = CliRunner().invoke(app, [*words, "--json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout.splitlines()[-1])
+
+    one = mfbench.recommender(key)
+    assert said("recommend", key, "--user", "3", "-n", "2")["users"][0]["items"][0]["id"] == one.recommend([3], 1)[3][0].id
+    assert "because" in said("recommend", key, "--user", "3", "--explain")["users"][0]["items"][0]
+    assert len(said("recommend", key)["users"]) == len(one.users())
+    assert len(said("similar", key, "--item", "4", "-n", "5")["similar"]) == 5
+    assert sum(len(group["users"]) for group in said("groups", key, "-n", "3")["groups"]) == len(one.users())
+    assert said("fill", key, "--out", "all.parquet")["cells"] == 600
+    assert Path("all.parquet").exists()
