@@ -42,6 +42,7 @@ class Setting:
     epochs: int
     workers: int = 1
     threads: int | None = None
+    evaluate_train: bool = True
 
     def spec(self, trials: int) -> dict[str, Any]:
         return {
@@ -49,7 +50,7 @@ class Setting:
             "data": {"dataset": self.dataset},
             "split": {"kind": "random", "valid": 0.1, "test": 0.1, "seed": 7},
             "model": {"epochs": self.epochs, "center": True, "bias": True, "init": {"normal": 0.1},
-                      "options": {"numba": {"threads": self.threads}}},
+                      "evaluate_train": self.evaluate_train, "options": {"numba": {"threads": self.threads}}},
             "sweep": {"trials": trials, "backends": ["numba"], "space": SPACE, "pruner": "none"},
         }  # fmt: skip
 
