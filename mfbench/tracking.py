@@ -93,7 +93,7 @@ class Tracker:
                 return str(run.info.run_id)
             if run is None:
                 tags = contents.tags(record) | ({"mlflow.parentRunId": parent_run_id} if parent_run_id else {})
-                start, name = milliseconds(record.started), record.title
+                start, name = milliseconds(record.started), contents.run_name(record)
                 run = self.client.create_run(self.experiment_id, start, tags, name)
             run_id = str(run.info.run_id)
             # MLflow refuses another value for a param that it has, as a retry on another machine may bring.
