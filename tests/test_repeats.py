@@ -184,6 +184,11 @@ def test_finals_are_repeated_with_each_seed_and_not_on_each_fold(small: dict[str
     for one in result.records:
         derived = Spec.model_validate(one.spec)
         assert derived == load_spec(small, ["sweep.repeats=2", "sweep.trials=3"]).repeat(one.repeat)
+    for one in (result.records[4], finals[1]):
+        assert mfbench.reproduce(one.run_key, strict=True).verdict == "to the bit"
+    log = Path("runs", result.study, "test-openings.jsonl").read_text()
+    openings = [json.loads(line)["reason"] for line in log.splitlines()]
+    assert [reason.split()[1] for reason in openings] == ["score", "reproduce"]
 
 
 @pytest.mark.usefixtures("workplace")
