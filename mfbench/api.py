@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mfbench.audit import Audit, audit
 from mfbench.errors import InputError, RecordError
 from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
@@ -98,6 +99,11 @@ class SweepResult:
         """The Pareto front of all trials, see `mfbench.pareto.front`; None with one objective."""
         return front([trial for trials in self.swept.trials.values() for trial in trials])
 
+    @cached_property
+    def audit(self) -> Audit:
+        """What the search says about itself."""
+        return audit([trial for trials in self.swept.trials.values() for trial in trials])
+
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""
         shown = (
@@ -113,6 +119,8 @@ class SweepResult:
             "finals": [{**_those(row.told(), shown), "evaluation": evaluations[row.run_key]} for row in self.leaderboard()],
             "oracle": self.swept.oracle,
             "pareto": self.pareto(),
+            "test_openings": len(self.audit.openings),
+            "audit": self.audit.summary(),
         }
 
 

@@ -11,13 +11,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from mfbench import cli_models
 from mfbench.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 from mfbench.saying import AsJson, fail, say, show, warn
+
+if TYPE_CHECKING:
+    from mfbench.audit import Audit
 
 app = typer.Typer(
     help="Matrix factorization of ratings, R ≈ P Qᵀ: run, sweep, compare, reproduce, race.",
@@ -100,6 +103,7 @@ def sweep(
         show(table(result.swept.study, result.leaderboard(), result.swept.oracle), as_json, result.summary())
         if (found := result.pareto()) is not None:
             say(pareto_table(found), as_json)
+        _say_audit(result.audit, as_json)
         say(pointer(charts_page, result.swept.finals), as_json)
     if result.swept.failures:
         fail("; ".join(result.swept.failures))
@@ -135,6 +139,8 @@ def compare(
     if results:
         comparison.write_results()
     show(table("leaderboard", comparison.board, comparison.oracle), as_json, comparison.summary())
+    if comparison.audit:
+        _say_audit(comparison.audit, as_json)
     for sentence in comparison.addresses():
         say(sentence, as_json)
 
@@ -298,6 +304,16 @@ def _seconds(duration: str) -> float:
     if not found:
         raise InputError(f"--timeout {duration}: write a number and s, m or h, as in 90s, 10m or 1h")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+# --- saying things ---------------------------------------------------------------------------------------------------
+
+
+def _say_audit(audit: Audit, as_json: bool) -> None:
+    if audit.searched:
+        say(audit.table(), as_json)
+    for sentence in audit.sentences():
+        say(sentence, as_json)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from mfbench.audit import Audit, audit
 from mfbench.errors import InputError, WorkError
 from mfbench.filled import filled_table
 from mfbench.finding import find_run
@@ -38,6 +40,11 @@ class Comparison:
         found = [record.oracle("test") for record in self.records]
         return found[0] if found and all(one == found[0] for one in found) else None
 
+    @cached_property
+    def audit(self) -> Audit | None:
+        """The audit of the search, where all that is compared is of one sweep."""
+        return audit(self.trials) if self.trials else None
+
     @property
     def experiments(self) -> list[str]:
         """The names of the experiments, each once."""
@@ -54,11 +61,12 @@ class Comparison:
 
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""
-        return {"runs": [row.told() for row in self.board], "oracle": self.oracle}
+        audited = self.audit.summary() if self.audit else None
+        return {"runs": [row.told() for row in self.board], "oracle": self.oracle, "audit": audited}
 
     def write_results(self) -> None:
-        """Write `results/<experiment>/`: the board as CSV and Markdown, its metrics by backend as JSON, a picture, and the
-        filled-in matrix where it is small; with two objectives the Pareto front.
+        """Write `results/<experiment>/`: the board as CSV and Markdown, its metrics by backend as JSON, a picture, the audit
+        of a sweep, and the filled-in matrix where it is small; with two objectives the Pareto front.
 
         Of a sweep its finals and floors are the results, else the plain runs. Only the clocks in the Markdown, and the last
         digits on another kind of machine, differ when the same specs are run again.
@@ -78,7 +86,8 @@ class Comparison:
             made["filled.csv"] = filled[0].encode()
         if (found := front(self.trials)) is not None:
             made["pareto.csv"] = as_csv(found).encode()
-        if self.trials:
+        if self.audit:
+            made["audit.md"] = self.audit.markdown().encode()
             made["sweep.png"] = save(sweep_picture([*self.trials, *self.records]))
         elif plain:
             made["learning_curves.png"] = save(learning_curves([records[board[0].run_key]]))

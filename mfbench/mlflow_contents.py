@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from mfbench.audit import audit
 from mfbench.filled import filled_table
 from mfbench.leaderboard import markdown, rows
 from mfbench.pareto import as_csv, front
@@ -151,15 +152,21 @@ def parent_tags(record: Record) -> dict[str, str]:
 
 
 def parent_metrics(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> Metrics:
-    """The numbers of finals and floors as `jax.test_rmse`, and `oracle.test_rmse` where there is one.
+    """The numbers of finals and floors as `jax.test_rmse`, `oracle.test_rmse` where there is one, and the audit's:
+    `jax.importance_alpha`, and `test_openings`, the number of other studies that have opened the test part.
 
     Of what has repeats it is the mean, and `jax.test_rmse_ci95` half its 95 % interval.
     A sweep that goes on has later finals; the times of the records let MLflow show the latest.
     """
     ended = milliseconds(max(record.ended for record in swept))
     told: Metrics = [(f"oracle.{name}", value, ended, 0) for name, value in (oracle or {}).items()]
+    if trials := _trials(averaged(swept)):
+        audited = audit(trials)
+        told.append(("test_openings", float(len(audited.openings)), ended, 0))
+        for backend, shares in audited.importances().items():
+            told += [(f"{_prefix(backend)}.importance_{name}", share, ended, 0) for name, share in shares.items()]
     for record in averaged(one for one in swept if one.stage in ("final", "floor")):
-        prefix = record.backend.replace("/", "_").replace(":", "_")
+        prefix = _prefix(record.backend)
         numbers = {**_numbers(record), "train_seconds": record.clocks.train_seconds}
         numbers |= {f"{name}_ci95": interval.half_width for name, interval in record.intervals.items()}
         told += [(f"{prefix}.{name}", value, milliseconds(record.ended), 0) for name, value in numbers.items()]
@@ -167,15 +174,25 @@ def parent_metrics(swept: Sequence[Record], oracle: Mapping[str, float] | None) 
 
 
 def parent_files(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> dict[str, bytes]:
-    """Leaderboard, spec and pictures of a sweep, and the Pareto front where it has two objectives."""
+    """Leaderboard, audit, spec and pictures of a sweep, and the Pareto front where it has two objectives."""
     runs = averaged(swept)
     made = {"leaderboard.md": _leaderboard(runs, oracle), "spec.yaml": _yaml(whole_spec(swept))}
-    if any(record.stage == "trial" for record in runs):
+    if trials := _trials(runs):
+        made["audit.md"] = audit(trials).markdown().encode()
         made["sweep.png"] = save(sweep_picture(runs))
         made["learning_curves.png"] = save(learning_curves([r for r in runs if r.stage in ("trial", "floor")]))
-    if (found := front([record for record in runs if record.stage == "trial"])) is not None:
+    if (found := front(trials)) is not None:
         made["pareto.csv"] = as_csv(found).encode()
     return made
+
+
+def _trials(runs: Sequence[Record]) -> list[Record]:
+    return [record for record in runs if record.stage == "trial"]
+
+
+def _prefix(backend: str) -> str:
+    """The backend in the name of a metric of the parent."""
+    return backend.replace("/", "_").replace(":", "_")
 
 
 def _leaderboard(runs: Sequence[Record], oracle: Mapping[str, float] | None) -> bytes:

@@ -29,6 +29,9 @@ NEEDS = {"gp": ("torch", "greenlet"), "cmaes": ("cmaes",)}
 Optuna would do without greenlet, but then the last digits of its proposals are others.
 """
 
+ENOUGH = 20
+"""So many trials must have completed before one can tell which hyperparameters matter, or whether more would help."""
+
 
 class Finished(BaseModel):
     """What the search knows of a finished trial: its hyperparameters, its valid RMSE by scored epoch, and its clock.
@@ -118,6 +121,29 @@ def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Clip non-finite values")  # GP takes the worst finite value for a diverged trial
         return [dict(study.ask(distributions).params) for _ in range(size)]
+
+
+def best_of(trials: Sequence[Record]) -> Record | None:
+    """The trial that a final run is chosen by: the best completed one on valid, of equals the first; None if none is."""
+    completed = [trial for trial in trials if trial.outcome == "completed" and trial.valid_rmse is not None]
+    return min(completed, key=lambda trial: (trial.valid_rmse, trial.number), default=None)
+
+
+def importance(space: Space, finished: Sequence[Finished]) -> dict[str, float] | None:
+    """How much each searched hyperparameter matters for a valid RMSE among the best tenth of the completed trials, most first.
+
+    Shares that add up to 1, by Optuna's default, PED-ANOVA (Watanabe et al., IJCAI 2023), which draws no random numbers.
+    None where fewer than ENOUGH trials completed.
+    """
+    completed = [trial for trial in finished if trial.outcome == "completed"]
+    if len(completed) < ENOUGH:
+        return None
+    optuna, distributions = load_optuna(), _distributions(space)
+    study = optuna.create_study()
+    for trial in completed:
+        params = {name: trial.params[name] for name in distributions}
+        study.add_trial(optuna.trial.create_trial(value=trial.value, params=params, distributions=distributions))
+    return {name: float(share) for name, share in optuna.importance.get_param_importances(study).items()}
 
 
 def _distributions(space: Space) -> dict[str, Any]:

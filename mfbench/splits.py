@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,9 +17,10 @@ from mfbench.datasets import data_home, load
 from mfbench.datasets.dataset import Dataset
 from mfbench.errors import DataError
 from mfbench.metrics import rmse_and_mae
+from mfbench.openings import log_opening
 from mfbench.partition import positions_of_parts
 from mfbench.ratings import Array, Positions, Ratings
-from mfbench.records import RUNS, named_in_errors, write_model, write_whole
+from mfbench.records import write_model, write_whole
 from mfbench.spec import Spec
 
 
@@ -28,15 +28,16 @@ from mfbench.spec import Spec
 class Parts:
     """A prepared split: a folder with a file a part, and what is known of it without opening any.
 
-    n: the ratings of each part. n_users_in: how many users have a rating in it. n_unknown counts, for valid and test, the
-    ratings whose user or item the train part lacks. oracle holds, for planted data, the RMSE and MAE that no model can beat
-    on each part, else it is empty.
+    test_digest is over the cells and values of the test part alone, None where there is none. n: the ratings of each part.
+    n_users_in: how many users have a rating in it. n_unknown counts, for valid and test, the ratings whose user or item the
+    train part lacks. oracle holds, for planted data, the RMSE and MAE that no model can beat on each part, else it is empty.
     """
 
     folder: Path
     name: str
     data_digest: str
     split_digest: str
+    test_digest: str | None
     n_users: int
     n_items: int
     n: dict[str, int]
@@ -65,6 +66,7 @@ class Parts:
             "name": self.name,
             "data_digest": self.data_digest,
             "split_digest": self.split_digest,
+            "test_digest": self.test_digest,
             "n_users": self.n_users,
             "n_items": self.n_items,
             **{f"n_{part}": count for part, count in self.n.items()},
@@ -84,22 +86,23 @@ class Parts:
 def prepare(spec: Spec) -> Parts:
     """Load the data of a spec, cut it, write the parts under `$MFBENCH_DATA/splits/`, and give the folder.
 
-    Parts that are there already for the same data and split are taken as they are.
+    Parts that are there already for the same data and split are taken as they are, unless their card is damaged.
     """
     dataset = load(spec.data)
     positions = positions_of_parts(dataset, spec.split)
     digest = _split_digest(dataset, positions)
     folder = data_home() / "splits" / digest[:16]
-    card = folder / "card.json"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if not card.exists():
+        try:
+            return parts_in(folder)
+        except DataError:
             _write_parts(folder, dataset, positions, digest)
     return parts_in(folder)
 
 
 def parts_in(folder: Path) -> Parts:
-    """The prepared split in a folder; DataError where its card is damaged."""
+    """The prepared split in a folder; DataError where its card is missing or damaged."""
     card = folder / "card.json"
     try:
         return Parts(folder=folder, **json.loads(card.read_text()))
@@ -114,6 +117,16 @@ def _split_digest(dataset: Dataset, positions: dict[str, Positions]) -> str:
         h.update(f"{part} {len(rows)}\n".encode())
         h.update(dataset.ratings.users[rows].astype("<i4").tobytes())
         h.update(dataset.ratings.items[rows].astype("<i4").tobytes())
+    return h.hexdigest()
+
+
+def _test_digest(test: Ratings | None) -> str | None:
+    """sha256 over the test part's cells and values, whatever it was cut from and whatever the rest was cut into."""
+    if test is None:
+        return None
+    h = hashlib.sha256(test.users.astype("<i4").tobytes())
+    h.update(test.items.astype("<i4").tobytes())
+    h.update(test.values.astype("<f8").tobytes())
     return h.hexdigest()
 
 
@@ -138,6 +151,7 @@ def _write_parts(folder: Path, dataset: Dataset, positions: dict[str, Positions]
         name=dataset.name,
         data_digest=dataset.digest,
         split_digest=digest,
+        test_digest=_test_digest(parts.get("test")),
         n_users=dataset.ratings.n_users,
         n_items=dataset.ratings.n_items,
         n={name: len(part) for name, part in parts.items()},
@@ -158,16 +172,6 @@ def _sealed(folder: Path) -> Path:
 
 
 def open_test(parts: Parts, study: str, reason: str) -> Ratings:
-    """The test part: the only way to it. When and why it was opened is written to `runs/<study>/test-openings.jsonl`.
-
-    An opening belongs to its study and has its reason: what a study reads again for the same one, as for the final runs of
-    its other backends and repeats, is no other opening.
-    """
-    log = RUNS / study / "test-openings.jsonl"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    line = {"study": study, "split_digest": parts.split_digest, "time": time.time(), "reason": reason}
-    with named_in_errors(log), FileLock(log.with_name(".openings.lock")), log.open("a+", encoding="utf-8") as file:
-        file.seek(0)
-        if not any(parts.split_digest in one and json.dumps(reason) in one for one in file):
-            file.write(json.dumps(line) + "\n")
+    """The test part: the only way to it. When and why it was opened is logged, see `openings.log_opening`."""
+    log_opening(study, parts.split_digest, parts.test_digest, reason)
     return parts._read(_sealed(parts.folder))

@@ -15,10 +15,11 @@ from filelock import FileLock, Timeout
 from mfbench import backends
 from mfbench.backends.base import Backend, SideBySide
 from mfbench.errors import RecordError, SpecError, WorkError
+from mfbench.openings import openers, worn
 from mfbench.pruning import Prune
 from mfbench.records import RUNS, Record, Stage, find_record, remove_unfinished, studies_of, study_records
 from mfbench.repeats import averaged, whole_spec
-from mfbench.search import Finished, check_search, grid_points, propose
+from mfbench.search import Finished, best_of, check_search, grid_points, propose
 from mfbench.spec import Space, Spec, Sweep, study_key
 from mfbench.splits import Parts, prepare
 from mfbench.training import BestTrial, Job, backend_of
@@ -114,6 +115,8 @@ class Plan:
                         return Swept(self.spec, key, budgets, made)
             searched = Swept(self.spec, key, budgets, made)
             jobs = [job for study in self.studies for job in study.finals(searched.trials[study.backend])]
+            if jobs:
+                _tell_how_worn(self.parts[0], key, watcher)
             finals = _records_of(jobs, self.parts, None, crew, watcher)
         if not finals:
             told = "; ".join(f"{name}: {_why_none(found)}" for name, found in searched.trials.items())
@@ -190,10 +193,9 @@ class Study:
         It is repeated with each seed, but not on each fold: train and valid are together the same for all of them. It has
         the number of the trial that it was chosen by, so a longer search that finds a better one makes another.
         """
-        completed = [trial for trial in trials if trial.outcome == "completed" and trial.valid_rmse is not None]
-        if not completed:
+        best = best_of(trials)
+        if best is None:
             return []
-        best = min(completed, key=lambda trial: (trial.valid_rmse, trial.number))
         sure = {name: interval for name, interval in best.intervals.items() if name.startswith("valid_")}
         chosen = BestTrial(number=best.number, valid_rmse=best.valid_rmse, valid_mae=best.valid_mae, intervals=sure)
         hyper = {name: getattr(best, name) for name in self.tunable}
@@ -301,6 +303,14 @@ def _tell_what_is_new(spec: Spec, key: str, watcher: Watcher) -> None:
         now, then = _flat(spec.model_dump(mode="json")), _flat(whole_spec(before))
         changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
         watcher.say(f"{key} is a new study; it differs from {others[-1]} in {', '.join(changed) or 'the content of its data'}")
+
+
+def _tell_how_worn(parts: Parts, key: str, watcher: Watcher) -> None:
+    """Say, before a study opens the test part for the first time, which others have opened it."""
+    before = openers(parts.test_digest)
+    if key not in before:
+        for sentence in worn(parts.test_digest, before):
+            watcher.say(sentence)
 
 
 def _flat(tree: Mapping[str, Any], under: str = "") -> dict[str, Any]:

@@ -9,8 +9,8 @@ from mfbench.records import Clocks, Outcome, Record, Scores, Stage, model_path, 
 STUDY = "little-0badcafe"
 STARTED = 1_700_000_000.0
 DATA = {
-    "name": "planted", "data_digest": "ab" * 32, "split_digest": "cd" * 32, "n_users": 60, "n_items": 40,
-    "n_train": 800, "n_valid": 100, "n_test": 100, "n_unknown": {"valid": {"user": 0, "item": 0, "either": 0}},
+    "name": "planted", "data_digest": "ab" * 32, "split_digest": "cd" * 32, "test_digest": "ef" * 32, "n_users": 60,
+    "n_items": 40, "n_train": 800, "n_valid": 100, "n_test": 100, "n_unknown": {"valid": {"user": 0, "item": 0, "either": 0}},
 }  # fmt: skip
 ENVIRONMENT = {"python": "3.11", "cpu": "a processor", "cores": 2, "git_commit": "f00d" * 10}
 

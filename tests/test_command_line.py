@@ -116,7 +116,7 @@ def test_a_run_that_diverges_is_exit_code_1_and_still_a_record(small: dict[str, 
 
 def test_a_sweep_prints_the_keys_of_the_design(swept: tuple[Path, Any]) -> None:
     _, summary = swept
-    assert list(summary) == ["study", "trials", "finished", "finals", "oracle", "pareto"]
+    assert list(summary) == ["study", "trials", "finished", "finals", "oracle", "pareto", "test_openings", "audit"]
     assert summary["trials"] == 6
     assert {final["backend"] for final in summary["finals"]} == {"loop", "jax", "adam", "mean"}
     assert all(list(final) == FINAL_KEYS for final in summary["finals"])
@@ -164,6 +164,9 @@ def test_compare_finds_a_sweep_by_spec_experiment_run_key_and_run_id(
                          one["run_id"]: {one["run_key"]}}.items():  # fmt: skip
         assert {run["run_key"] for run in answer("compare", what)["runs"]} == wanted
     done = mfbench("compare", "spec.yaml")
+    assert "search audit" in done.stdout
+    assert all(sentence in done.stdout for sentence in summary["audit"]["warnings"])
+    assert answer("compare", "spec.yaml")["audit"] == summary["audit"]
     assert "compare-runs?runs=" in done.stdout
     assert done.stdout.index("oracle") > done.stdout.index("mean")
     assert mfbench("compare", "nonesuch").returncode == 2

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from record_factory import STUDY, record, sweep_records, write
 
+from mfbench.audit import audit
 from mfbench.comparison import compared
 from mfbench.errors import InputError
 from mfbench.filled import filled_table
@@ -53,14 +54,21 @@ def test_results_are_the_latest_finals_and_the_floor_without_ids() -> None:
     assert metrics["jax"] == {"valid_rmse": 0.9, "valid_mae": later.valid_mae, "test_rmse": 0.91, "test_mae": later.test_mae}
     assert metrics.keys() == {"jax", "adam", "mean"}
     assert (RESULTS / "leaderboard.md").read_text().startswith("| backend | K |")
-    assert {path.name for path in RESULTS.iterdir()} == {"leaderboard.csv", "leaderboard.md", "metrics.json", "sweep.png"}
+    assert {path.name for path in RESULTS.iterdir()} == {
+        "audit.md", "leaderboard.csv", "leaderboard.md", "metrics.json", "sweep.png"
+    }  # fmt: skip
+    trials = [made for made in records if made.stage == "trial"]
+    assert (RESULTS / "audit.md").read_text() == audit(trials).markdown()
+    assert comparison.summary()["audit"] == audit(trials).summary()
 
 
 @pytest.mark.usefixtures("workplace")
 def test_both_finals_of_a_backend_stand_beside_each_other_where_they_are_asked_for() -> None:
     finals = [record(number, stage="final") for number in (0, 2)]
     write(finals)
-    assert len(compared([final.run_key for final in finals]).board) == 2
+    comparison = compared([final.run_key for final in finals])
+    assert len(comparison.board) == 2
+    assert comparison.audit is None  # of single runs there is no search to say anything of
 
 
 @pytest.mark.usefixtures("workplace")

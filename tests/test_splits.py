@@ -158,6 +158,16 @@ def test_prepared_parts_hold_what_was_cut_and_say_what_they_lack(small: dict[str
 
 
 @pytest.mark.usefixtures("workplace")
+def test_parts_with_a_damaged_card_are_made_again(small: dict[str, Any]) -> None:
+    parts = prepare(load_spec(small))
+    card = (parts.folder / "card.json").read_bytes()
+    for damage in (b"", card[:50], b'{"name": "of another version"}'):
+        (parts.folder / "card.json").write_bytes(damage)
+        assert prepare(load_spec(small)) == parts
+        assert (parts.folder / "card.json").read_bytes() == card
+
+
+@pytest.mark.usefixtures("workplace")
 def test_each_reason_to_open_the_test_part_for_a_study_is_written_down_once(small: dict[str, Any]) -> None:
     parts = prepare(load_spec(small))
     assert not Path("runs").exists()

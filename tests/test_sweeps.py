@@ -220,8 +220,9 @@ def test_a_new_study_says_in_which_keys_it_differs_from_the_last(small: dict[str
     swept(small, **{"sweep.trials": 1})
     listener = Listener()
     Plan.of(load_spec(small, ["model.epochs=2", "sweep.trials=1"])).carry_out(1, listener)
-    (said,) = listener.said
+    said, worn = listener.said
     assert said.endswith("in model.epochs")
+    assert "has been opened by 1 other study" in worn
 
 
 @pytest.mark.usefixtures("workplace")

@@ -18,9 +18,11 @@ import pytest
 from record_factory import DATA, ENVIRONMENT, STUDY, record, sweep_records, write
 
 from mfbench import sweep
+from mfbench.audit import audit
 from mfbench.errors import InputError, WorkError
 from mfbench.export import Export, sync
 from mfbench.mlflow_store import make_store, shown, store_uri
+from mfbench.openings import log_opening
 from mfbench.records import model_path
 from mfbench.tracking import Tracker, exported_record
 from mfbench.tracking_ui import ui
@@ -213,8 +215,24 @@ def test_artifacts_hold_the_run_and_no_pickle():
             assert not model.is_symlink()
             assert model.read_bytes() == model_path(made.path).read_bytes()
     parent = client.list_artifacts(out.run_ids[STUDY])
-    assert {f.path for f in parent} == {"leaderboard.md", "spec.yaml", "sweep.png", "learning_curves.png"}
+    assert {f.path for f in parent} == {"audit.md", "leaderboard.md", "spec.yaml", "sweep.png", "learning_curves.png"}
     assert "mlflow.parentRunId" not in client.get_run(out.run_ids["little-11111111/jax/0/run"]).data.tags
+
+
+def test_the_audit_stands_on_the_parent():
+    trials = [record(number) for number in range(24)]
+    records = [*trials, record(0, stage="final", seed=9)]
+    write(records)
+    log_opening("other-11111111", "a split", DATA["test_digest"], "to see")
+    out = export(records)
+    shares = audit(trials).importances()["jax"]
+    assert shares.keys() == {"K", "alpha", "beta"}
+    parent = make_store().get_run(out.run_ids[STUDY])
+    assert {name: parent.data.metrics[f"jax.importance_{name}"] for name in shares} == shares
+    assert parent.data.metrics["test_openings"] == 1
+    page = Path(make_store().download_artifacts(out.run_ids[STUDY], "audit.md")).read_text()
+    assert page == audit(trials).markdown()
+    assert "opened by 1 other study (other-11111111)" in page
 
 
 def test_the_leaderboard_is_ordered_by_valid():

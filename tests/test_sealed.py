@@ -1,0 +1,199 @@
+"""The sealed test part: no rating of it can reach the search, and who has opened it before is told."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mfbench.api import SweepResult
+from mfbench.errors import InputError
+from mfbench.openings import openers
+from mfbench.ratings import Ratings
+from mfbench.records import Record, study_records
+from mfbench.spec import Spec, load_spec
+from mfbench.splits import open_test, prepare
+from mfbench.sweeps import Plan, Swept
+from mfbench.watching import Watcher
+from mfbench.workers import Task, Workers
+
+Cells = set[tuple[int, int]]
+
+LOOKS_AROUND = """
+import json, os, pathlib
+from dataclasses import dataclass
+from mfbench.backends.loop import Loop
+
+@dataclass(frozen=True)
+class Mine(Loop):
+    '''Writes down all that it is given, and each file that its process has open.'''
+    def epochs(self, train, start, hyper, schedule, rng):
+        fds = pathlib.Path('/proc/self/fd')
+        opened = [os.readlink(fd) for fd in fds.iterdir() if fd.exists()] if fds.exists() else []
+        seen = {'users': train.users.tolist(), 'items': train.items.tolist(), 'files': opened}
+        pathlib.Path(f'seen-{os.urandom(4).hex()}.json').write_text(json.dumps(seen))
+        return super().epochs(train, start, hyper, schedule, rng)
+"""
+
+
+class Listener(Watcher):
+    """Keeps what happened, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.heard.append(sentence)
+
+    def done(self, record: Record) -> None:
+        self.heard.append(record.stage)
+
+
+def swept(spec: Spec, watcher: Watcher | None = None) -> Swept:
+    return Plan.of(spec).carry_out(1, watcher or Listener())
+
+
+def cells(ratings: Ratings) -> Cells:
+    return set(zip(ratings.users.tolist(), ratings.items.tolist(), strict=True))
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every task that is given to a worker, as the line of JSON that the worker reads."""
+    given: list[str] = []
+    carry_out = Workers.carry_out
+
+    def listening(self: Workers, tasks: Sequence[Task], *rest: Any) -> None:
+        given.extend(task.model_dump_json() for task in tasks)
+        carry_out(self, tasks, *rest)
+
+    monkeypatch.setattr(Workers, "carry_out", listening)
+    return given
+
+
+# --- nothing of it reaches the search --------------------------------------------------------------------------------
+
+
+def test_the_search_is_the_same_to_the_bit_whatever_the_test_ratings_are(
+    workplace: Path, small: dict[str, Any], tasks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two data sets that differ in their test ratings alone: whatever a worker is given, reads and finds is the same."""
+    rng = np.random.default_rng(0)
+    users, items = np.divmod(rng.choice(30 * 40, 500, replace=False), 40)
+    values = rng.integers(1, 6, 500)
+    spec = load_spec(small | {"data": {"file": "ratings.csv"}})
+
+    def sweep_of(name: str, values: Any) -> tuple[Swept, dict[str, bytes], list[str]]:
+        folder = workplace / name
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("MFBENCH_DATA", str(folder / "data"))
+        lines = [f"{u},{i},{v}" for u, i, v in zip(users, items, values, strict=True)]
+        Path("ratings.csv").write_text("\n".join(["user,item,rating", *lines]) + "\n")
+        tasks.clear()
+        result, parts = swept(spec), prepare(spec)
+        files = {path.name: path.read_bytes() for path in parts.folder.glob("*.npz")}
+        unnamed = [task.replace(result.study, "KEY").replace(str(parts.folder), "PARTS") for task in tasks]
+        return result, files, [re.sub(r'(train_seconds\\?":)[^,}]+', r"\1a clock", task) for task in unnamed]
+
+    one, files, given = sweep_of("one", values)
+    parts = prepare(spec)
+    test, ids = open_test(parts, one.study, "to change it"), parts.ids()
+    tested = {(ids["user_ids"][u], ids["item_ids"][i]) for u, i in cells(test)}
+    in_test = np.array([(u, i) in tested for u, i in zip(users, items, strict=True)])
+    assert in_test.sum() == len(test) == 75
+    other, other_files, other_given = sweep_of("other", np.where(in_test, 6 - values, values))
+
+    assert files.keys() == {"train.npz", "valid.npz", "ids.npz"}
+    assert files == other_files
+    assert len(given) == 6 + 1
+    assert given == other_given
+    assert [trial.result for trial in one.trials["loop"]] == [trial.result for trial in other.trials["loop"]]
+    (final,), (other_final,) = one.finals, other.finals
+    assert final.factors_digest == other_final.factors_digest
+    assert final.test_rmse != other_final.test_rmse
+
+
+def test_all_trials_finish_while_the_sealed_part_is_away_and_only_the_final_run_misses_it(
+    workplace: Path, small: dict[str, Any]
+) -> None:
+    Path("mine.py").write_text(LOOKS_AROUND)
+    spec = load_spec(small, ["sweep.backends=['mine.py:Mine']", "split.seed=9", "data.planted.seed=5"])
+    parts = prepare(spec)
+    test = cells(open_test(parts, "small-1", "to know its cells"))
+    sealed, away = parts.folder / "sealed", workplace / "away"
+    sealed.rename(away)
+    try:
+        with pytest.raises(InputError, match=r"sealed/test\.npz"):
+            swept(spec)
+    finally:
+        away.rename(sealed)
+    trials = [record for path in Path("runs").glob("small-*/") for record in study_records(path.name)]
+    assert [record.stage for record in trials] == ["trial"] * 6
+    assert {record.outcome for record in trials} <= {"completed", "pruned"}
+    for path in Path().glob("seen-*.json"):
+        seen = json.loads(path.read_text())
+        assert not test & set(zip(seen["users"], seen["items"], strict=True))
+        assert not any("sealed" in name for name in seen["files"])
+    assert len(list(Path().glob("seen-*.json"))) == 6 + 1  # the final run trained too, before it missed the test part
+
+    result = swept(spec)
+    assert [trial.started for trial in result.trials["mine.py:Mine"]] == [record.started for record in trials]
+    assert result.finals[0].test_rmse is not None
+
+
+# --- who has opened it -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_further_study_is_told_before_its_finals_who_has_opened_the_same_test_part(small: dict[str, Any]) -> None:
+    few = ["sweep.trials=2"]
+    digest = str(prepare(load_spec(small)).test_digest)
+    first = Listener()
+    key = swept(load_spec(small, few), first).study
+    assert first.heard == ["trial", "trial", "final"]
+
+    def told(changes: list[str]) -> tuple[list[str], int]:
+        listener = Listener()
+        result = swept(load_spec(small, [*few, *changes]), listener)
+        return listener.heard, len(SweepResult(result, {}).audit.openings)
+
+    by_one = f"test part {digest[:8]} has been opened by 1 other study ({key}): its numbers are less and less of a surprise"
+    another = ["name=another", "split.valid=0.2"]  # another name and other valid cells, but these test cells
+    assert told(another) == (["trial", "trial", by_one, "final"], 1)
+    assert told(another) == (["trial", "trial", "final"], 1)  # going on is no other opening
+    assert told([]) == (["trial", "trial", "final"], 1)
+    assert told(["name=elsewhere", "split.seed=8"]) == (["trial", "trial", "final"], 0)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_number_of_openings_is_the_same_after_an_interruption_in_the_finals(small: dict[str, Any]) -> None:
+    swept(load_spec(small, ["name=another", "sweep.trials=2"]))
+    spec = load_spec(small, ["sweep.trials=2", "sweep.backends=[loop, mean]"])
+    whole = SweepResult(swept(spec), {}).summary()
+    assert whole["test_openings"] == 1
+    next(Path("runs", whole["study"], "loop").glob("final-*.json")).unlink()
+    again = SweepResult(swept(spec), {}).summary()
+    assert (again["test_openings"], again["audit"]) == (whole["test_openings"], whole["audit"])
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_test_part_is_known_by_its_own_ratings_whatever_the_rest_is_cut_into(small: dict[str, Any]) -> None:
+    parts = prepare(load_spec(small))
+    assert openers(parts.test_digest) == []
+    open_test(parts, "small-1", "to see")
+    open_test(parts, "small-1", "to see again")
+    assert openers(parts.test_digest) == ["small-1"]
+    other_valid = prepare(load_spec(small, ["split.valid=0.2", "name=other"]))
+    assert other_valid.split_digest != parts.split_digest
+    assert other_valid.test_digest == parts.test_digest
+    assert prepare(load_spec(small, ["split.seed=8"])).test_digest != parts.test_digest
+    assert prepare(load_spec(small, ["data.planted.seed=2"])).test_digest != parts.test_digest
+    without = prepare(load_spec(small, ["split={kind: tail, valid: 0.1}"]))
+    assert without.test_digest is None
+    assert openers(without.test_digest) == []
