@@ -89,8 +89,8 @@ def _in_environment(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
         yield Difference("code", _commit(was), _commit(now), "bits", "the package's source is another")
     elif _commit(was) != _commit(now):
         yield Difference("commit", _commit(was), _commit(now), "note", "another one, with the same source of the package")
-    for group, kind in (("versions", "version"), ("device", "device")):
-        old, new = was.get(group) or now[group], now[group]
+    for group, kind in (("versions", "version"), ("settings", "setting"), ("device", "device")):
+        old, new = was.get(group, now[group]), now[group]
         for name in sorted((old.keys() | new.keys()) - NO_PART_IN_THE_BITS):
             if old.get(name) != new.get(name):
                 yield Difference(name, str(old.get(name)), str(new.get(name)), "bits", f"another {kind}")

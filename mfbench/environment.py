@@ -18,9 +18,18 @@ PACKAGES = (
     "mfbench", "numpy", "scipy", "numba", "llvmlite", "jax", "jaxlib", "optax", "pandas", "pyarrow", "optuna", "mlflow",
 )  # fmt: skip
 
+SETTINGS = (
+    "XLA_FLAGS", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DISABLE_JIT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT",
+    "NUMBA_DISABLE_JIT", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES",
+)  # fmt: skip
+"""Variables of the environment that can change a bit."""
+
+OWN_XLA_FLAG = "--xla_cpu_max_isa=AVX"
+"""Set by `backends.accelerator`, and so no setting of the user's."""
+
 
 def environment() -> dict[str, Any]:
-    """Versions, code (see `checkout.code`), Python, system, processor, its cores, and the threads that a run may use.
+    """Versions, code (see `checkout.code`), settings, Python, system, processor, its cores, the threads that a run may use.
 
     threads: the number of cores that this process may use; a worker has its share of them.
     """
@@ -35,6 +44,7 @@ def _fixed() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count() or 1,
         **code(),
+        "settings": {name: value for name in SETTINGS if (value := _setting(name))},
         "versions": {**{name: _version(name) for name in PACKAGES}, "blas": _blas()},
     }
 
@@ -78,6 +88,11 @@ def without_places(text: str) -> str:
         if place != Path(place.anchor):
             text = re.sub(rf"{re.escape(str(place))}(?=$|[^\w.-])", shown, text)
     return text
+
+
+def _setting(name: str) -> str:
+    words = os.environ.get(name, "").split()
+    return without_places(" ".join(word for word in words if word != OWN_XLA_FLAG))
 
 
 def _version(name: str) -> str | None:

@@ -260,10 +260,15 @@ def test_what_differs_is_named_and_refused_where_it_may_matter(small: dict[str, 
     told["versions"] |= {"numpy": "1.0", "optuna": "1.0"}
     told |= {"cpu": "Another CPU", "source": "ab" * 8, "git_commit": "12345678" * 5, "git_diff": None, "threads": 64}
     told["device"] = {"platform": "gpu", "kind": "A GPU"}
+    told["settings"] = {"NUMBA_CPU_NAME": "generic"}
     edited(record, sealed=True, environment=told)
     result = mfbench.reproduce(record.run_key)
     by_weight = {weight: [one.what for one in result.found if one.weight == weight] for weight in ("fault", "bits", "note")}
-    assert by_weight == {"fault": [], "bits": ["code", "numpy", "kind", "platform", "cpu"], "note": ["threads"]}
+    assert by_weight == {
+        "fault": [],
+        "bits": ["code", "numpy", "NUMBA_CPU_NAME", "kind", "platform", "cpu"],
+        "note": ["threads"],
+    }
     (code,) = [one for one in result.found if one.what == "code"]
     assert code.recorded == "commit 12345678"
     assert result.verdict == "to the bit"
@@ -279,7 +284,7 @@ def _difference(weight: Any) -> Difference:
     return Difference("cpu", "A", "B", weight, "another processor")
 
 
-NEAR = Line("valid_rmse", "0.9", "0.9", False, "no", 1e-5)
+NEAR = Line("valid_rmse", "0.9", "0.9", False, "no", 1e-6)
 FAR = replace(NEAR, largest=0.1)
 OTHER = Line("outcome", "completed", "diverged", False, "no")
 SAME = Line("outcome", "completed", "completed", True, "yes")

@@ -173,6 +173,19 @@ def test_one_that_stopped_early_says_how_far_it_was_to_go(small: dict[str, Any])
     assert diverged.factors_digest is None
 
 
+def test_settings_that_can_change_a_bit_are_told_but_not_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, told in {
+        environment.OWN_XLA_FLAG: {},
+        f"--xla_cpu_max_isa=AVX2 --xla_dump_to={Path.cwd()}/dump": {
+            "XLA_FLAGS": "--xla_cpu_max_isa=AVX2 --xla_dump_to=./dump"
+        },
+    }.items():
+        monkeypatch.setenv("XLA_FLAGS", value)
+        environment._fixed.cache_clear()
+        assert environment.environment()["settings"] == told
+    environment._fixed.cache_clear()
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_the_device_is_that_of_the_backend(name: str) -> None:
     knobs = describe(name)["knobs"]

@@ -16,6 +16,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from mfbench.environment import OWN_XLA_FLAG
+
 # Before the import, for JAX reads them once. One thread: the steps are too short to be shared, and a second one costs speed.
 # No memory taken in advance: several processes may share a device. And no instructions that multiply and add in one, which
 # come with AVX2: where XLA uses them depends on the whole program, and so the last bit of a trial would depend on those
@@ -23,7 +25,7 @@ from typing import Any
 os.environ.setdefault("PJRT_NPROC", "1")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 if platform.machine() in ("x86_64", "AMD64") and "xla_cpu_max_isa" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX".strip()
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {OWN_XLA_FLAG}".strip()
 
 import jax
 import jax.numpy as jnp
