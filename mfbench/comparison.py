@@ -18,9 +18,11 @@ from mfbench.finding import find_run
 from mfbench.leaderboard import COLUMNS, Row, markdown, rows
 from mfbench.mlflow_pages import compare_page, pointer
 from mfbench.pareto import as_csv, front
-from mfbench.pictures import learning_curves, save, sweep_picture
+from mfbench.pictures import save
 from mfbench.records import RESULTS, RUNS, Record, studies_of, study_records, write_whole
 from mfbench.repeats import averaged
+from mfbench.run_pictures import run_curves
+from mfbench.search_pictures import sweep_picture
 from mfbench.spec import load_spec, run_study_key, study_key
 from mfbench.tracking import Tracker
 
@@ -90,7 +92,7 @@ class Comparison:
             made["audit.md"] = self.audit.markdown().encode()
             made["sweep.png"] = save(sweep_picture([*self.trials, *self.records]))
         elif plain:
-            made["learning_curves.png"] = save(learning_curves([records[board[0].run_key]]))
+            made["learning_curves.png"] = save(run_curves(records[board[0].run_key]))
         for name, content in made.items():
             write_whole(RESULTS / self.experiments[0] / name, content)
 

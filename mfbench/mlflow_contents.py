@@ -14,9 +14,11 @@ from mfbench.audit import audit
 from mfbench.filled import filled_table
 from mfbench.leaderboard import markdown, rows
 from mfbench.pareto import as_csv, front
-from mfbench.pictures import learning_curves, save, sweep_picture
+from mfbench.pictures import save, save_page
 from mfbench.records import Record, diff_path, model_path
 from mfbench.repeats import averaged, whole_spec
+from mfbench.run_pictures import residual_picture, run_curves
+from mfbench.search_pictures import alpha_beta_map, importance_bars, sweep_picture, trial_curves
 
 STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
 CURVES = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
@@ -121,7 +123,9 @@ def files(record: Record) -> dict[str, bytes]:
         if diff is not None and diff_path(diff).exists():
             made["code.diff"] = diff_path(diff).read_bytes()
         if len(record.scores.epoch) > 1:
-            made["learning_curves.png"] = save(learning_curves([record]))
+            made["learning_curves.png"] = save(run_curves(record))
+        if record.residuals:
+            made["residuals.png"] = save(residual_picture(record))
         if (filled := filled_table(record)) is not None:
             made["filled.csv"] = filled.encode()
     return made
@@ -178,9 +182,13 @@ def parent_files(swept: Sequence[Record], oracle: Mapping[str, float] | None) ->
     runs = averaged(swept)
     made = {"leaderboard.md": _leaderboard(runs, oracle), "spec.yaml": _yaml(whole_spec(swept))}
     if trials := _trials(runs):
-        made["audit.md"] = audit(trials).markdown().encode()
-        made["sweep.png"] = save(sweep_picture(runs))
-        made["learning_curves.png"] = save(learning_curves([r for r in runs if r.stage in ("trial", "floor")]))
+        audited = audit(trials)
+        made["audit.md"] = audited.markdown().encode()
+        for name, figure in {"learning_curves": trial_curves(runs), "sweep": sweep_picture(runs)}.items():
+            made[f"{name}.png"], made[f"{name}.html"] = save(figure), save_page(figure, f"{swept[0].study}: {name}")
+        made["alpha_beta.png"] = save(alpha_beta_map(trials))
+        if shares := audited.importances():
+            made["importance.png"] = save(importance_bars(shares))
     if (found := front(trials)) is not None:
         made["pareto.csv"] = as_csv(found).encode()
     return made

@@ -1,7 +1,7 @@
-"""Pictures of records: learning curves, and what a sweep tried. The same records give the same bytes.
+"""How our pictures look and are saved: colours, axes, PNG, and HTML that says what the pointer is on.
 
-matplotlib is imported inside the functions, for the start-up time (about a second), and used without pyplot, whose
-figures are global state that threads would share.
+The same records give the same bytes. matplotlib is imported inside the functions, for the start-up time (about a second),
+and used without pyplot, whose figures are global state that threads would share.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import numpy as np
 
 from mfbench.records import Record
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -24,88 +26,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 TRAIN, VALID, GREY = "#0072B2", "#D55E00", "#666666"
 DPI = 120
 
-
-def learning_curves(records: Sequence[Record]) -> Figure:
-    """RMSE by epoch. Of one record: its train and valid parts. Of many: a backend's trials faint, its best strong."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(7.2, 4.3 if len(records) == 1 else 5.0), layout="constrained")
-    axes = figure.add_subplot()
-    if len(records) == 1:
-        _one_run(axes, records[0])
-    else:
-        _many_runs(axes, records)
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _plain(axes)
-    if axes.get_legend_handles_labels()[1]:
-        if len(records) == 1:
-            axes.legend(frameon=False, fontsize=9)
-        else:  # Above the axes, for many curves leave no free corner.
-            figure.legend(loc="outside upper left", frameon=False, fontsize=9)
-    return figure
-
-
-def sweep_picture(records: Sequence[Record]) -> Figure:
-    """The best valid RMSE of each trial against its K, its alpha and its beta: a panel each, a colour a backend."""
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    trials = [record for record in records if record.stage == "trial"]
-    colours = _colours(trials)
-    figure = Figure(figsize=(10.5, 4.0), layout="constrained")
-    panels: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
-    _limit(panels[0], [_value(t) for t in trials if t.outcome == "completed"] or [_value(t) for t in trials])
-    for axes, name in zip(panels, ("K", "alpha", "beta"), strict=True):
-        for trial in trials:
-            where = getattr(trial, name)
-            if where is not None:
-                _mark(axes, trial, where, colours[trial.backend])
-        for best in _best(trials).values():
-            if getattr(best, name) is not None:
-                axes.plot(
-                    getattr(best, name), _value(best), "o", markersize=13, markerfacecolor="none",
-                    markeredgecolor=colours[best.backend], markeredgewidth=1.5, clip_on=False,
-                )  # fmt: skip
-        _scale(axes, name, [getattr(trial, name) for trial in trials if getattr(trial, name) is not None])
-        axes.set_xlabel(name)
-        _plain(axes)
-    panels[0].set_ylabel("best valid RMSE of the trial")
-
-    def key(label: str, marker: str = "o", size: float = 6, colour: str = GREY, face: str | None = None) -> Line2D:
-        face = face or colour
-        return Line2D([], [], linestyle="", marker=marker, markersize=size, color=colour, markerfacecolor=face, label=label)
-
-    outcomes = {trial.outcome for trial in trials}
-    keys = [key(backend, colour=colour) for backend, colour in colours.items()]
-    keys.append(key("best of a backend", size=11, face="none"))
-    if any(_value(trial) > panels[0].get_ylim()[1] for trial in trials):
-        keys.append(key("above the range", marker="^", size=5))
-    if "pruned" in outcomes:
-        keys.append(key("pruned", size=4.5, face="white"))
-    if outcomes & {"diverged", "failed"}:
-        keys.append(key("diverged or failed", marker="x"))
-    figure.legend(handles=keys, loc="outside upper center", ncols=min(len(keys), 8), frameon=False, fontsize=9)
-    return figure
-
-
-def race_picture(laps: Sequence[Mapping[str, Any]]) -> Figure:
-    """Updates a second of each lap of a race (see `races.Lap`), a bar from the median, a whisker from least to most."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 1.2 + 0.38 * len(laps)), layout="constrained")
-    axes = figure.subplots()
-    colours = dict(zip(dict.fromkeys(lap["backend"] for lap in laps), COLOURS, strict=False))
-    for place, lap in enumerate(laps):
-        least, middle, most = (lap[f"updates_per_second{end}"] / 1e6 for end in ("_min", "", "_max"))
-        axes.barh(place, middle, color=colours[lap["backend"]], alpha=0.85, height=0.7)
-        axes.plot([least, most], [place, place], color="black", linewidth=1.2)
-        axes.text(most, place, f"  {middle:.1f}", va="center", fontsize=8)
-    axes.set_yticks(range(len(laps)), [f"{lap['backend']}  K={lap['K']}  {lap['threads']} threads" for lap in laps])
-    axes.invert_yaxis()
-    axes.set_xlabel("million updates a second, training alone")
-    return figure
+SVG = "http://www.w3.org/2000/svg"
+TIP = "tip: "
+STYLE = """body { margin: 1em; font: 14px sans-serif; color: #333 } svg { max-width: 100%; height: auto }
+.tip:hover path { stroke-width: 3; stroke-opacity: 1 } .tip:hover use { opacity: 1; stroke-width: 3 }
+.tip path.reach { stroke-width: 9; stroke-opacity: 0; pointer-events: stroke }"""
 
 
 def save(figure: Figure) -> bytes:
@@ -115,136 +40,114 @@ def save(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-# --- learning curves -------------------------------------------------------------------------------------------------
+def save_page(figure: Figure, title: str) -> bytes:
+    """The figure as one HTML page: an SVG whose lines and points, where `tip` said so, show their words under the pointer."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "mfbench", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    for prefix, namespace in {"": SVG, "xlink": "http://www.w3.org/1999/xlink"}.items():  # as HTML reads them
+        ElementTree.register_namespace(prefix, namespace)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for group in root.iter(f"{{{SVG}}}g"):
+        if (words := group.get("id", "")).startswith(TIP):
+            group.attrib = {"class": "tip"}
+            for line in [path for path in group if path.tag == f"{{{SVG}}}path"]:  # a thin line is hard to point at
+                reach = ElementTree.SubElement(group, line.tag, {"d": line.get("d", ""), "fill": "none", "class": "reach"})
+                reach.set("stroke", "#000")
+            told = ElementTree.Element(f"{{{SVG}}}title")
+            told.text = words.removeprefix(TIP)
+            group.insert(0, told)
+    for drawn in root.iter():  # as attributes, which the style of the page may change
+        for item in drawn.attrib.pop("style", "").split(";"):
+            name, _, value = item.partition(":")
+            if value:
+                drawn.set(name.strip(), value.strip())
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    body = ElementTree.tostring(root, encoding="unicode")
+    return f"<!doctype html>\n<html><head>{head}</head><body>{body}</body></html>\n".encode()
 
 
-def _one_run(axes: Axes, record: Record) -> None:
-    scores = record.scores
-    drawn: list[float] = []
-    for part, colour, curve in (("train", TRAIN, scores.train_rmse), ("valid", VALID, scores.valid_rmse)):
-        values = _numbers(curve)
-        if len(values):
-            drawn += list(values)
-            marker = "o" if len(values) == 1 else ""
-            axes.plot(scores.epoch, values, color=colour, linewidth=1.8, marker=marker, label=part)
-    if record.stage != "final" and record.best_epoch in scores.epoch and scores.valid_rmse:
-        best = scores.valid_rmse[scores.epoch.index(record.best_epoch)]
-        if best is not None:
-            axes.plot(record.best_epoch, best, "o", color=VALID, label=f"best epoch {record.best_epoch}: {best:.4f}")
-    _limit(axes, drawn)
-    axes.set_ylabel("RMSE")
-    outcome = "" if record.outcome == "completed" else f"   {record.outcome}"
-    axes.set_title(f"{record.title}   {_hyperparameters(record)}{outcome}", fontsize=10, loc="left")
+def tip(artist: Artist, words: str) -> None:
+    """What `save_page` shows when the pointer is on this line or point."""
+    artist.set_gid(TIP + words)
 
 
-def _many_runs(axes: Axes, records: Sequence[Record]) -> None:
-    trials = [record for record in records if record.stage == "trial"] or list(records)
-    best = _best(trials)
-    drawn: list[float] = []
-    for backend, colour in _colours(trials).items():
-        for trial in trials:
-            if trial.backend == backend and trial is not best.get(backend):
-                values = _numbers(trial.scores.valid_rmse)
-                drawn += list(values) if trial.outcome == "completed" else []
-                axes.plot(trial.scores.epoch[: len(values)], values, color=colour, linewidth=0.8, alpha=0.25)
-        if backend in best:
-            record = best[backend]
-            values = _numbers(record.scores.valid_rmse)
-            drawn += list(values)
-            label = f"{record.title}, the best: {_value(record):.4f}   {_hyperparameters(record)}"
-            epochs = record.scores.epoch[: len(values)]
-            axes.plot(epochs, values, color="white", linewidth=4.5, zorder=3)  # parts it from the faint ones
-            axes.plot(epochs, values, color=colour, linewidth=2.2, zorder=4, label=label)
-    for floor in records:
-        if floor.stage == "floor" and floor.valid_rmse is not None:
-            drawn.append(floor.valid_rmse)
-            label = f"{floor.title}: {floor.valid_rmse:.4f}"
-            axes.axhline(floor.valid_rmse, color=GREY, linewidth=1.2, linestyle="--", label=label)
-    _limit(axes, drawn)
-    axes.set_ylabel("valid RMSE")
+# --- what the pictures share -----------------------------------------------------------------------------------------
 
 
-def _hyperparameters(record: Record) -> str:
+def hyperparameters(record: Record) -> str:
+    """`K=8 alpha=0.01 beta=0.05`, those that there are."""
     values = {"K": record.K, "alpha": record.alpha, "beta": record.beta}
     return " ".join(f"{name}={value:.3g}" for name, value in values.items() if value is not None)
 
 
-# --- sweeps ----------------------------------------------------------------------------------------------------------
-
-
-def _mark(axes: Axes, trial: Record, where: float, colour: str) -> None:
-    value = _value(trial)
-    edge = axes.get_xaxis_transform()  # up the panel in fractions of its height, for what has no place by its value
-    face = "white" if trial.outcome == "pruned" else colour
-    if trial.outcome not in ("completed", "pruned") or not math.isfinite(value):
-        axes.plot(where, 0.98, "x", markersize=6, color=colour, transform=edge, markeredgewidth=1.5)
-    elif value > axes.get_ylim()[1]:
-        axes.plot(where, 0.93, "^", markersize=5, color=colour, markerfacecolor=face, transform=edge, alpha=0.75)
-    elif trial.outcome == "completed":
-        axes.plot(where, value, "o", markersize=6, color=colour, alpha=0.75, markeredgewidth=0)
-    else:
-        axes.plot(where, value, "o", markersize=4.5, markerfacecolor=face, markeredgecolor=colour, alpha=0.8)
-
-
-def _scale(axes: Axes, name: str, values: Sequence[float]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, ScalarFormatter
-
-    if not values or min(values) <= 0 or (name == "K" and max(values) < 8 * min(values)):
-        return
-    if name != "K":
-        axes.set_xscale("log")
-        if max(values) < 100 * min(values):  # powers of ten alone would leave one label or none
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
-        return
-    axes.set_xscale("log", base=2)
-    powers = [2.0**k for k in range(math.floor(math.log2(min(values))), math.ceil(math.log2(max(values))) + 1)]
-    axes.xaxis.set_major_locator(FixedLocator(powers))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-
-
-def _value(record: Record) -> float:
+def value_of(record: Record) -> float:
+    """The valid RMSE, nan where there is none."""
     return math.nan if record.valid_rmse is None else record.valid_rmse
 
 
-def _best(records: Iterable[Record]) -> Mapping[str, Record]:
+def words_of(record: Record) -> str:
+    """What a tip says of a trial."""
+    valid = f"valid RMSE {record.valid_rmse:.4f}" if record.valid_rmse is not None else record.outcome
+    return f"{record.title}  {hyperparameters(record)}  {valid}" + ("  pruned" if record.outcome == "pruned" else "")
+
+
+def best_of_each(records: Iterable[Record]) -> Mapping[str, Record]:
     """The completed record with the lowest valid RMSE of each backend that has one."""
     best: dict[str, Record] = {}
     for record in records:
-        if record.outcome == "completed" and math.isfinite(_value(record)):
+        if record.outcome == "completed" and math.isfinite(value_of(record)):
             rival = best.get(record.backend)
-            if rival is None or (_value(record), record.number) < (_value(rival), rival.number):
+            if rival is None or (value_of(record), record.number) < (value_of(rival), rival.number):
                 best[record.backend] = record
     return best
 
 
-# --- common ----------------------------------------------------------------------------------------------------------
-
-
-def _colours(records: Iterable[Record]) -> dict[str, str]:
+def colours_of(records: Iterable[Record]) -> dict[str, str]:
     """A colour for each backend, by the order of the names, so that all pictures of a study agree."""
     names = sorted({record.backend for record in records})
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
 
 
-def _numbers(values: Sequence[float | None]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def numbers(values: Sequence[float | None]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """float64 [n], nan for None."""
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def _limit(axes: Axes, values: Sequence[float]) -> None:
-    """Show what matters: a few values far above the others, of a bad start or a run that blew up, are cut off."""
+def what_matters(values: Sequence[float]) -> tuple[float, float] | None:
+    """The range to show: a few values far above the others, of a bad start or a run that blew up, are cut off."""
     finite = np.array([value for value in values if math.isfinite(value)])
     if len(finite) == 0:
-        return
+        return None
     low, middle, high = np.quantile(finite, [0, 0.5, 1])
     high = min(high, low + 4 * max(middle - low, 1e-12)) if high > middle else high
-    margin = 0.06 * (high - low) or 0.01 * abs(high) or 0.01
-    axes.set_ylim(low - margin, high + 2 * margin)
+    return float(low), float(high)
 
 
-def _plain(axes: Axes) -> None:
+def limit(axes: Axes, values: Sequence[float]) -> None:
+    """Cut the axis of values to what matters, with a margin."""
+    if (shown := what_matters(values)) is not None:
+        low, high = shown
+        margin = 0.06 * (high - low) or 0.01 * abs(high) or 0.01
+        axes.set_ylim(low - margin, high + 2 * margin)
+
+
+def log_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
+    """Make the axis `x` or `y` logarithmic, with labels that a person reads."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    if max(values) < 100 * min(values):  # powers of ten alone would leave one label or none
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def plain(axes: Axes) -> None:
+    """Two spines and a pale grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)

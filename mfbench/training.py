@@ -37,6 +37,7 @@ from mfbench.records import (
     write_record,
     write_whole,
 )
+from mfbench.residuals import residuals_of
 from mfbench.scoring import score
 from mfbench.spec import Spec
 from mfbench.splits import Parts, open_test
@@ -232,6 +233,7 @@ def train(
                     test = open_test(parts, job.study, f"to {purpose}, whose training had ended")
                     record.test_rmse, record.test_mae = score(model, test)
                     record.evaluation = evaluate(model, train_part, test, "test", job.spec.evaluation)
+                    record.residuals = residuals_of(model, test, train_part)
                 elif valid_part is not None:
                     record.evaluation = evaluate(model, train_part, valid_part, "valid", job.spec.evaluation)
         record.ended = time.time()

@@ -1,23 +1,41 @@
 import os
+import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from record_factory import record, sweep_records
 
-from mfbench.pictures import learning_curves, save, sweep_picture
+from mfbench.factors import Factors
+from mfbench.mlflow_contents import files, parent_files
+from mfbench.pictures import save, save_page
+from mfbench.ratings import Ratings
+from mfbench.residuals import residuals_of
+from mfbench.run_pictures import residual_picture, run_curves
+from mfbench.search_pictures import alpha_beta_map, importance_bars, sweep_picture, trial_curves
 
 PNG = b"\x89PNG\r\n\x1a\n"
+SHARES = {"jax": {"alpha": 0.6, "K": 0.1, "beta": 0.3}, "adam": {"alpha": 1.0}}
 
 
 def lines(axes) -> dict[str, object]:
     return {line.get_label(): line for line in axes.lines if not str(line.get_label()).startswith("_")}
 
 
+def legend(figure) -> set[str]:
+    return {text.get_text() for text in figure.legends[0].get_texts()}
+
+
+# --- one run ---------------------------------------------------------------------------------------------------------
+
+
 def test_one_record_shows_train_and_valid_and_the_best_epoch():
     made = record(2)
-    (axes,) = learning_curves([made]).axes
+    (axes,) = run_curves(made).axes
     drawn = lines(axes)
     assert list(drawn["train"].get_ydata()) == made.scores.train_rmse
     assert list(drawn["valid"].get_ydata()) == made.scores.valid_rmse
@@ -26,14 +44,72 @@ def test_one_record_shows_train_and_valid_and_the_best_epoch():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "RMSE")
 
 
-def test_many_records_show_every_trial_and_name_the_best_of_each_backend():
+def errs_by_the_rating() -> tuple[Factors, Ratings, Ratings]:
+    """A model that says 3 of all; test ratings 1 and 5 of item 0, and 3 of item 1; item 0 has two training ratings."""
+    model = Factors(np.zeros((2, 1)), np.zeros((2, 1)), np.zeros(2), np.zeros(2), 3.0)
+    one = np.array([0, 1, 0], dtype=np.int32)
+    test = Ratings(one, np.array([0, 0, 1], dtype=np.int32), np.array([1, 5, 3], dtype=np.float32), 2, 2)
+    train = Ratings(one[:2], np.array([0, 0], dtype=np.int32), np.array([2, 2], dtype=np.float32), 2, 2)
+    return model, test, train
+
+
+def test_residuals_are_told_by_rating_and_by_popularity():
+    found = residuals_of(*errs_by_the_rating())
+    told = {by: [(g.low, g.high, g.n, g.bias, g.rmse) for g in groups] for by, groups in found.items()}
+    assert told == {
+        "rating": [(1, 1, 1, -2, 2), (3, 3, 1, 0, 0), (5, 5, 1, 2, 2)],
+        "popularity": [(0, 0, 1, 0, 0), (2, 2, 2, 0, 2)],
+    }
+
+
+def test_residuals_of_ratings_that_are_no_stars_are_told_in_tenths():
+    rng = np.random.default_rng(0)
+    n = 1000
+    users, items = rng.integers(0, 2, n).astype(np.int32), (rng.random(n) ** 3 * 100).astype(np.int32)
+    values = rng.normal(3, 1, n)
+    model = Factors(np.zeros((2, 1)), np.zeros((100, 1)), np.zeros(2), np.zeros(100), 3.0)
+    ratings = Ratings(users, items, values, 2, 100)
+    found = residuals_of(model, ratings, ratings)
+    assert len(found["rating"]) == 10
+    assert all(99 <= group.n <= 101 for group in found["rating"])  # 0.3 of 1,000 is not quite 300
+    for groups in found.values():
+        assert sum(group.n for group in groups) == n
+        assert sum(group.n * group.rmse**2 for group in groups) / n == pytest.approx(np.mean((values - 3) ** 2))
+        assert sum(group.n * group.bias for group in groups) / n == pytest.approx(np.mean(values - 3))
+        assert all(left.high < right.low for left, right in pairwise(groups))
+    assert len(found["popularity"]) <= 10
+
+
+def test_a_prediction_that_is_not_finite_has_no_residuals():
+    model, test, train = errs_by_the_rating()
+    broken = Factors(np.full((2, 1), np.inf), np.ones((2, 1)), model.user_bias, model.item_bias, 3.0)
+    assert residuals_of(broken, test, train) == {}
+
+
+def test_the_picture_of_residuals_has_a_point_a_group_and_goes_to_mlflow():
+    made = record(0, stage="final").model_copy(update={"residuals": residuals_of(*errs_by_the_rating())})
+    by_rating, by_popularity = residual_picture(made).axes
+    assert [tick.get_text() for tick in by_rating.get_xticklabels()] == ["1", "3", "5"]
+    assert list(lines(by_rating)) == ["RMSE", "mean residual r − r̂"]
+    assert [tick.get_text() for tick in by_popularity.get_xticklabels()] == ["0", "2"]
+    assert files(made)["residuals.png"].startswith(PNG)
+    assert "residuals.png" not in files(record(0, stage="final"))
+
+
+# --- a search --------------------------------------------------------------------------------------------------------
+
+
+def test_each_backend_has_a_panel_with_all_its_trials_and_its_best():
     records = sweep_records()
-    (axes,) = learning_curves(records).axes
-    trials = [r for r in records if r.stage == "trial"]
-    assert len(axes.lines) == len(trials) + 2 + 1  # a halo under the best of each backend, and the floor
-    best = min((r for r in trials if r.backend == "jax" and r.outcome == "completed"), key=lambda r: r.valid_rmse)
-    assert any(label.startswith(f"jax #{best.number}, the best") for label in lines(axes))
-    assert axes.get_ylabel() == "valid RMSE"
+    figure = trial_curves(records)
+    assert len(figure.axes) == 2
+    for axes, backend in zip(figure.axes, ("adam", "jax"), strict=True):
+        trials = [r for r in records if r.stage == "trial" and r.backend == backend]
+        assert len(axes.lines) == 2 * (len(trials) + 1) + 1  # train and valid, a halo under those of the best, the floor
+        best = min((r for r in trials if r.outcome == "completed"), key=lambda r: r.valid_rmse)
+        assert axes.get_title(loc="left").startswith(f"{backend} #{best.number}, the best: {best.valid_rmse:.4f}")
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("epoch", "RMSE")
+    assert {"train", "valid"} <= legend(figure)
 
 
 def test_a_sweep_has_a_panel_for_each_hyperparameter_and_a_mark_for_each_trial():
@@ -43,8 +119,52 @@ def test_a_sweep_has_a_panel_for_each_hyperparameter_and_a_mark_for_each_trial()
     assert figure.axes[1].get_xscale() == figure.axes[2].get_xscale() == "log"
     n_trials = sum(r.stage == "trial" for r in records)
     assert {len(axes.lines) for axes in figure.axes} == {n_trials + 2}  # a ring around the best of each backend
-    words = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert {"jax", "adam", "pruned", "diverged or failed"} <= words
+    assert {"jax", "adam", "pruned", "diverged or failed"} <= legend(figure)
+
+
+def test_the_map_puts_each_trial_at_its_alpha_and_beta():
+    records = sweep_records()
+    figure = alpha_beta_map(records)
+    *panels, bar = figure.axes
+    assert bar.get_ylabel() == "valid RMSE"
+    for axes, backend in zip(panels, ("adam", "jax"), strict=True):
+        assert axes.get_title(loc="left") == backend
+        trials = {(r.alpha, r.beta): r for r in records if r.stage == "trial" and r.backend == backend}
+        marks = {(line.get_xdata()[0], line.get_ydata()[0]): line for line in axes.lines}
+        assert marks.keys() == trials.keys()
+        for at, mark in marks.items():
+            assert (mark.get_marker() == "x") == (trials[at].outcome == "diverged")
+        by_size = sorted((at for at in marks if marks[at].get_marker() == "o"), key=lambda at: marks[at].get_markersize())
+        assert [trials[at].K for at in by_size] == sorted(trials[at].K for at in by_size)
+
+
+def test_importance_is_a_bar_for_each_hyperparameter_of_each_backend():
+    figure = importance_bars(SHARES)
+    (axes,) = figure.axes
+    assert sorted(bar.get_width() for bar in axes.patches) == [0, 0, 0.1, 0.3, 0.6, 1.0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["jax", "adam"]
+    assert legend(figure) == {"K", "alpha", "beta"}
+
+
+def test_the_page_names_each_trial_under_the_pointer_and_asks_for_nothing_from_elsewhere():
+    records = sweep_records()
+    page = save_page(sweep_picture(records), "a sweep").decode()
+    root = ElementTree.fromstring(page[page.index("<svg") : page.index("</body>")])
+    told = [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
+    trial = next(r for r in records if r.stage == "trial")
+    assert f"jax #0  K={trial.K} alpha={trial.alpha:.3g} beta={trial.beta:.3g}  valid RMSE {trial.valid_rmse:.4f}" in told
+    assert len(told) == 3 * (sum(r.stage == "trial" for r in records) + 2)
+    assert "xlink:href=" in page  # as an HTML page names it; another prefix would draw nothing
+    assert not re.search(r"(src|href)=.(?!#)", page)
+    assert len(page) < 200_000
+
+
+def test_what_the_sweep_has_in_mlflow():
+    names = {"learning_curves.png", "learning_curves.html", "sweep.png", "sweep.html", "alpha_beta.png"}
+    assert names <= parent_files(sweep_records(), None).keys()
+
+
+# --- whatever there is -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -55,23 +175,29 @@ def test_a_sweep_has_a_panel_for_each_hyperparameter_and_a_mark_for_each_trial()
         [record(0, stage="final")],
         [record(0, stage="floor", backend="mean")],
         [record(0, epochs=1)],
+        [record(k, backend=f"b{k}") for k in range(5)],
         [],
     ],
-    ids=["failed", "none completed", "final", "floor", "one epoch", "none"],
+    ids=["failed", "none completed", "final", "floor", "one epoch", "five backends", "none"],
 )
 def test_whatever_the_records_hold_can_be_drawn(records):
-    assert save(learning_curves(records)).startswith(PNG)
-    assert save(sweep_picture(records)).startswith(PNG)
+    for picture in (trial_curves, sweep_picture, alpha_beta_map):
+        assert save(picture(records)).startswith(PNG)
+    for made in records:
+        assert save(run_curves(made)).startswith(PNG)
+    assert save(importance_bars({})).startswith(PNG)
 
 
 def test_the_same_records_give_the_same_bytes_in_another_process():
     script = (
         "import sys, hashlib\n"
         "from record_factory import sweep_records\n"
-        "from mfbench.pictures import learning_curves, save, sweep_picture\n"
+        "from mfbench.pictures import save, save_page\n"
+        "from mfbench.run_pictures import run_curves\n"
+        "from mfbench.search_pictures import alpha_beta_map, sweep_picture, trial_curves\n"
         "r = sweep_records()\n"
-        "for figure in (learning_curves(r), learning_curves(r[:1]), sweep_picture(r)):\n"
-        "    print(hashlib.sha256(save(figure)).hexdigest())\n"
+        "for figure in (trial_curves(r), run_curves(r[0]), sweep_picture(r), alpha_beta_map(r)):\n"
+        "    print(hashlib.sha256(save(figure) + save_page(figure, '')).hexdigest())\n"
         "print('matplotlib.pyplot' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
@@ -83,4 +209,4 @@ def test_the_same_records_give_the_same_bytes_in_another_process():
     }
     assert len(said) == 1
     assert said.pop().split()[-1] == "False"
-    assert b"Software" not in save(learning_curves([record(0)]))
+    assert b"Software" not in save(run_curves(record(0)))

@@ -215,7 +215,10 @@ def test_artifacts_hold_the_run_and_no_pickle():
             assert not model.is_symlink()
             assert model.read_bytes() == model_path(made.path).read_bytes()
     parent = client.list_artifacts(out.run_ids[STUDY])
-    assert {f.path for f in parent} == {"audit.md", "leaderboard.md", "spec.yaml", "sweep.png", "learning_curves.png"}
+    assert {f.path for f in parent} == {
+        "audit.md", "leaderboard.md", "spec.yaml", "sweep.png", "sweep.html", "learning_curves.png", "learning_curves.html",
+        "alpha_beta.png",
+    }  # fmt: skip
     assert "mlflow.parentRunId" not in client.get_run(out.run_ids["little-11111111/jax/0/run"]).data.tags
 
 
