@@ -63,11 +63,11 @@ class Audit:
 
     def table(self) -> Table:
         """A line a backend, for a terminal."""
-        return text_tables.drawn("search audit", *self._cells())
+        return text_tables.drawn("search audit", *self.cells())
 
     def markdown(self) -> str:
         """All of it as a page of Markdown."""
-        page = f"# Search audit of {self.study}\n\n{text_tables.markdown(*self._cells())}"
+        page = f"# Search audit of {self.study}\n\n{text_tables.markdown(*self.cells())}"
         lists = {
             "What to look at": self.sentences(),
             "Would more trials help?": [f"{one.backend}: {one.more_trials()}" for one in self.searched],
@@ -86,7 +86,8 @@ class Audit:
         times = f"{seconds[slow] / seconds[quick]:.1f} times the seconds of {quick}"
         return [f"{same}{slow} took {times} ({seconds[slow]:.2f} against {seconds[quick]:.2f})"]
 
-    def _cells(self) -> tuple[list[str], list[list[str]]]:
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """Header and body as text, a line a backend."""
         columns: dict[str, Callable[[Searched], str]] = {
             "backend": lambda one: one.backend,
             "trials": lambda one: str(len(one.trials)),

@@ -128,7 +128,6 @@ def race(
 @app.command()
 def compare(
     what: Annotated[list[str] | None, typer.Argument(metavar="[SPEC|EXPERIMENT|RUN]...", help="Default: all.")] = None,
-    results: Annotated[bool, typer.Option("--results", help="Also write the board of a SPEC to results/.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """A leaderboard of runs, and its MLflow address."""
@@ -136,13 +135,23 @@ def compare(
     from mfbench.leaderboard import table
 
     comparison = compared(what or [])
-    if results:
-        comparison.write_results()
     show(table("leaderboard", comparison.board, comparison.oracle), as_json, comparison.summary())
     if comparison.audit:
         _say_audit(comparison.audit, as_json)
     for sentence in comparison.addresses():
         say(sentence, as_json)
+
+
+@app.command()
+def report(
+    spec: Annotated[str, typer.Argument(metavar="SPEC|EXPERIMENT", help="Of which runs.")], as_json: AsJson = False
+) -> None:
+    """Board, pictures and a page of HTML, in results/."""
+    from mfbench.comparison import compared
+    from mfbench.reports import write_report
+
+    path = write_report(compared([spec]))
+    show(f"{path.parent}: the leaderboard, pictures, and {path.name}", as_json, {"report_path": str(path)})
 
 
 @app.command()

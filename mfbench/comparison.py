@@ -42,6 +42,11 @@ class Comparison:
         found = [record.oracle("test") for record in self.records]
         return found[0] if found and all(one == found[0] for one in found) else None
 
+    @property
+    def best(self) -> Record:
+        """The record of the board's first row."""
+        return next(record for record in self.records if record.run_key == self.board[0].run_key)
+
     @cached_property
     def audit(self) -> Audit | None:
         """The audit of the search, where all that is compared is of one sweep."""

@@ -21,10 +21,10 @@ LAYERS = [
     [f"backends.{name}" for name in ("loop", "numba", "jax", "adam", "mlp", "als", "mean")] + ["testing"],
     ["trained_model", "recommending", "preparation", "residuals", "training"],
     ["evolution", "search", "repeats", "pruning", "edges", "searched", "audit"],
-    ["pictures", "run_pictures", "search_pictures", "filled", "leaderboard", "pareto", "description"],
+    ["pictures", "run_pictures", "search_pictures", "trade_off", "filled", "leaderboard", "pareto", "description"],
     ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui", "mlflow_pages"],
     ["finding", "watching", "export"],
-    ["differences", "reproduction", "workers", "sweeps", "races", "comparison", "factorization", "doctor", "api"],
+    ["differences", "reproduction", "workers", "sweeps", "races", "comparison", "reports", "factorization", "doctor", "api"],
     ["saying", "cli_models"],
     ["cli", "__main__"],
 ]

@@ -1,4 +1,4 @@
-"""`compare SPEC --results`: what of a study's records goes to results/, and the filled-in matrix."""
+"""`report SPEC`: what of a study's records goes to results/, and the filled-in matrix."""
 
 from __future__ import annotations
 
