@@ -212,7 +212,8 @@ def model_path(record: Path) -> Path:
 def write_record(record: Record) -> Path:
     """Seal the record, write it to its place and give the path; nobody ever sees half of it."""
     record.seal = record._digest()
-    write_whole(record.path, record.model_dump_json(indent=1).encode() + b"\n")
+    # A trial that a loss of power damages is set aside and run again, to the same bits: cheaper than to wait for each.
+    write_whole(record.path, record.model_dump_json(indent=1).encode() + b"\n", wait=record.stage != "trial")
     return record.path
 
 
@@ -255,23 +256,27 @@ def write_model(path: Path, arrays: Mapping[str, Array]) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there completely, on the disk, or not at all."""
-    with whole_file(path) as file:
+def write_whole(path: Path, content: bytes, wait: bool = True) -> None:
+    """Write a file so that it is there completely or not at all; see `whole_file`."""
+    with whole_file(path, wait) as file:
         file.write(content)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to be written: once the block ends it is there completely, on the disk; where it breaks off, not at all."""
+def whole_file(path: Path, wait: bool = True) -> Iterator[BinaryIO]:
+    """A file to be written: once the block ends it is there completely; where it breaks off, not at all.
+
+    wait: until the disk has it, so that a loss of power cannot damage it either.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with named_in_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                if wait:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

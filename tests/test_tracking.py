@@ -526,7 +526,7 @@ def test_a_sweep_through_a_server_that_fails_in_every_call_is_there_whole_and_on
     tracker = Tracker("small")
     runs = list(tracker.client.search_runs([tracker.experiment_id]))
     keys = [run.data.tags["mfbench.run_key"] for run in runs]
-    records = result.swept.records()
+    records = result.swept.records
     assert sorted(keys) == sorted([result.swept.study, *(made.run_key for made in records)])
     assert {run.data.tags["mfbench.run_key"]: run.info.run_id for run in runs} == result.run_ids
     assert "RUNNING" not in {run.info.status for run in runs}
