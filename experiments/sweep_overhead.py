@@ -131,8 +131,10 @@ def main() -> None:
     table = markdown(header, body)
     one, two = (next((s for s in settings if (s.workers, s.threads) == (n, 1)), None) for n in (1, 2))
     if one and two:
-        gains = [a.wall / b.wall for a, b in zip(rounds[one], rounds[two], strict=True)]
-        table += f"\nTwo workers against one, `threads: 1`: {ranged(gains, '.2f')} times as fast.\n"
+        pairs = list(zip(rounds[one], rounds[two], strict=True))
+        whole = ranged([a.wall / b.wall for a, b in pairs], ".2f")
+        before = ranged([(a.wall - a.drain) / (b.wall - b.drain) for a, b in pairs], ".2f")
+        table += f"\nTwo workers against one, `threads: 1`: {whole} times as fast, {before} without the drain.\n"
     print(table)
     write_whole(RESULTS / "sweep-overhead" / "overhead.md", table.encode())
 

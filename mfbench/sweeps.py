@@ -242,7 +242,8 @@ def _records_of(
         records[record.run_key] = record
         watcher.done(record)
 
-    missing = [job for job in jobs if job.run_key not in records]
+    # Those that take longest first, so that the workers come to the end of a batch together.
+    missing = sorted((job for job in jobs if job.run_key not in records), key=lambda job: -(job.K or 0))
     # Repeat after repeat, for one has one train part and one order, which a worker keeps from job to job.
     repeats = [[job for job in missing if job.repeat == r] for r in sorted({job.repeat for job in missing})]
     step = len(crew) if together else max(1, len(missing))
