@@ -260,15 +260,12 @@ def test_what_differs_is_named_and_refused_where_it_may_matter(small: dict[str, 
     told["versions"] |= {"numpy": "1.0", "optuna": "1.0"}
     told |= {"cpu": "Another CPU", "source": "ab" * 8, "git_commit": "12345678" * 5, "git_diff": None, "threads": 64}
     told["device"] = {"platform": "gpu", "kind": "A GPU"}
-    told["settings"] = {"NUMBA_CPU_NAME": "generic"}
+    told["settings"] = {**told["settings"], "NUMBA_CPU_NAME": "generic"}
     edited(record, sealed=True, environment=told)
     result = mfbench.reproduce(record.run_key)
     by_weight = {weight: [one.what for one in result.found if one.weight == weight] for weight in ("fault", "bits", "note")}
-    assert by_weight == {
-        "fault": [],
-        "bits": ["code", "numpy", "NUMBA_CPU_NAME", "kind", "platform", "cpu"],
-        "note": ["threads"],
-    }
+    bits = ["code", "numpy", "NUMBA_CPU_NAME", "kind", "platform", "cpu"]
+    assert by_weight == {"fault": [], "bits": bits, "note": ["threads"]}
     (code,) = [one for one in result.found if one.what == "code"]
     assert code.recorded == "commit 12345678"
     assert result.verdict == "to the bit"

@@ -175,14 +175,12 @@ def test_one_that_stopped_early_says_how_far_it_was_to_go(small: dict[str, Any])
 
 def test_settings_that_can_change_a_bit_are_told_but_not_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for value, told in {
-        environment.OWN_XLA_FLAG: {},
-        f"--xla_cpu_max_isa=AVX2 --xla_dump_to={Path.cwd()}/dump": {
-            "XLA_FLAGS": "--xla_cpu_max_isa=AVX2 --xla_dump_to=./dump"
-        },
+        environment.OWN_XLA_FLAG: None,
+        f"--xla_cpu_max_isa=AVX2 --xla_dump_to={Path.cwd()}/dump": "--xla_cpu_max_isa=AVX2 --xla_dump_to=./dump",
     }.items():
         monkeypatch.setenv("XLA_FLAGS", value)
         environment._fixed.cache_clear()
-        assert environment.environment()["settings"] == told
+        assert environment.environment()["settings"].get("XLA_FLAGS") == told
     environment._fixed.cache_clear()
 
 
