@@ -14,7 +14,7 @@ from mfbench.errors import InputError, RecordError
 from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
 from mfbench.finding import one_run
-from mfbench.leaderboard import Row, rows
+from mfbench.leaderboard import COMPARED, Row, rows
 from mfbench.pareto import front
 from mfbench.races import Lap, carry_out_race, target_of, write_race
 from mfbench.recommending import Recommender
@@ -125,8 +125,8 @@ class SweepResult:
 
 
 def _those(told: Mapping[str, Any], shown: Sequence[str]) -> dict[str, Any]:
-    """What is shown, and over how many repeats each mean is taken, how sure it is."""
-    more = [name for name in told if name.endswith("_ci95") or name in ("repeats", "finals")]
+    """What is shown, over how many repeats each mean is taken, how sure it is, and how it compares with the best."""
+    more = [name for name in told if name.endswith("_ci95") or name in ("repeats", "finals", *COMPARED)]
     return {name: told[name] for name in (*shown, *more)}
 
 

@@ -15,7 +15,7 @@ from mfbench.audit import Audit, audit
 from mfbench.errors import InputError, WorkError
 from mfbench.filled import filled_table
 from mfbench.finding import find_run
-from mfbench.leaderboard import COLUMNS, Row, markdown, rows
+from mfbench.leaderboard import COLUMNS, COMPARED, Row, markdown, rows
 from mfbench.mlflow_pages import compare_page, pointer
 from mfbench.pareto import as_csv, front
 from mfbench.pictures import save
@@ -107,6 +107,7 @@ def _csv(board: Sequence[Row]) -> str:
     known = {name for line in lines for name in line}
     named = [column for name in COLUMNS for column in (name, f"{name}_ci95") if column in known]
     kept = [name for name in named if not name.endswith(("_seconds", "_id"))]
+    kept += [name for name in COMPARED if name in known]
     text = io.StringIO()
     writer = csv.DictWriter(text, [*kept, "run_key"], extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

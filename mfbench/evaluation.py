@@ -35,6 +35,19 @@ def evaluate(model: Model, train: Ratings, part: Ratings, name: str, asked: Eval
     return {_in_part(metric, name): value for metric, value in finite.items() if metric not in ("rmse", "mae")}
 
 
+def user_errors(model: Model, part: Ratings) -> dict[str, Array]:
+    """Σ e² and the number of ratings of each user in the part: `user_squared_error` float64, `user_count` int64 [n_users].
+
+    They are what runs are compared by, see `mfbench.significance`. Written beside a record they hold no rating of the
+    sealed test part and no item of it, only what the model's errors on a user's ratings there come to.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        squared, _, count = _sums(
+            model.predict(part.users, part.items) - part.values, part.users.astype(np.int64), part.n_users
+        )
+    return {"user_squared_error": squared, "user_count": count}
+
+
 def _metrics(model: Model, train: Ratings, part: Ratings, asked: Evaluation) -> Metrics:
     prediction = model.predict(part.users, part.items)
     error = prediction - part.values

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from rich.table import Table
 
 from mfbench import text_tables
 from mfbench.records import Interval, Record
+from mfbench.significance import AgainstBest, against_best
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Row:
     """One line: a run, with the seconds that its search took beside those of its own training.
 
     intervals has, by name, those of the metrics that are means: over so many repeats those of train and valid, over so
-    many final runs those of test. Both numbers are None where there is nothing but the one run.
+    many final runs those of test. Both numbers are None where there is nothing but the one run. against_best is its
+    comparison with the first row on the test part, None where there is none.
     """
 
     backend: str
@@ -40,13 +42,20 @@ class Row:
     repeats: int | None = None
     finals: int | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    against_best: AgainstBest | None = None
 
     def told(self) -> dict[str, Any]:
         """By name what `--json` and CSV have of it; `valid_rmse_ci95` is half the 95 % interval of a mean `valid_rmse`."""
-        told = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "intervals"}
+        told = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("intervals", "against_best")}
         if not self.intervals:
             del told["repeats"], told["finals"]
-        return told | {f"{name}_ci95": interval.half_width for name, interval in self.intervals.items()}
+        told |= {f"{name}_ci95": interval.half_width for name, interval in self.intervals.items()}
+        return told | (asdict(self.against_best) if self.against_best else {})
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether its test RMSE cannot be told from the best."""
+        return self.against_best is not None and not self.against_best.is_distinguishable
 
 
 COLUMNS = {
@@ -55,6 +64,12 @@ COLUMNS = {
     "test_mae": "test MAE", "repeats": "repeats", "finals": "finals", "trials": "trials", "search_seconds": "search s",
     "train_seconds": "train s", "outcome": "outcome", "run_id": "run",
 }  # fmt: skip
+
+COMPARED = tuple(one.name for one in fields(AgainstBest))
+"""What `--json` and CSV have besides of a row that was compared with the best."""
+
+MARK = "="
+NOTE = f"{MARK}: on test not distinguishable from the first (paired bootstrap over users; Wilcoxon with Holm's correction)"
 
 
 def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_ids: Mapping[str, str]) -> list[Row]:
@@ -88,13 +103,16 @@ def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_
             repeats=_most(record, "train_", "valid_"),
             finals=_most(record, "test_"),
             intervals=record.intervals,
+            against_best=found.get(record.run_key),
         )
 
     def place(record: Record) -> tuple[bool, float, str]:
         value = record.train_rmse if record.valid_rmse is None else record.valid_rmse
         return record.outcome != "completed", float("inf") if value is None else value, record.run_key
 
-    return [row(record) for record in sorted(records, key=place)]
+    ranked = sorted(records, key=place)
+    found = against_best(ranked)
+    return [row(record) for record in ranked]
 
 
 def _most(record: Record, *parts: str) -> int | None:
@@ -104,7 +122,7 @@ def _most(record: Record, *parts: str) -> int | None:
 
 def cells(board: Sequence[Row], oracle: Mapping[str, float] | None) -> tuple[list[str], list[list[str]]]:
     """Header and body as text; columns that say nothing are left out."""
-    lines: list[dict[str, Any]] = [row.told() for row in board]
+    lines: list[dict[str, Any]] = [{**row.told(), "mark": f" {MARK}" if row.is_marked else ""} for row in board]
     if oracle:
         lines.append({"backend": "oracle", **oracle})
     dull = {"outcome"} if all(row.outcome == "completed" for row in board) else set()
@@ -119,7 +137,8 @@ def _cell(name: str, line: Mapping[str, Any]) -> str:
     if value is None:
         return "–"
     if name.endswith(("_rmse", "_mae")):
-        return f"{value:.4f}" if half_width is None else f"{value:.4f} ± {half_width:.4f}"
+        text = f"{value:.4f}" if half_width is None else f"{value:.4f} ± {half_width:.4f}"
+        return text + line.get("mark", "") if name == "test_rmse" else text
     if name.endswith("_seconds"):
         return f"{value:.2f}"
     if name == "run_id":
@@ -129,9 +148,12 @@ def _cell(name: str, line: Mapping[str, Any]) -> str:
 
 def table(title: str, board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> Table:
     """The leaderboard for a terminal."""
-    return text_tables.drawn(title, *cells(board, oracle), dim_last=oracle is not None)
+    drawn = text_tables.drawn(title, *cells(board, oracle), dim_last=oracle is not None)
+    if any(row.is_marked for row in board):
+        drawn.caption, drawn.caption_justify = NOTE, "left"
+    return drawn
 
 
 def markdown(board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> str:
     """The leaderboard as a Markdown table."""
-    return text_tables.markdown(*cells(board, oracle))
+    return text_tables.markdown(*cells(board, oracle)) + (f"\n{NOTE}\n" if any(row.is_marked for row in board) else "")

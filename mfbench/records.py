@@ -1,7 +1,7 @@
 """Records: one JSON file a finished run, written whole or not at all. Everything else is derived from them.
 
 `runs/<study>/<backend>/<stage>-<number>.json`, of a later repeat `<stage>-<number>-r2.json`, and beside the record of a
-plain, final or floor run its model as `.npz`.
+plain, final or floor run its model as `.npz`, of the latter two with a test part their errors by user as `.errors.npz`.
 """
 
 from __future__ import annotations
@@ -207,6 +207,11 @@ class Record(RunName):
 def model_path(record: Path) -> Path:
     """Where the arrays of a run's model stand."""
     return record.with_suffix(".npz")
+
+
+def errors_path(record: Path) -> Path:
+    """Where a final or floor has what `evaluation.user_errors` says of the test part."""
+    return record.with_suffix(".errors.npz")
 
 
 def write_record(record: Record) -> Path:

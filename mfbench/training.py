@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -19,12 +20,12 @@ from mfbench.backends.base import Backend, HasDevice, Model, SideBySide, SideByS
 from mfbench.checkout import kept_changes
 from mfbench.environment import environment, without_places
 from mfbench.errors import MfbenchError, is_disk_full
-from mfbench.evaluation import evaluate
+from mfbench.evaluation import evaluate, user_errors
 from mfbench.factors import Factors, HyperParams, digest_of, draw_start
 from mfbench.memory import Memory
 from mfbench.preparation import Preparation, Prepared
 from mfbench.randomness import generator
-from mfbench.ratings import Ratings
+from mfbench.ratings import Array, Ratings
 from mfbench.records import (
     Clocks,
     Interval,
@@ -32,6 +33,7 @@ from mfbench.records import (
     RunName,
     Scores,
     diff_path,
+    errors_path,
     model_path,
     write_model,
     write_record,
@@ -70,6 +72,13 @@ class Job(RunName):
     best: BestTrial | None = None
 
 
+class Trained(NamedTuple):
+    """What a training leaves beside its record: the last model, and its errors by user where the test part was opened."""
+
+    model: Model
+    errors: dict[str, Array]
+
+
 def backend_of(spec: Spec, name: str) -> Backend:
     """The backend of that name with the knobs that the spec gives it; SpecError for a name or a knob that is not known."""
     for known in spec.model.options:
@@ -89,11 +98,13 @@ def carry_out(
 
     preparation: that of the trainings before this one, for those who make many.
     """
-    records, models = make(jobs, parts, watch, preparation or Preparation())
-    for job, record, model in zip(jobs, records, models, strict=True):
+    records, trained = make(jobs, parts, watch, preparation or Preparation())
+    for job, record, one in zip(jobs, records, trained, strict=True):
         with _clock([record], "log_seconds"):
-            if model is not None and job.stage != "trial" and record.outcome == "completed":
-                write_model(model_path(job.path), {**model.arrays(), **parts.ids()})
+            if one is not None and job.stage != "trial" and record.outcome == "completed":
+                write_model(model_path(job.path), {**one.model.arrays(), **parts.ids()})
+                if one.errors:
+                    write_model(errors_path(job.path), one.errors)
             diff = record.environment["git_diff"]
             if diff is not None and not diff_path(diff).exists():
                 write_whole(diff_path(diff), kept_changes())
@@ -103,8 +114,8 @@ def carry_out(
 
 def make(
     jobs: Sequence[Job], parts: Parts, watch: Watch | None, preparation: Preparation, purpose: str = "score the final runs"
-) -> tuple[list[Record], Sequence[Model | None]]:
-    """Train and score: the record and the last model of each job, neither of them written; None where the run failed.
+) -> tuple[list[Record], Sequence[Trained | None]]:
+    """Train and score: the record of each job and what else it leaves, nothing of it written; None where the run failed.
 
     A trial or a plain run trains on train and is scored on valid. A final run or a floor trains on train and valid
     together, and opens the test part once its training has ended, for that purpose. Several jobs are trained side by side,
@@ -112,7 +123,7 @@ def make(
     """
     records = [blank(job, parts) for job in jobs]
     try:
-        models = train(jobs, parts, records, watch, preparation, purpose)
+        trained = train(jobs, parts, records, watch, preparation, purpose)
     except MfbenchError:
         raise
     except Exception as error:  # a backend that breaks fails its run, not the sweep; the record says how
@@ -121,11 +132,11 @@ def make(
         at = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
         return [failed(job, parts, reason) for job in jobs], [None] * len(jobs)
-    for record, model in zip(records, models, strict=True):
+    for record, one in zip(records, trained, strict=True):
         if record.outcome != "diverged":  # which nan a program gives is nobody's promise
             with _clock([record], "log_seconds"):
-                record.factors_digest = digest_of(model.arrays())
-    return records, models
+                record.factors_digest = digest_of(one.model.arrays())
+    return records, trained
 
 
 def blank(job: Job, parts: Parts) -> Record:
@@ -177,8 +188,8 @@ def train(
     watch: Watch | None,
     preparation: Preparation,
     purpose: str,
-) -> list[Model]:
-    """The training itself: fills in the records' outcomes, scores and clocks, and gives the last model of each job.
+) -> list[Trained]:
+    """The training itself: fills in the records' outcomes, scores and clocks, and gives what else each job leaves.
 
     Several jobs differ in K, alpha and beta alone, and are trained side by side by a backend that can
     (`backends.base.SideBySide`), each of them as it would be alone; each is charged an equal share of the time.
@@ -224,7 +235,8 @@ def train(
             break
 
     memory.mark("train")
-    for job, record, model in zip(jobs, records, models, strict=True):
+    trained = [Trained(model, {}) for model in models]
+    for job, record, (model, errors) in zip(jobs, records, trained, strict=True):
         record.memory = memory.bytes
         _summarise(record, job)
         if job.stage != "trial" and record.outcome == "completed":
@@ -234,10 +246,11 @@ def train(
                     record.test_rmse, record.test_mae = score(model, test)
                     record.evaluation = evaluate(model, train_part, test, "test", job.spec.evaluation)
                     record.residuals = residuals_of(model, test, train_part)
+                    errors.update(user_errors(model, test))
                 elif valid_part is not None:
                     record.evaluation = evaluate(model, train_part, valid_part, "valid", job.spec.evaluation)
         record.ended = time.time()
-    return models
+    return trained
 
 
 def _training(backend: Backend, prepared: Prepared, starts: list[Factors], hypers: list[HyperParams]) -> SideBySideTraining:

@@ -1,0 +1,251 @@
+"""Which runs cannot be told from the best: the statistics on cases with a known answer, and the boards that are marked."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from record_factory import sweep_records, write
+from rich.console import Console
+
+import mfbench
+from mfbench.comparison import compared
+from mfbench.evaluation import user_errors
+from mfbench.factors import Factors
+from mfbench.leaderboard import MARK, NOTE, markdown, rows, table
+from mfbench.mlflow_store import make_store
+from mfbench.ratings import Ratings
+from mfbench.records import Interval, Record, errors_path, model_path, write_model
+from mfbench.significance import AgainstBest, compare, holm
+from mfbench.spec import load_spec
+from mfbench.sweeps import Plan
+from mfbench.watching import Watcher
+
+
+def errors(users: int = 200, seed: int = 0) -> tuple[Any, Any]:
+    """Σ e² and counts of users who rate 1 to 40 times, one run."""
+    rng = np.random.default_rng(seed)
+    count = rng.integers(1, 41, users)
+    return rng.gamma(count / 2, 1.4), count
+
+
+# --- the statistics --------------------------------------------------------------------------------------------------
+
+
+def test_the_same_model_twice_is_not_distinguishable() -> None:
+    squared, count = errors()
+    (found,) = compare(np.stack([squared, squared]), count)
+    assert found == AgainstBest(0.0, 0.0, 0.0, 1.0, 1.0)
+    assert not found.is_distinguishable
+
+
+def test_a_planted_gap_is_found_and_a_difference_by_chance_is_not() -> None:
+    squared, count = errors()
+    noise = np.exp(np.random.default_rng(1).normal(0, 0.1, len(count)))
+    worse, chance = compare(np.stack([squared, squared * 1.05 * noise, squared * noise]), count)
+    assert worse.is_distinguishable
+    assert worse.difference_low > 0
+    assert max(worse.p_bootstrap, worse.p_holm) < 0.001
+    assert not chance.is_distinguishable
+    assert chance.difference_low < 0 < chance.difference_high
+    better, _ = compare(np.stack([squared * 1.05 * noise, squared, squared]), count)
+    assert better.is_distinguishable  # the first is the best by valid, and may be worse on test
+    assert better.difference == -worse.difference
+
+
+def test_the_difference_by_hand_and_users_without_ratings_count_for_nothing() -> None:
+    squared, count = np.array([[1.0, 0.0, 3.0], [4.0, 0.0, 12.0]]), np.array([1, 0, 3])
+    (found,) = compare(squared, count)
+    assert found.difference == found.difference_low == found.difference_high == 1.0  # of each user 2 against 1
+    assert (found,) == tuple(compare(squared[:, [0, 2]], count[[0, 2]]))
+
+
+def test_the_interval_is_that_of_scipy() -> None:
+    squared, count = errors(seed=2)
+    other, _ = errors(seed=3)
+    (found,) = compare(np.stack([squared, other]), count)
+
+    def difference(one: Any, two: Any, n: Any, axis: int = -1) -> Any:
+        return np.sqrt(two.sum(axis) / n.sum(axis)) - np.sqrt(one.sum(axis) / n.sum(axis))
+
+    theirs = scipy.stats.bootstrap(
+        (squared, other, count), difference, paired=True, n_resamples=10_000, method="percentile", rng=np.random.default_rng(5)
+    ).confidence_interval
+    assert found.difference == pytest.approx(difference(squared, other, count))
+    assert (found.difference_low, found.difference_high) == pytest.approx((theirs.low, theirs.high), abs=0.004)
+
+
+def test_wilcoxon_is_that_of_scipy_corrected_for_the_number_of_runs() -> None:
+    squared, count = errors(seed=4)
+    others = [squared * np.exp(np.random.default_rng(seed).normal(0.01, 0.2, len(count))) for seed in (5, 6)]
+    own = [np.sqrt(one / count) for one in (squared, *others)]
+    alone = [float(scipy.stats.wilcoxon(one, own[0]).pvalue) for one in own[1:]]
+    for one, p in zip(others, alone, strict=True):
+        assert compare(np.stack([squared, one]), count)[0].p_holm == pytest.approx(p, rel=1e-6)
+    assert [one.p_holm for one in compare(np.stack([squared, *others]), count)] == pytest.approx(holm(alone), rel=1e-6)
+
+
+def test_another_run_beside_it_changes_no_draw() -> None:
+    squared, count = errors()
+    two = np.stack([squared, errors(seed=7)[0]])
+    (alone,) = compare(two, count)
+    beside = compare(np.stack([*two, errors(seed=8)[0]]), count)[0]
+    names = ("difference", "difference_low", "difference_high", "p_bootstrap")
+    assert [getattr(beside, name) for name in names] == [getattr(alone, name) for name in names]
+
+
+def test_holm_by_hand() -> None:
+    # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1: 0.02, 0.03, 0.06, 0.04; the last may not be under the third.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.6]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+@settings(deadline=None)
+def test_holm_rejects_one_after_the_other_from_the_smallest(p_values: list[float]) -> None:
+    """Reject p_(k) while p_(k) (m - k + 1) < level, then stop: the procedure itself, without adjusted values."""
+    adjusted = holm(p_values)
+    order = sorted(range(len(p_values)), key=lambda k: p_values[k])
+    going = True
+    for place, k in enumerate(order):
+        going = going and p_values[k] * (len(order) - place) < 0.05
+        assert (adjusted[k] < 0.05) == going
+
+
+def test_the_errors_of_users_by_hand() -> None:
+    model = Factors(np.zeros((3, 1)), np.zeros((2, 1)), np.array([1.0, 0.0, 0.0]), np.zeros(2), 3.0)
+    part = Ratings(np.array([0, 2, 0], np.int32), np.array([0, 1, 1], np.int32), np.array([5.0, 1.0, 4.5]), 3, 2)
+    found = user_errors(model, part)
+    assert found["user_squared_error"].tolist() == [1.25, 0.0, 4.0]
+    assert found["user_count"].tolist() == [2, 0, 1]
+
+
+# --- boards ----------------------------------------------------------------------------------------------------------
+
+
+def finals(*factors: float) -> list[Record]:
+    """The finals and the floor of a sweep, written, each with the errors of one model times its factor."""
+    made = [record for record in sweep_records() if record.stage != "trial"]
+    write(made)
+    squared, count = errors()
+    for record, factor in zip(made, factors, strict=False):
+        write_model(errors_path(record.path), {"user_squared_error": squared * factor, "user_count": count})
+    return made
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_board_marks_what_cannot_be_told_from_the_best_by_valid() -> None:
+    records = finals(1.0, 1.0, 2.0)
+    records[2].valid_rmse = 1.1
+    board = rows(records, {}, {})
+    marked = {row.backend: row.is_marked for row in board}
+    assert marked == {"adam": False, "jax": True, "mean": False}
+    assert board[0].against_best is None
+    assert board[2].against_best is not None
+    assert board[2].told()["difference_low"] > 0
+    text = markdown(board)
+    assert text.count(f"0.9500 {MARK} |") == 1
+    assert text.endswith(f"\n\n{NOTE}\n")
+    console = Console(width=200)
+    with console.capture() as said:
+        console.print(table("board", board))
+    assert NOTE in " ".join(said.get().split())
+
+
+@pytest.mark.usefixtures("workplace")
+def test_without_errors_or_on_another_test_part_nothing_is_marked() -> None:
+    records = finals(1.0)
+    assert not [row for row in rows(records, {}, {}) if row.against_best]
+    records = finals(1.0, 1.0, 1.0)
+    records[1].data = {**records[1].data, "split_digest": "00"}
+    assert [row.backend for row in rows(records[::2], {}, {}) if row.against_best] == ["mean"]
+    assert not [row for row in rows(records[:2], {}, {}) if row.against_best]
+    assert NOTE not in markdown(rows(records[:2], {}, {}))
+
+
+@pytest.mark.usefixtures("workplace")
+def test_of_several_finals_the_mean_of_each_users_errors_is_compared() -> None:
+    records = finals(1.0, 1.0, 2.0)
+    squared, count = errors()
+    jax = next(record for record in records if record.backend == "jax")
+    repeat = jax.model_copy(update={"repeat": 3})
+    write_model(errors_path(repeat.path), {"user_squared_error": squared * 5, "user_count": count})
+    mean = jax.model_copy(update={"intervals": {"test_rmse": Interval(half_width=0.1, n=2)}})
+    board = {row.backend: row for row in rows([mean, *(one for one in records if one is not jax)], {}, {})}
+    found = board["jax"].against_best or board["adam"].against_best
+    assert found is not None
+    whole = np.sqrt(squared.sum() / count.sum())
+    assert abs(found.difference) == pytest.approx(whole * (np.sqrt(3) - 1))
+    errors_path(repeat.path).unlink()
+    assert not [row for row in rows([mean, jax], {}, {}) if row.against_best]
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_sweep_marks_its_board_wherever_it_is_shown(small: dict[str, Any]) -> None:
+    small["sweep"] |= {"trials": 2, "backends": ["loop", "als", "mean"]}
+    result = mfbench.sweep(small)
+    for record in result.swept.finals:
+        with np.load(errors_path(record.path)) as arrays:
+            squared, count = arrays["user_squared_error"], arrays["user_count"]
+        assert count.sum() == record.evaluation["n_test"]
+        assert np.sqrt(squared.sum() / count.sum()) == pytest.approx(record.test_rmse)
+        assert not set(np.load(model_path(record.path))) & {"user_squared_error", "user_count"}
+    first, *others = result.summary()["finals"]
+    assert "difference" not in first
+    assert len(others) == 2
+    for final in others:
+        assert final["difference"] == pytest.approx(final["test_rmse"] - first["test_rmse"])
+        assert final["difference_low"] <= final["difference"] <= final["difference_high"]
+    marked = {row.backend for row in result.leaderboard() if row.is_marked}
+    told = {final["backend"]: final for final in others}
+    assert marked == {
+        name for name, one in told.items() if one["difference_low"] <= 0 <= one["difference_high"] or one["p_holm"] >= 0.05
+    }
+    assert marked
+
+    board = compared(["small"])
+    board.write_results()
+    lines = {line["backend"]: line for line in csv.DictReader(Path("results/small/leaderboard.csv").read_text().splitlines())}
+    for name, one in told.items():
+        for column in ("difference", "difference_low", "difference_high", "p_bootstrap", "p_holm"):
+            assert float(lines[name][column]) == one[column]
+    assert lines[first["backend"]]["difference"] == lines[first["backend"]]["p_holm"] == ""
+    assert NOTE in Path("results/small/leaderboard.md").read_text()
+    assert json.loads(json.dumps(board.summary()))["runs"][1]["difference"] == others[0]["difference"]
+
+    client = make_store()
+    (experiment,) = [one for one in client.search_experiments() if one.name == "small"]
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if run.data.tags["mfbench.stage"] == "sweep"]
+    kept = Path(parent.info.artifact_uri.removeprefix("file://"), "leaderboard.md").read_text()
+    assert NOTE in kept
+    assert kept.count(f" {MARK} |") == len(marked)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_order_of_a_files_rows_changes_no_bit(small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.choice(60 * 40, 900, replace=False)
+    lines = [f"{cell // 40},{cell % 40},{rng.integers(1, 6)}" for cell in cells.tolist()]
+    small["sweep"] = {"trials": 1, "backends": ["loop", "mean"]}
+    found = []
+    for name in ("as-they-are", "sorted"):
+        Path(name).mkdir()
+        monkeypatch.chdir(name)
+        Path("mine.csv").write_text("\n".join(["user,item,rating", *lines]) + "\n")
+        small["data"] = {"file": "mine.csv"}
+        small["model"] |= {"K": 2, "alpha": 0.01, "beta": 0.1}
+        swept = Plan.of(load_spec(small)).carry_out(1, Watcher())
+        found.append([row.against_best for row in rows(swept.finals, {}, {})])
+        monkeypatch.chdir("..")
+        lines.sort()
+    assert found[0] == found[1]
+    assert found[0][1] is not None
