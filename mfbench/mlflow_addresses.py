@@ -14,7 +14,7 @@ MODE = "workflowType=machine_learning"  # else a page may open in the mode for l
 
 def run_address(base: str, experiment_id: str, run_id: str) -> str:
     """The curves of one run."""
-    return f"{_root(base)}/experiments/{_encoded(experiment_id)}/runs/{_encoded(run_id)}/model-metrics"
+    return f"{_root(base)}/experiments/{_encoded(experiment_id)}/runs/{_encoded(run_id)}/model-metrics?{MODE}"
 
 
 def compare_address(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:

@@ -42,4 +42,4 @@ def test_addresses_are_percent_encoded_and_can_be_pasted():
         assert not set('" `[]{}') & set(address)
         assert address.count("#") == 1
     assert json.loads(query(addresses[0])["runs"]) == [strange]
-    assert unquote(addresses[2]).endswith(f"/runs/{strange}/model-metrics")
+    assert unquote(addresses[2]).endswith(f"/runs/{strange}/model-metrics?workflowType=machine_learning")
