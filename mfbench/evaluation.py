@@ -107,12 +107,14 @@ def _by_knowledge(error: Floats64, clipped: Floats64, part: Ratings, known: Arra
 
 
 def _by_group(kind: str, names: Sequence[Any], which: Positions, error: Floats64) -> Metrics:
-    """RMSE, MAE and count of each group; rating j is in the group `which[j]`."""
+    """RMSE, MAE, mean error and count of each group; rating j is in the group `which[j]`."""
     told: Metrics = {}
     squared, absolute, count = _sums(error, which, len(names))
-    for name, s, a, n in zip(names, squared.tolist(), absolute.tolist(), count.tolist(), strict=True):
+    signed = np.bincount(which, error, len(names))
+    for name, s, a, b, n in zip(names, *(each.tolist() for each in (squared, absolute, signed, count)), strict=True):
         told |= {f"n_{kind}_{name}": n}
         told |= {f"rmse_{kind}_{name}": (s / n) ** 0.5 if n else None, f"mae_{kind}_{name}": a / n if n else None}
+        told |= {f"bias_{kind}_{name}": b / n if n else None}
     return told
 
 

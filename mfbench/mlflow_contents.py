@@ -14,7 +14,7 @@ from mfbench.audit import audit
 from mfbench.filled import filled_table
 from mfbench.leaderboard import markdown, rows
 from mfbench.pareto import as_csv, front
-from mfbench.pictures import save, save_page
+from mfbench.pictures import COLOURS, save, save_page
 from mfbench.records import Record, diff_path, model_path
 from mfbench.repeats import averaged, whole_spec
 from mfbench.run_pictures import residual_picture, run_curves
@@ -54,7 +54,14 @@ def tags(record: Record) -> dict[str, str]:
         "split_digest": record.data.get("split_digest"),
         "git_commit": record.environment.get("git_commit"),
     }
-    return {f"mfbench.{name}": str(value) for name, value in given.items() if value is not None}
+    return {f"mfbench.{name}": str(value) for name, value in given.items() if value is not None} | _colour(record)
+
+
+def _colour(record: Record) -> dict[str, str]:
+    """Of a run of a sweep the colour of its backend, as in our pictures; MLflow's own may be one for two backends."""
+    swept = (record.spec.get("sweep") or {}).get("backends") or []
+    names = sorted({*swept, record.backend})
+    return {} if record.stage == "run" else {"mlflow.runColor": COLOURS[names.index(record.backend) % len(COLOURS)]}
 
 
 def params(record: Record) -> dict[str, str]:
@@ -124,8 +131,8 @@ def files(record: Record) -> dict[str, bytes]:
             made["code.diff"] = diff_path(diff).read_bytes()
         if len(record.scores.epoch) > 1:
             made["learning_curves.png"] = save(run_curves(record))
-        if record.residuals:
-            made["residuals.png"] = save(residual_picture(record))
+        if (errs := residual_picture(record)) is not None:
+            made["residuals.png"] = save(errs)
         if (filled := filled_table(record)) is not None:
             made["filled.csv"] = filled.encode()
     return made
@@ -152,7 +159,7 @@ def _yaml(tree: Mapping[str, Any]) -> bytes:
 def parent_tags(record: Record) -> dict[str, str]:
     """The tags of the sweep that the record belongs to."""
     own = tags(record) | {"mfbench.run_key": record.study, "mfbench.stage": "sweep"}
-    return {name: value for name, value in own.items() if name not in ("mfbench.outcome", "mfbench.result")}
+    return {name: value for name, value in own.items() if name not in ("mfbench.outcome", "mfbench.result", "mlflow.runColor")}
 
 
 def parent_metrics(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> Metrics:

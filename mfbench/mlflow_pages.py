@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mfbench.errors import WorkError
-from mfbench.mlflow_addresses import UI_PORT, charts_address, compare_address, run_address
+from mfbench.mlflow_addresses import UI_PORT, charts_address, charts_view, compare_address, run_address
 from mfbench.mlflow_store import shown, store_uri
 from mfbench.records import Record
 from mfbench.tracking import Tracker
+
+CHARTS = r"^((train|valid|test)_rmse|test_mae|(valid|test)_ndcg_10|train_seconds)$"
+"""The metrics that a person compares first; a run has a hundred more."""
 
 
 def charts_page(records: Sequence[Record], base: str | None = None) -> str:
@@ -18,14 +21,16 @@ def charts_page(records: Sequence[Record], base: str | None = None) -> str:
     Of a sweep these are the finals and floors, once there are any; of plain runs all those of the experiment.
     base: where MLflow answers, by default where `mfbench ui` starts it; WorkError where its store cannot be had.
     """
-    stages = {record.stage for record in records}
-    search = f"tags.`mfbench.study` = '{records[0].study}'"
+    stages, study = {record.stage for record in records}, records[0].study
+    name, search = study, f"tags.`mfbench.study` = '{study}'"
     if stages & {"final", "floor"}:
-        search += " and tags.`mfbench.stage` LIKE 'f%'"  # MLflow has neither IN nor OR for tags
+        name, search = f"{study}-finals", f"{search} and tags.`mfbench.stage` LIKE 'f%'"  # MLflow has no IN and no OR for tags
     elif stages == {"run"}:
-        search = "tags.`mfbench.stage` = 'run'"
+        name, search = "runs", "tags.`mfbench.stage` = 'run'"
     metric = "train_rmse" if all(record.valid_rmse is None for record in records) else "valid_rmse"
-    return charts_address(base or _base(), _experiment_id(records[0].spec["name"]), metric, search)
+    tracker = Tracker(records[0].spec["name"])
+    tracker.keep_view(name, charts_view(search, metric, CHARTS))
+    return charts_address(base or _base(), tracker.experiment_id, name)
 
 
 def compare_page(experiment: str, run_ids: Sequence[str]) -> str:

@@ -77,18 +77,6 @@ class Clocks(BaseModel):
     log_seconds: float = 0.0
 
 
-class ErrorGroup(BaseModel):
-    """The residuals r - r̂ of n ratings, those from `low` to `high` by some measure: their mean (bias) and their RMSE."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    low: float
-    high: float
-    n: int
-    bias: float
-    rmse: float
-
-
 class Interval(BaseModel):
     """The 95 % interval of a mean over n repeats reaches half_width to either side of it."""
 
@@ -144,7 +132,7 @@ class Record(RunName):
     every default filled in, options the backend's knobs likewise. backend_digest is of the file of a user's own backend,
     factors_digest of the last model that a run that did not diverge had, a trial's too. memory has bytes: resident
     `before`, and the peaks of `prepare` and `train`. `started` and `ended` are seconds since 1970. `seal` is a digest of all
-    the rest, put on it when it is written. residuals, of a final run on test, are those of `residuals.residuals_of`.
+    the rest, put on it when it is written.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -169,7 +157,6 @@ class Record(RunName):
     test_mae: float | None = None
     intervals: dict[str, Interval] = {}
     evaluation: dict[str, float | int | None] = {}
-    residuals: dict[str, list[ErrorGroup]] = {}
     best_trial: int | None = None
     data: dict[str, Any]
     factors_digest: str | None = None

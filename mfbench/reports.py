@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from mfbench.comparison import Comparison
-from mfbench.leaderboard import cells
+from mfbench.leaderboard import NOTE, cells
 from mfbench.pictures import save
 from mfbench.records import RESULTS, Record, write_whole
 from mfbench.run_pictures import residual_picture, run_curves
@@ -39,6 +39,7 @@ def page(comparison: Comparison) -> str:
         board=cells(comparison.board, comparison.oracle),
         oracle=comparison.oracle,
         intervals=any(row.intervals for row in comparison.board),
+        mark=NOTE if any(row.is_marked for row in comparison.board) else None,
         pictures=_pictures(comparison),
         audit=comparison.audit,
         data=_data(first),
@@ -72,9 +73,9 @@ def _pictures(comparison: Comparison) -> list[dict[str, str]]:
     else:
         drawn = [(f"Learning curves of {one.title}", "RMSE by epoch.", run_curves(one)) for one in runs]
     for one in runs:
-        if one.residuals:
-            says = "On the test part: by the value of the rating, and by how often the item was rated in training."
-            drawn.append((f"Where {one.title} errs", says, residual_picture(one)))
+        if (errs := residual_picture(one)) is not None:
+            says = "By the value of the rating, and by how often the item was rated in training."
+            drawn.append((f"Where {one.title} errs", says, errs))
     encoded = [base64.b64encode(save(figure)).decode() for _, _, figure in drawn]
     return [{"title": title, "says": says, "png": png} for (title, says, _), png in zip(drawn, encoded, strict=True)]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mfbench.pictures import TRAIN, VALID, hyperparameters, limit, numbers, plain, tip
-from mfbench.records import ErrorGroup, Record
+from mfbench.pictures import TRAIN, VALID, hyperparameters, limit, numbers, plain
+from mfbench.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,34 +44,45 @@ def run_curves(record: Record) -> Figure:
     return figure
 
 
-def residual_picture(record: Record) -> Figure:
-    """The mean residual and the RMSE on the test part: by the value of the rating, and by how popular the item is."""
+def residual_picture(record: Record) -> Figure | None:
+    """RMSE and mean error by the value of the rating and by how popular the item is; None where that was not evaluated.
+
+    On test of a final run or a floor, on valid of a plain run. Groups without ratings are left out.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.5, 4.4), layout="constrained")
-    panels: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
-    names = {"rating": "rating", "popularity": "ratings of the item in training, a tenth of the test ratings each"}
-    for axes, (by, name) in zip(panels, names.items(), strict=True):
-        groups = record.residuals.get(by, [])
-        for what, colour, marker in (("rmse", TRAIN, "o"), ("bias", VALID, "s")):
-            label = {"rmse": "RMSE", "bias": "mean residual r − r̂"}[what]
-            values = [getattr(group, what) for group in groups]
-            axes.plot(range(len(groups)), values, color=colour, linewidth=1.0, alpha=0.5)
-            for place, (group, value) in enumerate(zip(groups, values, strict=True)):
-                (point,) = axes.plot(place, value, marker, color=colour, markersize=7, label=label if place == 0 else None)
-                tip(point, f"{by} {_range(group)}: {label} {value:.4f}, {group.n:,} test ratings")
+    kinds = {kind: groups for kind in ("rating", "popularity") if (groups := _groups(record, kind))}
+    if not kinds:
+        return None
+    figure = Figure(figsize=(5.2 * len(kinds) + 0.3, 4.2), layout="constrained")
+    panels: Sequence[Axes] = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for axes, (kind, groups) in zip(panels, kinds.items(), strict=True):
+        for what, colour, marker, label in (("rmse", TRAIN, "o", "RMSE"), ("bias", VALID, "s", "mean error r̂ − r")):
+            values = [group[what] for group in groups.values()]
+            axes.plot(range(len(groups)), values, color=colour, linewidth=1.0, marker=marker, markersize=7, label=label)
         axes.axhline(0.0, color="black", linewidth=0.8)
-        labels = [_range(group) for group in groups]
-        long = max(map(len, labels), default=0) > 3
-        axes.set_xticks(range(len(groups)), labels, rotation=35 if long else 0, ha="right" if long else "center")
-        axes.set_xlabel(name)
+        axes.set_xticks(range(len(groups)), [POPULARITY.get(name, name) if kind == "popularity" else name for name in groups])
+        axes.set_xlabel({"rating": "rating", "popularity": "popularity of the item: quintile by its ratings in train"}[kind])
         plain(axes)
-    panels[0].set_ylabel("error on test, in units of the ratings")
+    panels[0].set_ylabel(f"error on {_part(record)}, in units of the ratings")
     figure.suptitle(f"{record.title}   {hyperparameters(record)}", fontsize=10, x=0.01, ha="left")
     panels[0].legend(frameon=False, fontsize=9)
     return figure
 
 
-def _range(group: ErrorGroup) -> str:
-    low, high = (f"{edge:.4g}" for edge in (group.low, group.high))
-    return low if low == high else f"{low}–{high}"
+POPULARITY = {"0": "unknown", "1": "1, least", "5": "5, most"}
+
+
+def _part(record: Record) -> str:
+    return "valid" if record.stage == "run" else "test"
+
+
+def _groups(record: Record, kind: str) -> dict[str, dict[str, float]]:
+    """By group of that kind its `rmse` and `bias`, lowest first, of those that have ratings."""
+    found: dict[str, dict[str, float]] = {}
+    for metric, value in record.evaluation.items():
+        words = re.fullmatch(f"{_part(record)}_(rmse|bias)_{kind}_(.+)", metric)
+        if words and value is not None:
+            found.setdefault(words[2], {})[words[1]] = value
+    whole = {name: group for name, group in found.items() if len(group) == 2}
+    return dict(sorted(whole.items(), key=lambda group: float(group[0])))

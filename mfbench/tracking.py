@@ -20,6 +20,7 @@ from mfbench import mlflow_contents as contents
 from mfbench import records
 from mfbench.description import descriptions
 from mfbench.errors import InputError, WorkError
+from mfbench.mlflow_addresses import VIEW_TAG
 from mfbench.mlflow_contents import RECORD, milliseconds
 from mfbench.mlflow_model import put_model
 from mfbench.mlflow_store import LOCK_SECONDS, make_store, shown, sqlite_path, store_errors, store_uri
@@ -139,6 +140,11 @@ class Tracker:
             token = page.token
             if not token:
                 return found
+
+    def keep_view(self, name: str, view: str) -> None:
+        """Keep a view of the experiment's runs under that name, see `mlflow_addresses.charts_view`."""
+        with store_errors():
+            self.client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{name}", view)
 
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException

@@ -39,7 +39,6 @@ from mfbench.records import (
     write_record,
     write_whole,
 )
-from mfbench.residuals import residuals_of
 from mfbench.scoring import score
 from mfbench.spec import Spec
 from mfbench.splits import Parts, open_test
@@ -245,7 +244,6 @@ def train(
                     test = open_test(parts, job.study, f"to {purpose}, whose training had ended")
                     record.test_rmse, record.test_mae = score(model, test)
                     record.evaluation = evaluate(model, train_part, test, "test", job.spec.evaluation)
-                    record.residuals = residuals_of(model, test, train_part)
                     errors.update(user_errors(model, test))
                 elif valid_part is not None:
                     record.evaluation = evaluate(model, train_part, valid_part, "valid", job.spec.evaluation)

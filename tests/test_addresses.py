@@ -1,7 +1,7 @@
 import json
 from urllib.parse import parse_qs, unquote
 
-from mfbench.mlflow_addresses import charts_address, compare_address, run_address
+from mfbench.mlflow_addresses import charts_address, charts_view, compare_address, run_address
 
 BASE = "http://127.0.0.1:5000/"
 
@@ -18,15 +18,19 @@ def test_runs_are_compared_side_by_side():
     assert json.loads(asked["experiments"]) == ["1"]
 
 
-def test_charts_are_flattened_by_a_metric_and_in_the_right_mode():
-    address = charts_address(BASE, "3", "test_rmse", "tags.`a.b` LIKE 'f%'")
+def test_charts_are_in_the_right_mode_and_as_their_view_says():
+    address = charts_address(BASE, "3", "little-0badcafe-finals")
     assert address.startswith("http://127.0.0.1:5000/#/experiments/3/runs?")
     assert query(address) == {
         "workflowType": "machine_learning",
         "compareRunsMode": "CHART",
-        "orderByKey": "metrics.`test_rmse`",
-        "orderByAsc": "true",
+        "viewStateShareKey": "little-0badcafe-finals",
+    }
+    assert json.loads(charts_view("tags.`a.b` LIKE 'f%'", "test_rmse", "^test")) == {
         "searchFilter": "tags.`a.b` LIKE 'f%'",
+        "orderByKey": "metrics.`test_rmse`",
+        "orderByAsc": True,
+        "chartsSearchFilter": "^test",
     }
 
 
@@ -34,7 +38,7 @@ def test_addresses_are_percent_encoded_and_can_be_pasted():
     strange = 'a"&b #?c/d é'
     addresses = [
         compare_address(BASE, "1", [strange]),
-        charts_address(BASE, "1", strange, strange),
+        charts_address(BASE, "1", strange),
         run_address(BASE, "1", strange),
     ]
     for address in addresses:

@@ -165,6 +165,7 @@ def test_a_list_by_hand() -> None:
         "test_ndcg_3": (1 + 1 / 2) / (1 + 1 / math.log2(3) + 1 / 2), "test_coverage_3": 3 / 4, "test_popularity_3": 1.0,
         "n_test": 3, "n_test_known": 2, "n_test_relevant": 3, "n_test_users": 1, "n_test_users_relevant": 1,
         "test_rmse_clipped": math.sqrt((0 + 9 + 2.5**2) / 3), "test_mae_known": 1.5, "test_rmse_rating_4.5": 4.5,
+        "test_bias_rating_4.5": -4.5, "test_bias_popularity_1": (0 - 3) / 2,
         "n_test_popularity_0": 1, "n_test_popularity_1": 2, "n_test_activity_1": 3,
     }  # fmt: skip
     assert {name: told[name] for name in expected} == pytest.approx(expected)

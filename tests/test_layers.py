@@ -19,7 +19,7 @@ LAYERS = [
     ["backends"],
     ["backends.accelerator", "backends.keras_adam"],
     [f"backends.{name}" for name in ("loop", "numba", "jax", "adam", "mlp", "als", "mean")] + ["testing"],
-    ["trained_model", "recommending", "preparation", "residuals", "training"],
+    ["trained_model", "recommending", "preparation", "training"],
     ["evolution", "search", "repeats", "pruning", "edges", "searched", "audit", "significance"],
     ["pictures", "run_pictures", "search_pictures", "trade_off", "filled", "leaderboard", "pareto", "description"],
     ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui", "mlflow_pages"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -42,16 +43,26 @@ def address(swept: tuple[Path, Any]) -> Iterator[str]:
         urllib.request.urlopen(said[1], timeout=5)
 
 
-def asked(page: str) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(page.partition("?")[2], strict_parsing=True).items()}
+def view_of(experiment: str, page: str) -> dict[str, Any]:
+    """The view that an address of charts names, as the store has it."""
+    tracker = Tracker(experiment)
+    asked = {name: values[0] for name, values in parse_qs(page.partition("?")[2], strict_parsing=True).items()}
+    assert f"/experiments/{tracker.experiment_id}/runs?" in page
+    assert asked.keys() == {"workflowType", "compareRunsMode", "viewStateShareKey"}
+    tags = tracker.client.get_experiment(tracker.experiment_id).tags
+    found: dict[str, Any] = json.loads(tags["mlflow.sharedViewState." + asked["viewStateShareKey"]])
+    return found
 
 
-def test_the_address_of_the_charts_finds_the_final_runs_best_first(address: str, swept: tuple[Path, Any]) -> None:
-    question = asked(address)
+def test_the_address_of_the_charts_finds_the_final_runs_best_first(
+    address: str, swept: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(swept[0])
+    view = view_of("everything", address)
     search = {
-        "experiment_ids": [address.partition("/experiments/")[2].partition("/")[0]],
-        "filter": question["searchFilter"],
-        "order_by": [f"{question['orderByKey']} ASC"],
+        "experiment_ids": [Tracker("everything").experiment_id],
+        "filter": view["searchFilter"],
+        "order_by": [f"{view['orderByKey']} ASC"],
     }
     request = urllib.request.Request(
         address.partition("#")[0] + "ajax-api/2.0/mlflow/runs/search",
@@ -59,35 +70,41 @@ def test_the_address_of_the_charts_finds_the_final_runs_best_first(address: str,
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
-        found = [run["info"]["run_id"] for run in json.load(answer)["runs"]]
-    assert found == [final["run_id"] for final in swept[1]["finals"]]
+        runs = json.load(answer)["runs"]
+    assert [run["info"]["run_id"] for run in runs] == [final["run_id"] for final in swept[1]["finals"]]
+    metrics = {metric["key"] for run in runs for metric in run["data"]["metrics"]}
+    shown = {"train_rmse", "valid_rmse", "test_rmse", "test_mae", "test_ndcg_10", "train_seconds"}
+    assert {name for name in metrics if re.search(view["chartsSearchFilter"], name)} == shown
+    colours = {tag["value"] for run in runs for tag in run["data"]["tags"] if tag["key"] == "mlflow.runColor"}
+    assert len(colours) == len(runs)
 
 
-def test_an_experiment_shows_its_latest_sweep_that_has_finals_and_plain_runs_where_there_is_none(stored: Path) -> None:
+@pytest.mark.usefixtures("stored")
+def test_an_experiment_shows_its_latest_sweep_that_has_finals_and_plain_runs_where_there_is_none() -> None:
     assert charted(None) == []
     write([record(0, stage="run", study="little-11111111"), record(3, stage="run", study="little-22222222")])
     plain = charted("little")
     assert {made.stage for made in plain} == {"run"}
-    assert asked(charts_page(plain))["searchFilter"] == "tags.`mfbench.stage` = 'run'"
+    assert view_of("little", charts_page(plain))["searchFilter"] == "tags.`mfbench.stage` = 'run'"
     write([record(number, study="little-33333333") for number in range(2)])
     write(sweep_records("little-44444444"))
     write([record(9, study="little-55555555")])
     found = charted(None)
     assert {made.study for made in found} == {"little-44444444"}
-    number = Tracker("little").experiment_id
-    assert charts_page(found, "http://here").startswith(f"http://here/#/experiments/{number}/runs?")
-    assert asked(charts_page(found))["searchFilter"] == (
+    page = charts_page(found, "http://here")
+    assert page.startswith("http://here/#/experiments/")
+    assert view_of("little", page)["searchFilter"] == (
         "tags.`mfbench.study` = 'little-44444444' and tags.`mfbench.stage` LIKE 'f%'"
     )
+    assert view_of("little", page)["orderByKey"] == "metrics.`valid_rmse`"
     with pytest.raises(InputError, match="there are no runs of it"):
         charted("nonesuch")
-    assert (stored / "mlflow.db").exists()
 
 
 @pytest.mark.usefixtures("stored")
 def test_without_a_valid_part_the_charts_are_ordered_by_the_train_part() -> None:
     made = record(0, stage="run").model_copy(update={"valid_rmse": None})
-    assert asked(charts_page([made]))["orderByKey"] == "metrics.`train_rmse`"
+    assert view_of("little", charts_page([made]))["orderByKey"] == "metrics.`train_rmse`"
 
 
 # --- in a browser ----------------------------------------------------------------------------------------------------
@@ -109,7 +126,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     """An empty page, in which MLflow's assistant keeps quiet."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1130})
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
     context.add_init_script(
         "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');"
         "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');"
@@ -123,12 +140,12 @@ def test_the_charts_show_the_curves_of_all_backends_by_name(page: Any, address: 
     for name in NAMES:
         page.get_by_text(f"{name} (train_rmse)").first.wait_for(timeout=SEEN)
         assert page.get_by_role("link", name=name).count() == 1
-    for metric in ("test_rmse", "train_rmse", "valid_rmse"):
+    for metric in ("test_mae", "test_ndcg_10", "test_rmse", "train_rmse", "train_seconds", "valid_rmse"):
         page.get_by_text(metric, exact=True).first.wait_for(timeout=SEEN)
     assert page.get_by_text("4 matching runs").count() == 1
     page.wait_for_timeout(1000)  # until the curves have been drawn
     picture = Path(os.environ.get("MFBENCH_SCREENSHOT", tmp_path / "charts.png"))  # the README's is made so
-    page.screenshot(path=picture, clip={"x": 0, "y": 0, "width": 1400, "height": 1022})
+    page.screenshot(path=picture, clip={"x": 0, "y": 0, "width": 1400, "height": 925})
     assert picture.stat().st_size < 300_000
 
 

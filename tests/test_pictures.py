@@ -2,19 +2,14 @@ import os
 import re
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 from record_factory import record, sweep_records
 
-from mfbench.factors import Factors
 from mfbench.mlflow_contents import files, parent_files
 from mfbench.pictures import save, save_page
-from mfbench.ratings import Ratings
-from mfbench.residuals import residuals_of
 from mfbench.run_pictures import residual_picture, run_curves
 from mfbench.search_pictures import alpha_beta_map, importance_bars, sweep_picture, trial_curves
 
@@ -44,54 +39,19 @@ def test_one_record_shows_train_and_valid_and_the_best_epoch():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "RMSE")
 
 
-def errs_by_the_rating() -> tuple[Factors, Ratings, Ratings]:
-    """A model that says 3 of all; test ratings 1 and 5 of item 0, and 3 of item 1; item 0 has two training ratings."""
-    model = Factors(np.zeros((2, 1)), np.zeros((2, 1)), np.zeros(2), np.zeros(2), 3.0)
-    one = np.array([0, 1, 0], dtype=np.int32)
-    test = Ratings(one, np.array([0, 0, 1], dtype=np.int32), np.array([1, 5, 3], dtype=np.float32), 2, 2)
-    train = Ratings(one[:2], np.array([0, 0], dtype=np.int32), np.array([2, 2], dtype=np.float32), 2, 2)
-    return model, test, train
-
-
-def test_residuals_are_told_by_rating_and_by_popularity():
-    found = residuals_of(*errs_by_the_rating())
-    told = {by: [(g.low, g.high, g.n, g.bias, g.rmse) for g in groups] for by, groups in found.items()}
-    assert told == {
-        "rating": [(1, 1, 1, -2, 2), (3, 3, 1, 0, 0), (5, 5, 1, 2, 2)],
-        "popularity": [(0, 0, 1, 0, 0), (2, 2, 2, 0, 2)],
-    }
-
-
-def test_residuals_of_ratings_that_are_no_stars_are_told_in_tenths():
-    rng = np.random.default_rng(0)
-    n = 1000
-    users, items = rng.integers(0, 2, n).astype(np.int32), (rng.random(n) ** 3 * 100).astype(np.int32)
-    values = rng.normal(3, 1, n)
-    model = Factors(np.zeros((2, 1)), np.zeros((100, 1)), np.zeros(2), np.zeros(100), 3.0)
-    ratings = Ratings(users, items, values, 2, 100)
-    found = residuals_of(model, ratings, ratings)
-    assert len(found["rating"]) == 10
-    assert all(99 <= group.n <= 101 for group in found["rating"])  # 0.3 of 1,000 is not quite 300
-    for groups in found.values():
-        assert sum(group.n for group in groups) == n
-        assert sum(group.n * group.rmse**2 for group in groups) / n == pytest.approx(np.mean((values - 3) ** 2))
-        assert sum(group.n * group.bias for group in groups) / n == pytest.approx(np.mean(values - 3))
-        assert all(left.high < right.low for left, right in pairwise(groups))
-    assert len(found["popularity"]) <= 10
-
-
-def test_a_prediction_that_is_not_finite_has_no_residuals():
-    model, test, train = errs_by_the_rating()
-    broken = Factors(np.full((2, 1), np.inf), np.ones((2, 1)), model.user_bias, model.item_bias, 3.0)
-    assert residuals_of(broken, test, train) == {}
-
-
-def test_the_picture_of_residuals_has_a_point_a_group_and_goes_to_mlflow():
-    made = record(0, stage="final").model_copy(update={"residuals": residuals_of(*errs_by_the_rating())})
+def test_errors_are_drawn_by_rating_and_by_popularity_and_go_to_mlflow():
+    told = {f"test_{what}_{group}": value for what, values in {
+        "rmse": {"rating_10": 2.0, "rating_4.5": 1.0, "popularity_0": None, "popularity_1": 3.0, "popularity_5": 0.5},
+        "bias": {"rating_10": -2.0, "rating_4.5": 0.5, "popularity_0": None, "popularity_1": 1.0, "popularity_5": 0.0},
+    }.items() for group, value in values.items()}  # fmt: skip
+    made = record(0, stage="final").model_copy(update={"evaluation": {**told, "test_rmse_activity_1": 9.0, "n_test": 3}})
     by_rating, by_popularity = residual_picture(made).axes
-    assert [tick.get_text() for tick in by_rating.get_xticklabels()] == ["1", "3", "5"]
-    assert list(lines(by_rating)) == ["RMSE", "mean residual r − r̂"]
-    assert [tick.get_text() for tick in by_popularity.get_xticklabels()] == ["0", "2"]
+    assert [tick.get_text() for tick in by_rating.get_xticklabels()] == ["4.5", "10"]
+    assert {name: list(line.get_ydata()) for name, line in lines(by_rating).items()} == {
+        "RMSE": [1.0, 2.0], "mean error r̂ − r": [0.5, -2.0]
+    }  # fmt: skip
+    assert [tick.get_text() for tick in by_popularity.get_xticklabels()] == ["1, least", "5, most"]
+    assert by_rating.get_ylabel() == "error on test, in units of the ratings"
     assert files(made)["residuals.png"].startswith(PNG)
     assert "residuals.png" not in files(record(0, stage="final"))
 
