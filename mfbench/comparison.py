@@ -16,6 +16,7 @@ from mfbench.errors import InputError, WorkError
 from mfbench.filled import filled_table
 from mfbench.finding import find_run
 from mfbench.leaderboard import COLUMNS, COMPARED, Row, markdown, rows
+from mfbench.mae_chart import mae_curves
 from mfbench.mlflow_pages import compare_page, pointer
 from mfbench.pareto import as_csv, front
 from mfbench.pictures import save
@@ -73,7 +74,7 @@ class Comparison:
 
     def write_results(self) -> None:
         """Write `results/<experiment>/`: the board as CSV and Markdown, its metrics by backend as JSON, a picture, the audit
-        of a sweep, and the filled-in matrix where it is small; with two objectives the Pareto front.
+        of a search, and the filled-in matrix where it is small; with two objectives the Pareto front.
 
         Of a sweep its finals and floors are the results, else the plain runs. Only the clocks in the Markdown, and the last
         digits on another kind of machine, differ when the same specs are run again.
@@ -93,9 +94,11 @@ class Comparison:
             made["filled.csv"] = filled[0].encode()
         if (found := front(self.trials)) is not None:
             made["pareto.csv"] = as_csv(found).encode()
-        if self.audit:
+        if self.audit and len(self.trials) > len({trial.backend for trial in self.trials}):
             made["audit.md"] = self.audit.markdown().encode()
             made["sweep.png"] = save(sweep_picture([*self.trials, *self.records]))
+        elif self.trials:  # nothing was searched
+            made["mae.png"] = save(mae_curves([*self.trials, *self.records]))
         elif plain:
             made["learning_curves.png"] = save(run_curves(records[board[0].run_key]))
         for name, content in made.items():

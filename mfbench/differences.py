@@ -51,11 +51,12 @@ def _in_record(record: Record) -> Iterator[Difference]:
 def _in_spec(record: Record, spec: Spec) -> Iterator[Difference]:
     """Hyperparameters and knobs of the record that its own spec rules out."""
     model = spec.model
-    space = spec.sweep.space_of(record.backend) if spec.sweep and record.stage != "run" else Space()
+    sweep = spec.sweep if record.stage != "run" else None
+    space, values = (sweep.space_of(record.backend), sweep.values_of(record.backend)) if sweep else (Space(), {})
     if record.stage in ("run", "trial") and record.planned_epochs not in (model.epochs, 1):
         yield _contradiction("epochs", record.planned_epochs, model.epochs)
     for name in ("K", "alpha", "beta"):
-        value, fixed, range_ = getattr(record, name), getattr(model, name), getattr(space, name)
+        value, fixed, range_ = getattr(record, name), values.get(name, getattr(model, name)), getattr(space, name)
         bounds = range_ and next(iter(range_.model_dump().values()))
         if value is not None and not (bounds[0] <= value <= bounds[1] if bounds else value == fixed):
             yield _contradiction(name, value, bounds or fixed)

@@ -13,6 +13,7 @@ import yaml
 from mfbench.audit import audit
 from mfbench.filled import filled_table
 from mfbench.leaderboard import markdown, rows
+from mfbench.mae_chart import mae_curves
 from mfbench.pareto import as_csv, front
 from mfbench.pictures import COLOURS, save, save_page
 from mfbench.records import Record, diff_path, model_path
@@ -194,6 +195,7 @@ def parent_files(swept: Sequence[Record], oracle: Mapping[str, float] | None) ->
         for name, figure in {"learning_curves": trial_curves(runs), "sweep": sweep_picture(runs)}.items():
             made[f"{name}.png"], made[f"{name}.html"] = save(figure), save_page(figure, f"{swept[0].study}: {name}")
         made["alpha_beta.png"] = save(alpha_beta_map(trials))
+        made["mae.png"] = save(mae_curves(runs))
         if shares := audited.importances():
             made["importance.png"] = save(importance_bars(shares))
     if (found := front(trials)) is not None:

@@ -10,6 +10,7 @@ import yaml
 
 from mfbench.comparison import Comparison
 from mfbench.leaderboard import NOTE, cells
+from mfbench.mae_chart import mae_curves
 from mfbench.pictures import save
 from mfbench.records import RESULTS, Record, write_whole
 from mfbench.run_pictures import residual_picture, run_curves
@@ -64,6 +65,7 @@ def _pictures(comparison: Comparison) -> list[dict[str, str]]:
         everything = [*trials, *runs]
         drawn = [
             ("Learning curves", "All trials faint, the best of each backend strong.", trial_curves(everything)),
+            ("MAE", "By epoch, of the best of each backend; a floor is a level line.", mae_curves(everything)),
             ("RMSE against training time", "The line joins the trials that none beats in both.", trade_off_picture(trials)),
             ("What each trial tried", "The best valid RMSE of each trial.", sweep_picture(everything)),
             ("Step size and penalty", "Colour is valid RMSE, size is K, a cross diverged.", alpha_beta_map(trials)),

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mfbench.environment import portable
 from mfbench.errors import SpecError
@@ -20,6 +30,9 @@ class _Strict(BaseModel):
 
 
 Seed = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+StepSize = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Penalty = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -279,9 +292,9 @@ class ModelSpec(_Strict):
     """Backend and hyperparameters. `options` holds the knobs of each backend under its name."""
 
     backend: BackendName = "jax"
-    K: int = Field(default=16, ge=1)
-    alpha: float = Field(default=0.005, gt=0, allow_inf_nan=False)
-    beta: float = Field(default=0.05, ge=0, allow_inf_nan=False)
+    K: Count = 16
+    alpha: StepSize = 0.005
+    beta: Penalty = 0.05
     epochs: int = Field(default=20, ge=1)
     center: bool = False
     bias: bool = False
@@ -322,14 +335,32 @@ class FloatRange(_Strict):
 
 
 class Space(_Strict):
-    """The range of each hyperparameter that is searched; one without a range stays at the model's value."""
+    """The range of each hyperparameter that is searched."""
 
     K: IntRange | None = None
     alpha: FloatRange | None = None
     beta: FloatRange | None = None
 
 
-DEFAULT_SPACE = Space(
+def _range_or_value(given: Any) -> str:
+    return "range" if isinstance(given, dict | BaseModel) else "value"
+
+
+_EITHER = Discriminator(_range_or_value)
+
+
+class SpaceSpec(_Strict):
+    """The range in which a hyperparameter is searched, or the one value that it has: {float: [0.001, 0.1]}, or 0.005.
+
+    One that is not named has the model's value. Where none has a range nothing is searched, and a study is one trial.
+    """
+
+    K: Annotated[Annotated[IntRange, Tag("range")] | Annotated[Count, Tag("value")], _EITHER] | None = None
+    alpha: Annotated[Annotated[FloatRange, Tag("range")] | Annotated[StepSize, Tag("value")], _EITHER] | None = None
+    beta: Annotated[Annotated[FloatRange, Tag("range")] | Annotated[Penalty, Tag("value")], _EITHER] | None = None
+
+
+DEFAULT_SPACE = SpaceSpec(
     K=IntRange(int=(4, 64), log=True),
     alpha=FloatRange(float=(0.0005, 0.05), log=True),
     beta=FloatRange(float=(0.001, 0.5), log=True),
@@ -370,8 +401,8 @@ class Sweep(_Strict):
     pruner: Literal["none", "median", "hyperband"] = "median"
     objectives: list[Literal["valid_rmse", "train_seconds", "K"]] = ["valid_rmse"]
     side_by_side: bool | None = None
-    space: Space = DEFAULT_SPACE
-    spaces: dict[BackendName, Space] = {}
+    space: SpaceSpec = DEFAULT_SPACE
+    spaces: dict[BackendName, SpaceSpec] = {}
 
     @field_validator("backends")
     @classmethod
@@ -404,7 +435,7 @@ class Sweep(_Strict):
                 )
             if self.sampler in ("gp", "cmaes"):
                 raise ValueError(f"the sampler {self.sampler} has one objective; with two, use tpe, random or grid")
-        ranges = {name for space in (self.space, *self.spaces.values()) for name, given in space if given}
+        ranges = {name for space in (self.space, *self.spaces.values()) for name, given in space if isinstance(given, _Strict)}
         counts = {name for name, count in self.grid or () if count}
         if self.sampler == "grid" and ranges - counts:
             raise ValueError(
@@ -417,16 +448,24 @@ class Sweep(_Strict):
 
     def space_of(self, backend: str) -> Space:
         """The ranges for `backend`: its own where `spaces` has one, else the common one."""
-        own = self.spaces.get(backend, Space())
-        return Space(**{key: getattr(own, key) or getattr(self.space, key) for key in Space.model_fields})
+        ranges: dict[str, Any] = {n: given for n, given in self._given(backend).items() if isinstance(given, _Strict)}
+        return Space(**ranges)
+
+    def values_of(self, backend: str) -> dict[str, int | float]:
+        """The values that `backend` is given instead of the model's, by name."""
+        return {name: given for name, given in self._given(backend).items() if not isinstance(given, _Strict)}
+
+    def _given(self, backend: str) -> dict[str, Any]:
+        both = (self.space, self.spaces.get(backend, SpaceSpec()))
+        return {name: given for space in both for name, given in space if given is not None}
 
 
 class Race(_Strict):
     """Backends against each other with the model's hyperparameters: each at each K, on each number of threads."""
 
     backends: list[BackendName] = Field(min_length=1)
-    K: list[Annotated[int, Field(ge=1)]] = []
-    threads: list[Annotated[int, Field(ge=1)] | Literal["all"]] = [1, "all"]
+    K: list[Count] = []
+    threads: list[Count | Literal["all"]] = [1, "all"]
     rounds: int = Field(default=3, ge=1)
 
 
@@ -557,6 +596,8 @@ def _sentence(error: ValidationError) -> str:
     steps = [str(step) for step in first["loc"]]
     if len(steps) > 1 and steps[0] == "split" and steps[1] in SPLITS:
         del steps[1]
+    if steps[:2] in (["sweep", "space"], ["sweep", "spaces"]):
+        steps = [step for step in steps if step not in ("range", "value")]
     key = ".".join(steps) or "the spec"
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

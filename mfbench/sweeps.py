@@ -181,9 +181,10 @@ class Study:
         ).model_dump_json()  # fmt: skip
 
     def trial(self, number: int, params: Mapping[str, Any]) -> list[Job]:
-        """The repeats of a trial with these hyperparameters; what is not searched has the model's value."""
+        """The repeats of a trial with these hyperparameters; what is not searched has the sweep's value, or the model's."""
         model = self.spec.model
-        hyper = {name: params.get(name, getattr(model, name)) for name in self.tunable}
+        told = {"K": model.K, "alpha": model.alpha, "beta": model.beta, **self.sweep.values_of(self.backend), **params}
+        hyper = {name: told[name] for name in self.tunable}
         repeats = range(self.spec.folds * self.spec.seeds)
         return self._jobs(number, "trial", repeats, hyper, model.epochs if self.tunable else 1, None)
 

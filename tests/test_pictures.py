@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from record_factory import record, sweep_records
 
+from mfbench.mae_chart import mae_curves
 from mfbench.mlflow_contents import files, parent_files
 from mfbench.pictures import save, save_page
 from mfbench.run_pictures import residual_picture, run_curves
@@ -70,6 +71,27 @@ def test_each_backend_has_a_panel_with_all_its_trials_and_its_best():
         assert axes.get_title(loc="left").startswith(f"{backend} #{best.number}, the best: {best.valid_rmse:.4f}")
     assert (figure.get_supxlabel(), figure.get_supylabel()) == ("epoch", "RMSE")
     assert {"train", "valid"} <= legend(figure)
+
+
+def test_the_errors_of_each_backends_best_on_train_and_valid_stand_beside_the_floors():
+    records = sweep_records()
+    figure = mae_curves(records)
+    (axes,) = figure.axes
+    best = {}
+    for r in records:
+        if r.stage == "trial" and r.outcome == "completed" and r.valid_rmse < getattr(best.get(r.backend), "valid_rmse", 9):
+            best[r.backend] = r
+    drawn = {label.partition("   ")[0]: line for label, line in lines(axes).items()}
+    assert drawn.keys() == {"adam on train", "adam on valid", "jax on train", "jax on valid", "mean on valid"}
+    for backend, one in best.items():
+        for part in ("train", "valid"):
+            assert list(drawn[f"{backend} on {part}"].get_ydata()) == getattr(one.scores, f"{part}_mae")
+    (floor,) = (r for r in records if r.stage == "floor")
+    assert set(drawn["mean on valid"].get_ydata()) == {floor.valid_mae}
+    assert drawn["mean on valid"].get_linestyle() == "-."
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "mean absolute error")
+    assert len(figure.legends[0].get_texts()) == 5
+    assert figure.get_suptitle() == "little: mean absolute error by epoch"
 
 
 def test_a_sweep_has_a_panel_for_each_hyperparameter_and_a_mark_for_each_trial():
@@ -141,7 +163,7 @@ def test_what_the_sweep_has_in_mlflow():
     ids=["failed", "none completed", "final", "floor", "one epoch", "five backends", "none"],
 )
 def test_whatever_the_records_hold_can_be_drawn(records):
-    for picture in (trial_curves, sweep_picture, alpha_beta_map):
+    for picture in (trial_curves, sweep_picture, alpha_beta_map, mae_curves):
         assert save(picture(records)).startswith(PNG)
     for made in records:
         assert save(run_curves(made)).startswith(PNG)
@@ -152,11 +174,12 @@ def test_the_same_records_give_the_same_bytes_in_another_process():
     script = (
         "import sys, hashlib\n"
         "from record_factory import sweep_records\n"
+        "from mfbench.mae_chart import mae_curves\n"
         "from mfbench.pictures import save, save_page\n"
         "from mfbench.run_pictures import run_curves\n"
         "from mfbench.search_pictures import alpha_beta_map, sweep_picture, trial_curves\n"
         "r = sweep_records()\n"
-        "for figure in (trial_curves(r), run_curves(r[0]), sweep_picture(r), alpha_beta_map(r)):\n"
+        "for figure in (trial_curves(r), run_curves(r[0]), sweep_picture(r), alpha_beta_map(r), mae_curves(r)):\n"
         "    print(hashlib.sha256(save(figure) + save_page(figure, '')).hexdigest())\n"
         "print('matplotlib.pyplot' in sys.modules)"
     )

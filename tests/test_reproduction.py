@@ -220,9 +220,10 @@ def test_another_alpha_in_the_record(small: dict[str, Any], sealed: bool) -> Non
 @pytest.mark.usefixtures("workplace")
 def test_a_trial_outside_its_space_or_with_another_knob(small: dict[str, Any]) -> None:
     small["model"]["options"] = {"loop": {"order": "rows"}}
+    small["sweep"]["spaces"] = {"loop": {"alpha": 0.02}}
     record = edited(made(small, stage="trial"), sealed=True, K=7, beta=0.7, options={"order": "shuffled"})
     result = mfbench.reproduce(record.run_key)
-    assert [one.what for one in result.found] == ["K", "beta", "order"]
+    assert [one.what for one in result.found] == ["K", "alpha", "beta", "order"]
     assert result.verdict == "not reproduced"
 
 

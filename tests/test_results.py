@@ -63,6 +63,13 @@ def test_results_are_the_latest_finals_and_the_floor_without_ids() -> None:
 
 
 @pytest.mark.usefixtures("workplace")
+def test_where_nothing_was_searched_the_picture_has_the_epochs() -> None:
+    write([record(0, backend=name, stage=stage) for name in ("jax", "adam") for stage in ("trial", "final")])
+    compared(["little"]).write_results()
+    assert {path.name for path in RESULTS.glob("*.png")} == {"mae.png"}
+
+
+@pytest.mark.usefixtures("workplace")
 def test_both_finals_of_a_backend_stand_beside_each_other_where_they_are_asked_for() -> None:
     finals = [record(number, stage="final") for number in (0, 2)]
     write(finals)

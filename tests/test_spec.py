@@ -37,6 +37,9 @@ GOOD = {
         ("split.kind=foo", "split: kind is 'foo'; it is one of 'random', 'temporal', 'last'"),
         ("sweep.space.K.int=[9, 3]", "sweep.space.K.int: the range [9, 3]"),
         ("sweep.space.alpha.float=[0, 1]", "must start above 0"),
+        ("sweep.space.alpha.flot=[0, 1]", "sweep.space.alpha.flot: unknown key; known here are int or float, log"),
+        ("sweep.space.alpha=0", "sweep.space.alpha: input should be greater than 0, not 0"),
+        ("sweep.spaces.adam.K=1.5", "sweep.spaces.adam.K: input should be a valid integer"),
         ("sweep.backends=[loop, loop]", "names a backend twice"),
         ("sweep.spaces.als.K.int=[1, 4]", "sweep.spaces has ranges for als"),
         ("data.file=x.csv", "give exactly one of dataset, planted and file"),
@@ -87,6 +90,16 @@ def test_a_space_of_its_own_replaces_range_by_range() -> None:
     assert own.alpha is not None
     assert own.alpha.float == (0.0001, 0.01)
     assert common.beta is None
+
+
+def test_a_value_in_the_place_of_a_range_is_that_backends_alone() -> None:
+    sweep = load_spec(GOOD, ["sweep.spaces.adam.alpha=0.002", "sweep.space.beta=0.1", "sweep.spaces.adam.beta=0"]).sweep
+    assert sweep is not None
+    assert sweep.values_of("adam") == {"alpha": 0.002, "beta": 0}
+    assert sweep.values_of("loop") == {"beta": 0.1}
+    assert (sweep.space_of("adam").alpha, sweep.space_of("adam").beta) == (None, None)
+    assert sweep.space_of("adam").K is not None
+    assert sweep.space_of("loop").alpha is not None
 
 
 def test_the_study_key_moves_with_what_can_change_a_result_and_with_nothing_else() -> None:

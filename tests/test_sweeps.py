@@ -70,6 +70,18 @@ def test_one_worker_or_two_the_same_bits(workplace: Path, small: dict[str, Any],
     assert bits(swept(small, workers=2)) == one
 
 
+@pytest.mark.usefixtures("workplace")
+def test_where_nothing_has_a_range_each_backend_is_one_trial_with_its_own_values(small: dict[str, Any]) -> None:
+    small["sweep"] |= {"backends": ["loop", "numba", "mean"], "space": {"K": 4}, "spaces": {"numba": {"alpha": 0.02, "K": 3}}}
+    small["model"] |= {"alpha": 0.01, "beta": 0.1}
+    found = swept(small)
+    told = {name: [(one.K, one.alpha, one.beta) for one in trials] for name, trials in found.trials.items()}
+    assert told == {"loop": [(4, 0.01, 0.1)], "numba": [(3, 0.02, 0.1)], "mean": [(None, None, None)]}
+    assert {(one.backend, one.K, one.alpha) for one in found.finals} == {
+        ("loop", 4, 0.01), ("numba", 3, 0.02), ("mean", None, None)
+    }  # fmt: skip
+
+
 def test_more_trials_go_on_with_the_study(workplace: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     swept(small, **{"sweep.trials": 4})
     went_on = swept(small, **{"sweep.trials": 8})

@@ -217,7 +217,7 @@ def test_artifacts_hold_the_run_and_no_pickle():
     parent = client.list_artifacts(out.run_ids[STUDY])
     assert {f.path for f in parent} == {
         "audit.md", "leaderboard.md", "spec.yaml", "sweep.png", "sweep.html", "learning_curves.png", "learning_curves.html",
-        "alpha_beta.png",
+        "alpha_beta.png", "mae.png",
     }  # fmt: skip
     assert "mlflow.parentRunId" not in client.get_run(out.run_ids["little-11111111/jax/0/run"]).data.tags
 
