@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from steady import steady
 
 from mfbench import sweep
 from mfbench.errors import WorkError
@@ -28,7 +29,6 @@ from mfbench.sweeps import Plan
 from mfbench.watching import Watcher
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
-MAY_DIFFER = ("_seconds", "_id", "_url", "_path")
 FULL = "the disk is full; free some space and run the same command again"
 
 
@@ -43,12 +43,6 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
     out, err = process.communicate(timeout=300)
     return process.returncode, out, err
-
-
-def steady(summary: dict[str, Any]) -> dict[str, Any]:
-    """The --json without the keys that may differ."""
-    finals = [{k: v for k, v in final.items() if not k.endswith(MAY_DIFFER)} for final in summary["finals"]]
-    return {**summary, "finals": finals}
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:

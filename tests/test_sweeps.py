@@ -14,14 +14,13 @@ from typing import Any
 
 import pytest
 import yaml
+from steady import steady
 
 from mfbench.records import Record, RunName, read_record, study_records
 from mfbench.search import Finished
 from mfbench.spec import load_spec
 from mfbench.sweeps import Plan, Swept
 from mfbench.watching import Watcher
-
-MAY_DIFFER = ("_seconds", "_id", "_url", "_path")
 
 
 class Listener(Watcher):
@@ -44,13 +43,6 @@ def swept(spec: Any, workers: int = 1, **changes: Any) -> Swept:
 
 def bits(result: Swept) -> list[tuple[Any, ...]]:
     return [(r.run_key, r.K, r.alpha, r.beta, r.outcome, r.valid_rmse, r.test_rmse, r.result) for r in result.records]
-
-
-def steady(summary: Any) -> Any:
-    """A --json object without the keys that may differ."""
-    if isinstance(summary, dict):
-        return {key: steady(value) for key, value in summary.items() if not key.endswith(MAY_DIFFER)}
-    return [steady(one) for one in summary] if isinstance(summary, list) else summary
 
 
 def command(spec: dict[str, Any], *words: str) -> list[str]:
