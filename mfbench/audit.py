@@ -49,7 +49,7 @@ class Audit:
         elif _spread(epochs) > UNEVEN_EPOCHS:
             told.append(
                 f"same number of trials, but not of epochs ({_listed(epochs)}), since trials that were pruned or diverged"
-                " ended early: `pruner: none` gives each trial all of them"
+                " ended early: `sweep.pruner: none` gives each trial all of them"
             )
         return [*told, *worn(self.test_digest, self.openings)]
 

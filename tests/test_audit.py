@@ -277,7 +277,7 @@ def test_other_numbers_of_trials_or_epochs_are_a_warning() -> None:
     ]
     assert said(audit([*trials(4), *trials(4, backend="adam", epochs=4)]), "epochs") == [
         "same number of trials, but not of epochs (adam 16, jax 40), since trials that were pruned or diverged ended early: "
-        "`pruner: none` gives each trial all of them"
+        "`sweep.pruner: none` gives each trial all of them"
     ]
     assert audit([*trials(4), *trials(4, backend="adam", epochs=9)]).sentences() == []
 
