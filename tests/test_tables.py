@@ -1,6 +1,7 @@
 """The user's own files: what is read, and the one sentence for what cannot be."""
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def refused(path: Path, content: str | bytes | None = None, **keys: Any) -> str:
         read(path, content, **keys)
     sentence = str(caught.value)
     assert "\n" not in sentence
-    assert str(path) in sentence or "data." in sentence
+    assert str(path) in sentence or os.path.relpath(path) in sentence or "data." in sentence
     assert caught.value.exit_code == 2
     return sentence
 
