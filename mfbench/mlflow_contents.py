@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from mfbench.audit import audit
+from mfbench.description import descriptions
 from mfbench.filled import filled_table
 from mfbench.leaderboard import markdown, rows
 from mfbench.mae_chart import mae_curves
@@ -201,6 +202,13 @@ def parent_files(swept: Sequence[Record], oracle: Mapping[str, float] | None) ->
     if (found := front(trials)) is not None:
         made["pareto.csv"] = as_csv(found).encode()
     return made
+
+
+def notes(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> dict[str, str]:
+    """By run key the descriptions of the sweep and of its finals and floors, with what the audit warns of."""
+    runs = averaged(swept)
+    trials = _trials(runs)
+    return descriptions(runs, oracle, audit(trials).warnings() if trials else [])
 
 
 def _trials(runs: Sequence[Record]) -> list[Record]:

@@ -18,14 +18,12 @@ from filelock import FileLock
 
 from mfbench import mlflow_contents as contents
 from mfbench import records
-from mfbench.description import descriptions
 from mfbench.errors import InputError, WorkError
 from mfbench.mlflow_addresses import VIEW_TAG
 from mfbench.mlflow_contents import RECORD, milliseconds
 from mfbench.mlflow_model import put_model
 from mfbench.mlflow_store import LOCK_SECONDS, make_store, shown, sqlite_path, store_errors, store_uri
 from mfbench.records import Record
-from mfbench.repeats import averaged
 
 __all__ = ["Tracker", "exported_record", "store_uri"]
 
@@ -119,7 +117,7 @@ class Tracker:
         """
         self._send(parent_run_id, contents.parent_metrics(swept, oracle), {})
         self._send_files(self.client.get_run(parent_run_id), {**contents.parent_files(swept, oracle), **(extra or {})})
-        for run_key, text in descriptions(averaged(swept), oracle).items():
+        for run_key, text in contents.notes(swept, oracle).items():
             if (run := self._find(run_key, None)) is not None:
                 self.client.set_tag(run.info.run_id, "mlflow.note.content", text)
         self.client.set_terminated(parent_run_id, "FINISHED", _ended(swept))

@@ -189,10 +189,13 @@ def test_finals_have_single_numbers_and_stand_on_the_parent_too():
     for name in ("valid_rmse", "valid_mae", "test_rmse", "test_mae"):
         (point,) = client.get_metric_history(out.run_ids[final.run_key], name)
         assert (point.value, point.step) == (getattr(final, name), 0)
+    warned = audit([made for made in records if made.stage == "trial"]).warnings()
+    assert warned
     for run_key in (STUDY, *(made.run_key for made in records if made.stage in ("final", "floor"))):
         note = client.get_run(out.run_ids[run_key]).data.tags["mlflow.note.content"]
         assert " of 3** by the valid part: RMSE" in note
         assert "mfbench reproduce" in note
+        assert all(sentence in note for sentence in warned)
     parent = client.get_run(out.run_ids[STUDY]).data.metrics
     assert parent["adam.test_rmse"] == final.test_rmse
     assert parent["mean.valid_rmse"] == next(made for made in records if made.stage == "floor").valid_rmse
