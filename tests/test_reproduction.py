@@ -26,7 +26,7 @@ from mfbench.tracking import Tracker
 from mfbench.training import Job, carry_out
 from mfbench.watching import Watcher
 
-BACKENDS = ["loop", "numba", "jax", "adam", "mlp", "als", "mean"]
+BACKENDS = ["loop", "numba", "jax", "mlp", "mean"]
 
 
 def job(spec: Any, backend: str = "loop", stage: Any = "run", **more: Any) -> Job:
@@ -346,11 +346,12 @@ def reproduce(*words: str) -> tuple[int, Any, str]:
 @pytest.mark.usefixtures("workplace")
 def test_the_command(small: dict[str, Any]) -> None:
     record = made(plain(small))
-    first, second = reproduce(record.run_key), reproduce(record.run_key)
-    assert first[0] == 0, first[2]
-    assert "small-1/loop/0/run: reproduced to the bit, 13 of 13 comparisons" in first[2]
-    assert first[1]["reproduced"] is True
-    assert all(key.endswith("_seconds") for key in first[1] if first[1][key] != second[1][key])
+    status, answer, said = reproduce(record.run_key)
+    assert status == 0, said
+    assert "small-1/loop/0/run: reproduced to the bit, 13 of 13 comparisons" in said
+    again = json.loads(json.dumps(mfbench.reproduce(record.run_key).summary()))
+    assert answer["reproduced"] is True
+    assert all(key.endswith("_seconds") for key in again if again[key] != answer[key])
     edited(record, train_rmse=0.5)
     status, answer, said = reproduce(record.run_key, "--strict")
     assert (status, answer["verdict"], answer["lines"]) == (1, "refused", [])
