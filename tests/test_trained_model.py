@@ -226,6 +226,7 @@ def test_the_served_model_gives_over_http_what_the_python_call_gives(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     store = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    store["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where mlflow finds its server
     command = ["models", "serve", "-m", f"runs:/{final['run_id']}/model", "--env-manager", "local", "-p", str(port)]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
