@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mfbench import backends
+from mfbench.audit import audit
 from mfbench.backends.base import Backend, SideBySide
 from mfbench.errors import RecordError, SpecError, WorkError
 from mfbench.openings import openers, worn
@@ -120,7 +121,10 @@ class Plan:
             finals = _records_of(jobs, self.parts, None, crew, watcher)
         if not finals:
             told = "; ".join(f"{name}: {_why_none(found)}" for name, found in searched.trials.items())
-            raise WorkError(f"{key}: no trial of any backend completed ({told}); the records are in {RUNS / key}")
+            tried = [trial for found in searched.trials.values() for trial in found]
+            advice = [sentence for one in audit(tried).searched for sentence in one.warnings()]
+            more = "; ".join([f"the records are in {RUNS / key}", *advice])
+            raise WorkError(f"{key}: no trial of any backend completed ({told}); {more}")
         return Swept(self.spec, key, budgets, made + finals)
 
     def _tell_limits(self, watcher: Watcher) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from steady import steady
 
+from mfbench.errors import WorkError
 from mfbench.records import Record, RunName, read_record, study_records
 from mfbench.search import Finished
 from mfbench.spec import load_spec
@@ -121,6 +123,14 @@ def test_divergence_is_an_outcome_that_the_study_learns_from(small: dict[str, An
     assert Finished.of(diverged).value == float("inf")
     assert diverged.reason is not None
     assert "no longer a finite number" in diverged.reason
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_sweep_of_which_nothing_completes_says_why_and_what_to_try(small: dict[str, Any]) -> None:
+    small["sweep"]["space"]["alpha"] = {"float": [10.0, 100.0], "log": True}
+    advice = "loop: 3 of 3 trials diverged and none completed: try alpha: {float: [1, 100], log: true}"
+    with pytest.raises(WorkError, match=r"no longer a finite number after epoch 1.*" + re.escape(advice)):
+        swept(small, **{"sweep.trials": 3})
 
 
 @pytest.mark.usefixtures("workplace")
