@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from mfbench.errors import InputError, MfbenchError, WorkError
-from mfbench.mlflow_store import shown, store_uri, why
+from mfbench.mlflow_store import shown, sqlite_path, store_uri, why
 from mfbench.records import Record, study_records
 from mfbench.tracking import Tracker
 
 FAILURES = 6  # in a row, once the training has ended, before the rest is left to `mfbench sync`
+# So many seconds may pass at the end without a run getting through. Behind a file there is nobody who might not answer: only
+# this machine, which may have other work to do.
+SERVER_PATIENCE, FILE_PATIENCE = 30.0, 600.0
 STOP_SECONDS = 3.0  # so long may the export go on after ^C
 FIRST_PAUSE, LONGEST_PAUSE, LAST_PAUSE = 0.25, 15.0, 1.0  # seconds after a failure, in training, at the end
 
@@ -31,11 +34,11 @@ class Export:
     `problem` is None or one sentence.
     """
 
-    def __init__(self, name: str, patience: float = 30.0) -> None:
+    def __init__(self, name: str, patience: float | None = None) -> None:
         self.run_ids: dict[str, str] = {}
         self.problem: str | None = None
         self._name = name
-        self._patience = patience
+        self._patience = patience or (FILE_PATIENCE if sqlite_path(store_uri()) else SERVER_PATIENCE)
         self._jobs: deque[Callable[[Tracker], None]] = deque()
         self._put: set[str] = set()
         self._error: Exception | None = None

@@ -376,7 +376,7 @@ def test_four_processes_with_a_fresh_store_make_each_run_once():
     script = (
         "from record_factory import sweep_records\n"
         "from mfbench.export import Export\n"
-        "with Export('little', patience=120) as out: [out.put(r) for r in sweep_records() if r.stage == 'trial']\n"
+        "with Export('little') as out: [out.put(r) for r in sweep_records() if r.stage == 'trial']\n"
         "print(out.problem, sorted(out.run_ids.items()))\n"
     )
     processes = [in_process(script) for _ in range(4)]
@@ -558,6 +558,12 @@ def test_a_record_that_mlflow_refuses_does_not_hold_up_the_others(monkeypatch):
     assert out.run_ids.keys() == {made.run_key for made in records} - {records[1].run_key}
     assert out.problem is not None
     assert "1 of 4 runs are not exported (this one is not liked)" in out.problem
+
+
+def test_a_slow_machine_is_given_the_time_that_a_silent_server_is_not(monkeypatch):
+    monkeypatch.setattr("mfbench.export.SERVER_PATIENCE", 1e-9)
+    out = export(sweep_records())
+    assert out.problem is None
 
 
 def test_an_experiment_that_was_deleted_is_named():
