@@ -143,10 +143,10 @@ def test_the_charts_show_the_curves_of_all_backends_by_name(page: Any, address: 
     page.goto(address)
     for name in NAMES:
         page.get_by_text(f"{name} (train_rmse)").first.wait_for(timeout=SEEN)
-        assert page.get_by_role("link", name=name).count() == 1
+        page.get_by_role("link", name=name).wait_for(timeout=SEEN)  # just one, else it raises
     for metric in ("test_mae", "test_ndcg_10", "test_rmse", "train_rmse", "train_seconds", "valid_rmse"):
         page.get_by_text(metric, exact=True).first.wait_for(timeout=SEEN)
-    assert page.get_by_text("4 matching runs").count() == 1
+    page.get_by_text("4 matching runs").wait_for(timeout=SEEN)
     page.wait_for_timeout(1000)  # until the curves have been drawn
     picture = Path(os.environ.get("MFBENCH_SCREENSHOT", tmp_path / "charts.png"))  # the README's is made so
     page.screenshot(path=picture, clip={"x": 0, "y": 0, "width": 1400, "height": 1085})
