@@ -1,0 +1,52 @@
+"""The spec: what one run or one sweep is told, as strict YAML checked by pydantic.
+
+A module a section of the YAML; `experiment` puts them together, `reading` reads them, `keys` gives a study its key.
+"""
+
+from mfbench.spec.data import Data, Planted
+from mfbench.spec.experiment import Evaluation, Race, Spec
+from mfbench.spec.keys import run_study_key, study_key
+from mfbench.spec.model import Init, ModelSpec
+from mfbench.spec.reading import load_model_spec, load_spec
+from mfbench.spec.space import FloatRange, IntRange, Space
+from mfbench.spec.split import (
+    FoldSplit,
+    KFoldSplit,
+    LastSplit,
+    LeaveOutSplit,
+    NoSplit,
+    RandomSplit,
+    Split,
+    TailSplit,
+    TemporalSplit,
+    UsersSplit,
+)
+from mfbench.spec.sweep import Sweep
+
+__all__ = [
+    "Data",
+    "Evaluation",
+    "FloatRange",
+    "FoldSplit",
+    "Init",
+    "IntRange",
+    "KFoldSplit",
+    "LastSplit",
+    "LeaveOutSplit",
+    "ModelSpec",
+    "NoSplit",
+    "Planted",
+    "Race",
+    "RandomSplit",
+    "Space",
+    "Spec",
+    "Split",
+    "Sweep",
+    "TailSplit",
+    "TemporalSplit",
+    "UsersSplit",
+    "load_model_spec",
+    "load_spec",
+    "run_study_key",
+    "study_key",
+]
