@@ -178,7 +178,9 @@ def sweep(
     plan = Plan.of(checked)
     with _watched(checked.name) as (watcher, export):
         swept = plan.carry_out(workers, watcher, timeout)
-        if not swept.stopped:
+        if swept.stopped:
+            export.stop_sweep(swept.records)
+        else:
             export.close_sweep(swept.records, swept.oracle)
     return SweepResult(swept, dict(export.run_ids))
 

@@ -84,6 +84,10 @@ class Export:
         self._put.add(swept[0].study)
         self._add(job)
 
+    def stop_sweep(self, swept: Sequence[Record]) -> None:
+        """End the sweep's parent run as one that was stopped, so that MLflow does not show it running."""
+        self._add(lambda tracker: tracker.stop_sweep(tracker.open_sweep(swept[0]), swept))
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with self._changed:
             self._closing = True

@@ -122,10 +122,14 @@ class Tracker:
                 self.client.set_tag(run.info.run_id, "mlflow.note.content", text)
         self.client.set_terminated(parent_run_id, "FINISHED", _ended(swept))
 
+    def stop_sweep(self, parent_run_id: str, swept: Sequence[Record]) -> None:
+        """End the parent run of a sweep that was stopped before its final runs; once it has gone on, `close_sweep` does."""
+        self.client.set_terminated(parent_run_id, "KILLED", _ended(swept))
+
     def is_closed(self, parent_run_id: str, swept: Sequence[Record]) -> bool:
         """Whether the parent run has been ended after all of these records: not before a sweep that has gone on since."""
         info = self.client.get_run(parent_run_id).info
-        return str(info.status) != "RUNNING" and info.end_time == _ended(swept)
+        return str(info.status) == "FINISHED" and info.end_time == _ended(swept)
 
     def run_ids(self, study: str) -> dict[str, str]:
         """MLflow run id by run key, of the study's sweep and all its runs; of a run made twice, the later."""

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from mfbench.cli import app
 from mfbench.comparison import compared
 from mfbench.mlflow_contents import parent_files
+from mfbench.mlflow_store import make_store
 from mfbench.pareto import as_csv, front
 from mfbench.records import Record
 
@@ -66,6 +67,14 @@ def test_the_front_goes_to_results_and_to_the_parent_run() -> None:
     assert "pareto.csv" not in parent_files([record(0), record(0, stage="final")], None)
 
 
+def parent_status() -> str:
+    """The status that MLflow shows of the sweep's parent run."""
+    client = make_store()
+    experiment = client.get_experiment_by_name("small")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.`mfbench.stage` = 'sweep'")
+    return str(parent.info.status)
+
+
 @pytest.mark.usefixtures("stored")
 def test_what_a_user_sees_of_two_objectives_and_of_a_timeout(small: dict[str, Any]) -> None:
     small["sweep"] |= {"objectives": ["valid_rmse", "train_seconds"], "trials": 4}
@@ -80,8 +89,10 @@ def test_what_a_user_sees_of_two_objectives_and_of_a_timeout(small: dict[str, An
         "mfbench: the time was up before the final runs; 3 of 4 trials of loop are finished,"
         " and `mfbench sweep spec.yaml` goes on" in stopped.stderr
     )
+    assert parent_status() == "KILLED"
     done = call(app, ["sweep", "spec.yaml"])
     assert done.exit_code == 0
+    assert parent_status() == "FINISHED"
     assert done.stdout.index("Pareto front") > done.stdout.index("loop")
     wrong = call(app, ["sweep", "spec.yaml", "--timeout", "soon"])
     assert str(wrong.exception) == "--timeout soon: write a number and s, m or h, as in 90s, 10m or 1h"
