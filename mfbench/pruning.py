@@ -7,7 +7,7 @@ that happen to run beside it, nor on how far they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,6 +16,8 @@ from mfbench.search import Finished, load_optuna
 
 WARMUP_SHARE = 0.25
 """No trial is pruned in the first quarter of its epochs: small steps start slowly and may still win."""
+REDUCTION = 3
+"""Hyperband's rungs are the warm-up times its powers."""
 
 
 class Prune(BaseModel):
@@ -60,23 +62,37 @@ class Pruning:
         warmup = math.ceil(prune.epochs * WARMUP_SHARE)
         pruners = {
             "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=warmup, n_min_trials=5),
-            "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=warmup, max_resource=prune.epochs),
+            "hyperband": lambda: optuna.pruners.HyperbandPruner(
+                min_resource=warmup, max_resource=prune.epochs, reduction_factor=REDUCTION
+            ),
         }
         # Hyperband draws a trial's bracket from the study's name and the trial's number.
         self._study = optuna.create_study(study_name="trials", storage=storage, pruner=pruners[prune.kind]())
         self._trials: dict[int, Any] = {}
         self._watched: set[int] = set()
         for number, trial in enumerate(prune.finished):
-            # As when it ran: before its batch, and with the same questions, by which Hyperband keeps who reached which rung.
+            # As when it ran: before its batch, and with the questions by which Hyperband keeps who reached which rung.
             storage.shown = number - number % prune.batch
             told = self._study.ask()
+            rungs = _rungs(warmup, trial.values) if prune.kind == "hyperband" else set()
             for epoch, value in trial.values.items():
                 told.report(value, epoch)
-                if prune.kind == "hyperband":
+                if epoch in rungs:
                     told.should_prune()
             pruned = trial.outcome == "pruned"
             self._study.tell(told, None if pruned else trial.value, state=_state(pruned))
         storage.shown = len(prune.finished)
+
+
+def _rungs(first: int, epochs: Iterable[int]) -> set[int]:
+    """Those of the scored epochs at which a trial comes to a rung of any bracket: at the others Hyperband keeps nothing."""
+    reached, rung = set(), first
+    for epoch in sorted(epochs):
+        if epoch >= rung:
+            reached.add(epoch)
+        while epoch >= rung:
+            rung *= REDUCTION
+    return reached
 
 
 def _state(pruned: bool) -> Any:
