@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import cache, wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from mfbench.ratings import Array, Ints
 
@@ -28,11 +28,22 @@ def compiled(reordered: bool = False) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        try:
-            made: Function = njit(nogil=True, fastmath=REORDERED if reordered else False, cache=True)(function)
-        except RuntimeError:  # how Numba says that it can write in neither place
-            made = njit(nogil=True, fastmath=REORDERED if reordered else False)(function)
-        return made
+        @cache
+        def machine_code() -> Function:
+            from numba import njit  # here and not above: a process that trains nothing should not load it
+
+            told = {"nogil": True, "fastmath": REORDERED if reordered else False}
+            try:
+                made: Function = njit(**told, cache=True)(function)
+            except RuntimeError:  # how Numba says that it can write in neither place
+                made = njit(**told)(function)
+            return made
+
+        @wraps(function)
+        def call(*arguments: Any) -> Any:
+            return machine_code()(*arguments)
+
+        return cast(Function, call)
 
     return decorate
 

@@ -104,3 +104,9 @@ def test_start_up_loads_nothing_slow(words: list[str]) -> None:
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert not loaded & {"jax", "mlflow", "optuna", "pandas", "numba", "numpy", "scipy", "matplotlib"}
     assert "mfbench" in loaded
+
+
+@pytest.mark.parametrize("module", ["mfbench.api", "mfbench.sweeps", "mfbench.reports"])
+def test_a_process_that_trains_nothing_loads_no_numba_and_no_jax(module: str) -> None:
+    code = f"import sys, {module}; assert not {{'numba', 'jax'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
