@@ -87,7 +87,11 @@ def _ratings(members: _Members, member: str) -> Columns:
         with members.open(member) as raw:
             table: Any = pyarrow.csv.read_csv(
                 raw,
-                read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=int(delimiter == ",")),
+                read_options=pyarrow.csv.ReadOptions(
+                    column_names=names,
+                    skip_rows=int(delimiter == ","),
+                    use_threads=False,  # see `tables`
+                ),
                 parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False),
                 convert_options=pyarrow.csv.ConvertOptions(column_types=kinds, include_columns=list(kinds), null_values=[]),
             )

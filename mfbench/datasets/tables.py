@@ -107,6 +107,8 @@ def _delimited(path: Path, raw: bytes, data: Data) -> tuple[dict[str, Any], Wher
     try:
         table = pyarrow.csv.read_csv(
             pa.BufferReader(raw),
+            # Arrow's threads may still be there when a short command ends, and then abort the process (apache/arrow 34314).
+            read_options=pyarrow.csv.ReadOptions(use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=delimiter, quote_char='"' if quoted else False, newlines_in_values=quoted
             ),
@@ -177,7 +179,7 @@ def _parquet(path: Path, raw: bytes, data: Data) -> tuple[dict[str, Any], Where]
     try:
         file = pyarrow.parquet.ParquetFile(pa.BufferReader(raw))
         wanted = _wanted(path, file.schema_arrow.names, data)
-        table = file.read(columns=wanted)
+        table = file.read(columns=wanted, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         first = str(error).splitlines()[0].rstrip(".")
         raise DataError(f"{path}: this is not a whole Parquet file ({first})") from None
