@@ -22,9 +22,10 @@ from mfbench.comparison import compared
 from mfbench.errors import MfbenchError
 from mfbench.metrics import rmse_and_mae
 from mfbench.ratings import Ratings
-from mfbench.records import RESULTS, write_whole
+from mfbench.records import RESULTS
 from mfbench.spec import load_spec, study_key
 from mfbench.splits import open_test, prepare
+from mfbench.whole_files import write_whole
 
 try:
     from surprise import SVD, Dataset, Reader

@@ -24,10 +24,11 @@ from sweep_overhead import SPACE, Setting, measured
 
 from mfbench.mlflow_store import FIRM_SETTINGS
 from mfbench.ratings import Ratings
-from mfbench.records import RESULTS, write_whole
+from mfbench.records import RESULTS
 from mfbench.spec import load_spec
 from mfbench.splits import prepare
 from mfbench.text_tables import markdown
+from mfbench.whole_files import write_whole
 
 SETTING = Setting("speed", "planted-1m", 40, evaluate_train=False)
 

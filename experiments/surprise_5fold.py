@@ -19,10 +19,11 @@ from compare_with_surprise import scored
 from mfbench import text_tables
 from mfbench.api import RunResult
 from mfbench.errors import MfbenchError
-from mfbench.records import RESULTS, RunName, find_record, write_whole
+from mfbench.records import RESULTS, RunName, find_record
 from mfbench.repeats import interval
 from mfbench.spec import Spec, load_spec, run_study_key
 from mfbench.splits import prepare
+from mfbench.whole_files import write_whole
 
 PATH = "experiments/surprise-defaults-5fold.yaml"
 RAW, CLIPPED, SURPRISE = "mfbench {}", "mfbench {}, clipped", "Surprise SVD, defaults"

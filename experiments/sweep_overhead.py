@@ -23,8 +23,9 @@ from typing import Any
 import yaml
 
 from mfbench.mlflow_store import FIRM_SETTINGS
-from mfbench.records import RESULTS, read_record, write_whole
+from mfbench.records import RESULTS, read_record
 from mfbench.text_tables import markdown
+from mfbench.whole_files import write_whole
 
 SPACE = {
     "K": {"int": [8, 64], "log": True},

@@ -14,18 +14,20 @@ from mfbench.errors import InputError, RecordError
 from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
 from mfbench.finding import one_run
+from mfbench.jobs import Job, backend_of
 from mfbench.leaderboard import COMPARED, Row, rows
+from mfbench.model_files import model_path
 from mfbench.pareto import front
 from mfbench.races import Lap, carry_out_race, target_of, write_race
 from mfbench.recommending import Recommender
-from mfbench.records import Record, model_path, read_record
+from mfbench.records import Record, read_record
 from mfbench.repeats import mean_of
 from mfbench.reproduction import Reproduction, make_again
 from mfbench.spec import Spec, load_spec, run_study_key
 from mfbench.splits import prepare
 from mfbench.sweeps import Plan, Swept
 from mfbench.trained_model import TrainedModel
-from mfbench.training import Job, backend_of, carry_out
+from mfbench.training import carry_out
 from mfbench.watching import ProgressBar, Watcher, Watchers
 
 __all__ = [

@@ -8,16 +8,15 @@ from __future__ import annotations
 import re
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mfbench import cli_models
+from mfbench import cli_inventory, cli_models
 from mfbench.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 from mfbench.saying import AsJson, fail, say, show, warn
+from mfbench.stopping import stoppable, terminate
 
 if TYPE_CHECKING:
     from mfbench.audit import Audit
@@ -29,9 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing rich would double the time that --help takes
 )
-data_app = typer.Typer(help="The catalogue of data sets.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
 app.add_typer(cli_models.app)
+app.add_typer(cli_inventory.app)
 
 SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file, see experiments/.")]
 Changes = Annotated[
@@ -41,7 +39,7 @@ Changes = Annotated[
 
 def main() -> None:
     """The entry point: an error meant for a person is one sentence on stderr, and its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         try:
             app()
@@ -57,7 +55,7 @@ def main() -> None:
 @app.command()
 def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> None:
     """Train once; score on train and valid."""
-    with _stoppable("the same command makes the run again"):
+    with stoppable("the same command makes the run again"):
         from mfbench import api
         from mfbench.leaderboard import table
         from mfbench.mlflow_pages import pointer, run_page
@@ -89,7 +87,7 @@ def sweep(
     Each study searches K, alpha and beta on the valid part. Then the best of each backend is trained on train and valid,
     and the test part is opened.
     """
-    with _stoppable("what is finished is kept, and the same command goes on from there"):
+    with stoppable("what is finished is kept, and the same command goes on from there"):
         from mfbench import api
         from mfbench.leaderboard import table
         from mfbench.mlflow_pages import charts_page, pointer
@@ -117,7 +115,7 @@ def race(
     as_json: AsJson = False,
 ) -> None:
     """Backends against each other: updates/s, time to a target."""
-    with _stoppable("a race leaves its results once it has ended"):
+    with stoppable("a race leaves its results once it has ended"):
         from mfbench import api
         from mfbench.races import table
 
@@ -164,7 +162,7 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Make a run again from its record; do the bits agree?"""
-    with _stoppable("the record is as it was"):
+    with stoppable("the record is as it was"):
         from mfbench import api
 
         result = api.reproduce(run, strict, data)
@@ -172,35 +170,6 @@ def reproduce(
             say(result.table(), as_json)
         show(result.sentence, as_json, result.summary())
     raise typer.Exit(0 if result.reproduced else 1)
-
-
-@app.command()
-def backends(as_json: AsJson = False) -> None:
-    """The backends that are there, and their knobs."""
-    from rich.table import Table
-
-    from mfbench.backends import describe, names
-
-    described = [describe(name) for name in names()]
-    shown = Table("backend", "what", "searches", "knobs (model.options.BACKEND)", show_lines=True)
-    for one in described:
-        knobs = ", ".join(f"{knob}: {default}" for knob, default in one["knobs"].items())
-        shown.add_row(one["name"], one["what"], ", ".join(one["tunable"]) or "–", knobs or "–")
-    show(shown, as_json, {"backends": described})
-
-
-@app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """What this machine has: versions, cores, devices."""
-    from rich.table import Table
-
-    from mfbench.doctor import findings
-
-    found = findings()
-    shown = Table("what", "found", show_header=False)
-    for name, value in found.items():
-        shown.add_row(name, str(value))
-    show(shown, as_json, found)
 
 
 @app.command()
@@ -245,64 +214,6 @@ def sync(
 
     exported = {study: sync_study(study) for study in studies(what or [])}
     show(f"{sum(exported.values())} runs exported", as_json, {"exported": exported})
-
-
-@data_app.command("list")
-def data_list(as_json: AsJson = False) -> None:
-    """The data sets that are known by name."""
-    from rich.table import Table
-
-    from mfbench.datasets import catalogue
-
-    shown = Table("name", "ratings", "users", "items", "what")
-    for entry in catalogue():
-        shown.add_row(entry.name, f"{entry.ratings:,}", f"{entry.users:,}", f"{entry.items:,}", entry.what)
-    show(shown, as_json, {"datasets": [entry.summary() for entry in catalogue()]})
-
-
-@data_app.command("get")
-def data_get(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: AsJson = False) -> None:
-    """Fetch a data set, check its pinned hash, prepare it."""
-    from mfbench.datasets import prepare, summary
-
-    found = summary(prepare(name))
-    sentence = f"{name} is there: {found['ratings']:,} ratings, {found['users']:,} users, {found['items']:,} items"
-    show(sentence, as_json, found)
-
-
-@data_app.command("info")
-def data_info(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: AsJson = False) -> None:
-    """What is known of a data set, and more once it is here."""
-    from rich.table import Table
-
-    from mfbench.datasets import card, entry
-
-    found = {**entry(name).summary(), "here": card(name) is not None, **(card(name) or {})}
-    shown = Table("what", "value", show_header=False)
-    for key, value in found.items():
-        if value is not None and key not in ("version", "source"):
-            shown.add_row(key, str(value))
-    show(shown, as_json, found)
-
-
-# --- being stopped ---------------------------------------------------------------------------------------------------
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came; all that holds for ^C holds for it."""
-
-
-def _terminate(*_: object) -> NoReturn:
-    raise Terminated
-
-
-@contextmanager
-def _stoppable(what_is_kept: str) -> Iterator[None]:
-    """A command that ^C or SIGTERM may end: one sentence, and the exit code that a shell expects."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        fail(f"stopped; {what_is_kept}", 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
 
 
 # --- reading arguments -----------------------------------------------------------------------------------------------

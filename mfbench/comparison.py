@@ -20,12 +20,13 @@ from mfbench.mae_chart import mae_curves
 from mfbench.mlflow_pages import compare_page, pointer
 from mfbench.pareto import as_csv, front
 from mfbench.pictures import save
-from mfbench.records import RESULTS, RUNS, Record, studies_of, study_records, write_whole
+from mfbench.records import RESULTS, RUNS, Record, studies_of, study_records
 from mfbench.repeats import averaged
 from mfbench.run_pictures import run_curves
 from mfbench.search_pictures import sweep_picture
 from mfbench.spec import load_spec, run_study_key, study_key
 from mfbench.tracking import Tracker
+from mfbench.whole_files import write_whole
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import csv
 import io
 
 from mfbench.factors import Factors
-from mfbench.records import Record, load_model_arrays, model_path
+from mfbench.model_files import load_model_arrays, model_path
+from mfbench.records import Record
 
 MOST_CELLS = 10_000
 

@@ -15,9 +15,10 @@ from mfbench.description import descriptions
 from mfbench.filled import filled_table
 from mfbench.leaderboard import markdown, rows
 from mfbench.mae_chart import mae_curves
+from mfbench.model_files import model_path
 from mfbench.pareto import as_csv, front
 from mfbench.pictures import COLOURS, save, save_page
-from mfbench.records import Record, diff_path, model_path
+from mfbench.records import Record, diff_path
 from mfbench.repeats import averaged, whole_spec
 from mfbench.run_pictures import residual_picture, run_curves
 from mfbench.search_pictures import alpha_beta_map, importance_bars, sweep_picture, trial_curves

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from filelock import FileLock
 
-from mfbench.records import RUNS, named_in_errors
+from mfbench.records import RUNS
+from mfbench.whole_files import named_in_errors
 
 LOG = "test-openings.jsonl"
 NAMED = 5  # studies in a sentence

@@ -18,12 +18,13 @@ from rich.table import Table
 from mfbench import text_tables
 from mfbench.environment import core_list
 from mfbench.errors import InputError, SpecError, WorkError
+from mfbench.jobs import Job, backend_of
 from mfbench.pictures import COLOURS, save
-from mfbench.records import RESULTS, Record, write_whole
+from mfbench.records import RESULTS, Record
 from mfbench.spec import Spec, run_study_key
 from mfbench.splits import Parts, prepare
-from mfbench.training import Job, backend_of
 from mfbench.watching import Watcher
+from mfbench.whole_files import write_whole
 from mfbench.workers import Task, Workers
 
 if TYPE_CHECKING:

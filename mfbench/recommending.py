@@ -14,11 +14,12 @@ from mfbench.factors import Factors
 from mfbench.predicting import position
 from mfbench.randomness import seed_for
 from mfbench.ratings import Array, Ints, Positions, Ratings
-from mfbench.records import Record, whole_file
+from mfbench.records import Record
 from mfbench.spec import Spec
 from mfbench.splits import prepare
 from mfbench.trained_model import TrainedModel, raw_ids
 from mfbench.unseen import best_unseen
+from mfbench.whole_files import whole_file
 
 LEAST_RATINGS = 20
 """An item that tells groups of users apart has so many ratings: of one that few know the factors say little."""

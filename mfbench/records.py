@@ -9,19 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mfbench.errors import RecordError
-from mfbench.ratings import Array
+from mfbench.whole_files import write_whole
 
 RUNS = Path("runs")
 RESULTS = Path("results")
@@ -191,16 +187,6 @@ class Record(RunName):
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def model_path(record: Path) -> Path:
-    """Where the arrays of a run's model stand."""
-    return record.with_suffix(".npz")
-
-
-def errors_path(record: Path) -> Path:
-    """Where a final or floor has what `evaluation.user_errors` says of the test part."""
-    return record.with_suffix(".errors.npz")
-
-
 def write_record(record: Record) -> Path:
     """Seal the record, write it to its place and give the path; nobody ever sees half of it."""
     record.seal = record._digest()
@@ -242,61 +228,7 @@ def diff_path(digest: str) -> Path:
     return RUNS / ".diffs" / f"{digest}.diff"
 
 
-def write_model(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Save named arrays as npz, whole or not at all; never pickled."""
-    with whole_file(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
-
-
-def write_whole(path: Path, content: bytes, wait: bool = True) -> None:
-    """Write a file so that it is there completely or not at all; see `whole_file`."""
-    with whole_file(path, wait) as file:
-        file.write(content)
-
-
-@contextmanager
-def whole_file(path: Path, wait: bool = True) -> Iterator[BinaryIO]:
-    """A file to be written: once the block ends it is there completely; where it breaks off, not at all.
-
-    wait: until the disk has it, so that a loss of power cannot damage it either.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with named_in_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
-                yield file
-                if wait:
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def named_in_errors(path: Path) -> Iterator[None]:
-    """An OSError of the block names this file: a write that fails names none, or one that nobody knows."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = str(path)
-        raise
-
-
 def remove_unfinished(study: str) -> None:
     """Remove what processes that were killed while they wrote a record or a model of the study have left."""
     for left in (RUNS / study).glob("*/.*"):
         left.unlink(missing_ok=True)
-
-
-def load_model_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of a model, by name, from the npz beside its record; RecordError where they are missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except FileNotFoundError:
-        raise RecordError(f"{path}: there is no such model; a trial keeps none, a run that completed has one") from None
-    except Exception as error:  # of damaged files zipfile, zlib and numpy raise a dozen kinds
-        raise RecordError(f"{path}: this model cannot be read ({error}); remove it, and make the run again") from None

@@ -12,10 +12,11 @@ from mfbench.comparison import Comparison
 from mfbench.leaderboard import NOTE, cells
 from mfbench.mae_chart import mae_curves
 from mfbench.pictures import save
-from mfbench.records import RESULTS, Record, write_whole
+from mfbench.records import RESULTS, Record
 from mfbench.run_pictures import residual_picture, run_curves
 from mfbench.search_pictures import alpha_beta_map, importance_bars, sweep_picture, trial_curves
 from mfbench.trade_off import trade_off_picture
+from mfbench.whole_files import write_whole
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 

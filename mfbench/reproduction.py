@@ -13,11 +13,12 @@ from mfbench import text_tables
 from mfbench.backends.base import HasDevice
 from mfbench.differences import Difference, differences
 from mfbench.environment import core_list, environment, on_cores
+from mfbench.jobs import BestTrial, Job, backend_of
 from mfbench.preparation import Preparation
 from mfbench.records import Record
 from mfbench.spec import load_spec
 from mfbench.splits import prepare
-from mfbench.training import BestTrial, Job, backend_of, hardware, make
+from mfbench.training import hardware, make
 from mfbench.watching import Watcher
 
 TOLERANCE = 1e-5

@@ -8,9 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from mfbench.model_files import errors_path, load_model_arrays
 from mfbench.randomness import generator
 from mfbench.ratings import Array, Floats64
-from mfbench.records import Record, errors_path, load_model_arrays
+from mfbench.records import Record
 
 DRAWS = 10_000
 LEVEL = 0.05

@@ -17,11 +17,12 @@ from mfbench.datasets import data_home, load
 from mfbench.datasets.dataset import Dataset
 from mfbench.errors import DataError
 from mfbench.metrics import rmse_and_mae
+from mfbench.model_files import write_model
 from mfbench.openings import log_opening
 from mfbench.partition import positions_of_parts
 from mfbench.ratings import Array, Positions, Ratings
-from mfbench.records import write_model, write_whole
 from mfbench.spec import Spec
+from mfbench.whole_files import write_whole
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from mfbench.errors import InputError, RecordError
 from mfbench.factors import Factors
+from mfbench.model_files import load_model_arrays
 from mfbench.predicting import answered
 from mfbench.ratings import Array, Floats, Floats64
-from mfbench.records import load_model_arrays
 
 
 @dataclass(frozen=True)

@@ -13,62 +13,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from mfbench import backends
 from mfbench.backends.base import Backend, HasDevice, Model, SideBySide, SideBySideTraining
 from mfbench.checkout import kept_changes
-from mfbench.environment import environment, without_places
 from mfbench.errors import MfbenchError, is_disk_full
 from mfbench.evaluation import evaluate, user_errors
 from mfbench.factors import Factors, HyperParams, digest_of, draw_start
+from mfbench.jobs import Job, backend_of, blank, failed
 from mfbench.memory import Memory
+from mfbench.model_files import errors_path, model_path, write_model
 from mfbench.preparation import Preparation, Prepared
 from mfbench.randomness import generator
 from mfbench.ratings import Array, Ratings
-from mfbench.records import (
-    Clocks,
-    Interval,
-    Record,
-    RunName,
-    Scores,
-    diff_path,
-    errors_path,
-    model_path,
-    write_model,
-    write_record,
-    write_whole,
-)
+from mfbench.records import Record, diff_path, write_record
 from mfbench.scoring import score
-from mfbench.spec import Spec
 from mfbench.splits import Parts, open_test
+from mfbench.whole_files import write_whole
 
-Watch = Callable[["Job", int, float], bool]
+Watch = Callable[[Job, int, float], bool]
 """Told of a job each scored epoch and its valid RMSE (train RMSE without a valid part); True ends the training as pruned."""
-
-
-class BestTrial(BaseModel):
-    """What a final run inherits of the trial that it was chosen by."""
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int
-    valid_rmse: float | None
-    valid_mae: float | None
-    intervals: dict[str, Interval] = {}
-
-
-class Job(RunName):
-    """One training to be made: where its record belongs, and its hyperparameters. spec is that of its repeat."""
-
-    model_config = ConfigDict(frozen=True)
-
-    spec: Spec
-    K: int | None
-    alpha: float | None
-    beta: float | None
-    epochs: int
-    best: BestTrial | None = None
 
 
 class Trained(NamedTuple):
@@ -76,13 +40,6 @@ class Trained(NamedTuple):
 
     model: Model
     errors: dict[str, Array]
-
-
-def backend_of(spec: Spec, name: str) -> Backend:
-    """The backend of that name with the knobs that the spec gives it; SpecError for a name or a knob that is not known."""
-    for known in spec.model.options:
-        backends.resolve(known, spec.model.options[known])  # also those that are not asked for: a typo must not pass
-    return backends.resolve(name, spec.model.options.get(name, {}))
 
 
 def hardware(backend: Backend) -> dict[str, str]:
@@ -136,48 +93,6 @@ def make(
             with _clock([record], "log_seconds"):
                 record.factors_digest = digest_of(one.model.arrays())
     return records, trained
-
-
-def blank(job: Job, parts: Parts) -> Record:
-    """The record of a job before its training."""
-    now = time.time()
-    return Record(
-        study=job.study,
-        backend=job.backend,
-        number=job.number,
-        stage=job.stage,
-        repeat=job.repeat,
-        outcome="completed",
-        spec=job.spec.model_dump(mode="json"),
-        options={},
-        backend_digest=backends.digest(job.backend),
-        K=job.K,
-        alpha=job.alpha,
-        beta=job.beta,
-        planned_epochs=job.epochs,
-        epochs=0,
-        scores=Scores(),
-        best_trial=job.best.number if job.best else None,
-        data=parts.described(),
-        clocks=Clocks(),
-        environment=environment(),
-        started=now,
-        ended=now,
-    )
-
-
-def failed(job: Job, parts: Parts, reason: str) -> Record:
-    """The record of a job that failed, with the reason."""
-    record = blank(job, parts)
-    record.outcome, record.reason = "failed", without_places(reason)
-    return record
-
-
-def give_up(job: Job, parts: Parts, reason: str) -> Record:
-    """Write the record of a job that failed."""
-    record = failed(job, parts, reason)
-    write_record(record)
-    return record
 
 
 def train(

@@ -9,8 +9,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from mfbench.jobs import Job
 from mfbench.records import Record
-from mfbench.training import Job
 
 
 class Watcher:

@@ -26,11 +26,12 @@ from pydantic import BaseModel
 
 from mfbench.environment import core_list
 from mfbench.errors import InputError, MfbenchError, WorkError, is_disk_full, of_the_machine
+from mfbench.jobs import Job, give_up
 from mfbench.preparation import Preparation
 from mfbench.pruning import Prune, Pruning
 from mfbench.records import Record, read_record
 from mfbench.splits import Parts, parts_in
-from mfbench.training import Job, carry_out, give_up
+from mfbench.training import carry_out
 
 DEATHS = 3
 """So often may a worker die on the same job before the job counts as failed."""

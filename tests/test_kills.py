@@ -23,10 +23,11 @@ from mfbench import sweep
 from mfbench.errors import WorkError
 from mfbench.export import sync
 from mfbench.mlflow_store import make_store
-from mfbench.records import remove_unfinished, study_records, write_whole
+from mfbench.records import remove_unfinished, study_records
 from mfbench.spec import load_spec
 from mfbench.sweeps import Plan
 from mfbench.watching import Watcher
+from mfbench.whole_files import write_whole
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 FULL = "the disk is full; free some space and run the same command again"

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from mfbench.backends.loop import Loop
+from mfbench.jobs import Job
 from mfbench.preparation import Preparation
 from mfbench.ratings import Ratings
 from mfbench.schedule import Schedule
 from mfbench.spec import load_spec
 from mfbench.splits import Parts, prepare
-from mfbench.training import Job, carry_out
+from mfbench.training import carry_out
 
 
 @pytest.fixture

@@ -17,13 +17,14 @@ import mfbench
 from mfbench.api import Reproduction
 from mfbench.differences import Difference
 from mfbench.errors import InputError
+from mfbench.jobs import Job
 from mfbench.records import Record, RunName, read_record, study_records, write_record
 from mfbench.reproduction import Line
 from mfbench.spec import load_spec
 from mfbench.splits import prepare
 from mfbench.sweeps import Plan
 from mfbench.tracking import Tracker
-from mfbench.training import Job, carry_out
+from mfbench.training import carry_out
 from mfbench.watching import Watcher
 
 BACKENDS = ["loop", "numba", "jax", "mlp", "mean"]

@@ -16,7 +16,8 @@ from mfbench.comparison import compared
 from mfbench.errors import InputError
 from mfbench.filled import filled_table
 from mfbench.mlflow_contents import files
-from mfbench.records import Record, model_path, write_model
+from mfbench.model_files import model_path, write_model
+from mfbench.records import Record
 
 RESULTS = Path("results/little")
 

@@ -21,8 +21,9 @@ from mfbench.evaluation import user_errors
 from mfbench.factors import Factors
 from mfbench.leaderboard import MARK, NOTE, markdown, rows, table
 from mfbench.mlflow_store import make_store
+from mfbench.model_files import errors_path, model_path, write_model
 from mfbench.ratings import Ratings
-from mfbench.records import Interval, Record, errors_path, model_path, write_model
+from mfbench.records import Interval, Record
 from mfbench.significance import AgainstBest, compare, holm
 from mfbench.spec import load_spec
 from mfbench.sweeps import Plan

@@ -22,8 +22,8 @@ from mfbench.audit import audit
 from mfbench.errors import InputError, WorkError
 from mfbench.export import Export, sync
 from mfbench.mlflow_store import make_store, shown, store_uri
+from mfbench.model_files import model_path
 from mfbench.openings import log_opening
-from mfbench.records import model_path
 from mfbench.tracking import Tracker, exported_record
 from mfbench.tracking_ui import ui
 

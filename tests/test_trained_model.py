@@ -22,7 +22,8 @@ import mfbench
 from mfbench.errors import InputError, RecordError
 from mfbench.factors import Factors
 from mfbench.finding import find_run
-from mfbench.records import model_path, write_model, write_record
+from mfbench.model_files import model_path, write_model
+from mfbench.records import write_record
 from mfbench.tracking import Tracker
 from mfbench.trained_model import TrainedModel
 

@@ -19,12 +19,13 @@ from record_factory import record, write
 
 from mfbench import checkout, environment
 from mfbench.backends import BUILT_IN, describe, digest, resolve
+from mfbench.jobs import BestTrial, Job
 from mfbench.mlflow_store import make_store
 from mfbench.records import Record, read_record
 from mfbench.spec import load_spec
 from mfbench.splits import prepare
 from mfbench.tracking import Tracker
-from mfbench.training import BestTrial, Job, carry_out, hardware
+from mfbench.training import carry_out, hardware
 
 
 def job(spec: dict[str, Any], backend: str = "loop", stage: Any = "run", alpha: float = 0.01) -> Job:
@@ -130,7 +131,7 @@ def test_a_diff_is_kept_once_beside_the_records_and_with_each_run_in_mlflow(
     stored: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = {**environment.environment(), "git_diff": "d1" * 32}
-    monkeypatch.setattr("mfbench.training.environment", lambda: dict(changed))
+    monkeypatch.setattr("mfbench.jobs.environment", lambda: dict(changed))
     monkeypatch.setattr("mfbench.training.kept_changes", lambda: b"--- a/x\n+++ b/x\n")
     one = made(small)
     monkeypatch.setattr("mfbench.training.kept_changes", lambda: pytest.fail("it is kept already"))
