@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,17 +21,16 @@ from mfbench.backends.accelerator import (
     widest,
 )
 from mfbench.backends.base import SideBySideTraining
-from mfbench.backends.keras_adam import descended, keras_adam
-from mfbench.errors import SpecError
+from mfbench.backends.keras_adam import InBatches, descended, keras_adam
 from mfbench.factors import Factors, HyperParams
 from mfbench.ratings import Array, Ratings
-from mfbench.schedule import Schedule, Shuffled
+from mfbench.schedule import Schedule
 
 DTYPE = "float32"
 
 
 @dataclass(frozen=True)
-class Adam(SideBySideOnDevice):
+class Adam(InBatches, SideBySideOnDevice):
     """Embeddings trained by Adam on the mean squared error of mini-batches, as Keras does it.
 
     The loss of a batch is its mean of e² + beta/2 (|p|² + |q|² + user_bias² + item_bias²), the biases only if they are
@@ -40,21 +39,6 @@ class Adam(SideBySideOnDevice):
 
     batch_size: ratings a batch. device: cpu, gpu, tpu, cpu:0, ...; the best there is by default. float32 throughout.
     """
-
-    batch_size: int = 512
-    device: str | None = None
-
-    tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta"})
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise SpecError(f"batch_size: {self.batch_size} must be a number of ratings, 1 or more")
-        if self.device is not None:
-            device_named(self.device)
-
-    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
-        """The ratings as they stand, and batches of an order drawn anew each epoch."""
-        return train, Shuffled(len(train), self.batch_size)
 
     def epochs_many(
         self,

@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
+
+from mfbench.backends.accelerator import device_named
+from mfbench.errors import SpecError
+from mfbench.ratings import Ratings
+from mfbench.schedule import Schedule, Shuffled
+
+
+@dataclass(frozen=True)
+class InBatches:
+    """The knobs of a backend that is trained so, and what it makes of the ratings."""
+
+    batch_size: int = 512
+    device: str | None = None
+
+    tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta"})
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise SpecError(f"batch_size: {self.batch_size} must be a number of ratings, 1 or more")
+        if self.device is not None:
+            device_named(self.device)
+
+    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
+        """The ratings as they stand, and batches of an order drawn anew each epoch."""
+        return train, Shuffled(len(train), self.batch_size)
 
 
 def keras_adam() -> Any:

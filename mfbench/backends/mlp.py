@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,10 @@ import numpy as np
 from jax import lax
 
 from mfbench.backends.accelerator import OnDevice, device_named, packed, ratings_on, tables_on, use_compile_cache, widest
-from mfbench.backends.keras_adam import descended, keras_adam
-from mfbench.errors import SpecError
+from mfbench.backends.keras_adam import InBatches, descended, keras_adam
 from mfbench.factors import Factors, HyperParams
 from mfbench.ratings import Floats, Floats64, Ints, Ratings
-from mfbench.schedule import Schedule, Shuffled
+from mfbench.schedule import Schedule
 
 DTYPE = "float32"
 HIDDEN = (32, 4)
@@ -76,7 +75,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Mlp(OnDevice):
+class Mlp(InBatches, OnDevice):
     """A network over the embeddings of user and item, trained by Adam on mini-batches as Keras does it.
 
     The embeddings, of size K each, are concatenated and go through dense layers of 32 and of 4 with relu and one of 1:
@@ -89,21 +88,6 @@ class Mlp(OnDevice):
     repeat to the bit on a CPU, on any number of cores. Trials are not trained side by side: the sums of a matrix product
     depend on its shape, so a trial would depend on the K of those beside it.
     """
-
-    batch_size: int = 512
-    device: str | None = None
-
-    tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta"})
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise SpecError(f"batch_size: {self.batch_size} must be a number of ratings, 1 or more")
-        if self.device is not None:
-            device_named(self.device)
-
-    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
-        """The ratings as they stand, and batches of an order drawn anew each epoch."""
-        return train, Shuffled(len(train), self.batch_size)
 
     def epochs(
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
