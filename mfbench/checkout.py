@@ -13,6 +13,7 @@ import mfbench
 PACKAGE = Path(mfbench.__file__).parent
 ROOT = PACKAGE.parent
 MOST_BYTES = 1 << 20
+BUT_RESULTS = [".", ":!results", ":!dvc.lock"]  # what runs write, and what dvc writes of it
 # The user's own settings for diffs aside.
 DIFF = ["diff", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]
 
@@ -22,10 +23,10 @@ def code() -> dict[str, Any]:
     """What tells this code from any other.
 
     source: 16 hex digits over the package's Python files, their names and contents. git_commit, git_dirty: the commit of
-    the checkout that mfbench runs from, and whether anything but `results/` was changed since; None where it was
-    installed from a package, which has a version instead. git_diff: sha256 of `changes()`, None where there are none.
+    the checkout that mfbench runs from, and whether anything but `results/` and `dvc.lock` was changed since; None where it
+    was installed from a package, which has a version instead. git_diff: sha256 of `changes()`, None where there are none.
     """
-    status = _git("status", "--porcelain", "--", ".", ":!results")
+    status = _git("status", "--porcelain", "--", *BUT_RESULTS)
     changed = changes() if status else b""
     return {
         "source": _source(),
@@ -37,9 +38,9 @@ def code() -> dict[str, Any]:
 
 @cache
 def changes() -> bytes:
-    """The diff from the commit to the working tree, `results/` aside, with the package's files that git does not know."""
+    """The diff from the commit to the working tree, results aside, with the package's files that git does not know."""
     new = (_git("ls-files", "-z", "--others", "--exclude-standard", "--", PACKAGE.name) or b"").decode().split("\0")
-    told = [_git(*DIFF, "HEAD", "--", ".", ":!results")]
+    told = [_git(*DIFF, "HEAD", "--", *BUT_RESULTS)]
     told += [_git(*DIFF, "--no-index", "/dev/null", name, wrong=1) for name in new if name]
     return b"".join(one or b"" for one in told)
 

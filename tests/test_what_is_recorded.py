@@ -74,6 +74,7 @@ def code() -> dict[str, Any]:
 def test_a_clean_checkout_has_a_commit_and_no_diff(repository: Any, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results/board.md").write_text("written by a sweep\n")
+    (tmp_path / "dvc.lock").write_text("written by dvc repro, while a sweep runs\n")
     found = code()
     assert found["git_commit"] == repository("rev-parse", "HEAD").strip()
     assert (found["git_dirty"], found["git_diff"]) == (False, None)
