@@ -54,6 +54,11 @@ class Comparison:
         """The audit of the search, where all that is compared is of one sweep."""
         return audit(self.trials) if self.trials else None
 
+    @cached_property
+    def search_png(self) -> bytes:
+        """What each trial tried, as PNG: drawn once for the results and for the page."""
+        return save(sweep_picture([*self.trials, *self.records]))
+
     @property
     def experiments(self) -> list[str]:
         """The names of the experiments, each once."""
@@ -97,7 +102,7 @@ class Comparison:
             made["pareto.csv"] = as_csv(found).encode()
         if self.audit and len(self.trials) > len({trial.backend for trial in self.trials}):
             made["audit.md"] = self.audit.markdown().encode()
-            made["sweep.png"] = save(sweep_picture([*self.trials, *self.records]))
+            made["sweep.png"] = self.search_png
         elif self.trials:  # nothing was searched
             made["mae.png"] = save(mae_curves([*self.trials, *self.records]))
         elif plain:

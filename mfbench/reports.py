@@ -14,7 +14,7 @@ from mfbench.mae_chart import mae_curves
 from mfbench.pictures import save
 from mfbench.records import RESULTS, Record
 from mfbench.run_pictures import residual_picture, run_curves
-from mfbench.search_pictures import alpha_beta_map, importance_bars, sweep_picture, trial_curves
+from mfbench.search_pictures import alpha_beta_map, importance_bars, trial_curves
 from mfbench.trade_off import trade_off_picture
 from mfbench.whole_files import write_whole
 
@@ -61,26 +61,26 @@ def _summary(comparison: Comparison) -> str:
 
 def _pictures(comparison: Comparison) -> list[dict[str, str]]:
     trials, runs = comparison.trials, comparison.records
-    drawn: list[tuple[str, str, Any]] = []
+    drawn: list[tuple[str, str, bytes]] = []
     if trials:
         everything = [*trials, *runs]
         drawn = [
-            ("Learning curves", "All trials faint, the best of each backend strong.", trial_curves(everything)),
-            ("MAE", "By epoch, of the best of each backend; a floor is a level line.", mae_curves(everything)),
-            ("RMSE against training time", "The line joins the trials that none beats in both.", trade_off_picture(trials)),
-            ("What each trial tried", "The best valid RMSE of each trial.", sweep_picture(everything)),
-            ("Step size and penalty", "Colour is valid RMSE, size is K, a cross diverged.", alpha_beta_map(trials)),
+            ("Learning curves", "All trials faint, the best of each backend strong.", save(trial_curves(everything))),
+            ("MAE", "By epoch, of the best of each backend; a floor is a level line.", save(mae_curves(everything))),
+            ("RMSE against training time", "The line joins the trials that none beats in both.",
+             save(trade_off_picture(trials))),
+            ("What each trial tried", "The best valid RMSE of each trial.", comparison.search_png),
+            ("Step size and penalty", "Colour is valid RMSE, size is K, a cross diverged.", save(alpha_beta_map(trials))),
         ]  # fmt: skip
         if comparison.audit and (shares := comparison.audit.importances()):
-            drawn.append(("What mattered", "Importance of each hyperparameter, by backend.", importance_bars(shares)))
+            drawn.append(("What mattered", "Importance of each hyperparameter, by backend.", save(importance_bars(shares))))
     else:
-        drawn = [(f"Learning curves of {one.title}", "RMSE by epoch.", run_curves(one)) for one in runs]
+        drawn = [(f"Learning curves of {one.title}", "RMSE by epoch.", save(run_curves(one))) for one in runs]
     for one in runs:
         if (errs := residual_picture(one)) is not None:
             says = "By the value of the rating, and by how often the item was rated in training."
-            drawn.append((f"Where {one.title} errs", says, errs))
-    encoded = [base64.b64encode(save(figure)).decode() for _, _, figure in drawn]
-    return [{"title": title, "says": says, "png": png} for (title, says, _), png in zip(drawn, encoded, strict=True)]
+            drawn.append((f"Where {one.title} errs", says, save(errs)))
+    return [{"title": title, "says": says, "png": base64.b64encode(png).decode()} for title, says, png in drawn]
 
 
 def _data(record: Record) -> list[tuple[str, str]]:
