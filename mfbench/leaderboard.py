@@ -19,7 +19,7 @@ class Row:
 
     intervals has, by name, those of the metrics that are means: over so many repeats those of train and valid, over so
     many final runs those of test. Both numbers are None where there is nothing but the one run. against_best is its
-    comparison with the first row on the test part, None where there is none.
+    comparison with the first row that was tested, None where there is none.
     """
 
     backend: str
@@ -69,7 +69,9 @@ COMPARED = tuple(one.name for one in fields(AgainstBest))
 """What `--json` and CSV have besides of a row that was compared with the best."""
 
 MARK = "="
-NOTE = f"{MARK}: on test not distinguishable from the first (paired bootstrap over users; Wilcoxon with Holm's correction)"
+NOTE = (
+    f"{MARK}: on test not distinguishable from the first tested (paired bootstrap over users; Wilcoxon with Holm's correction)"
+)
 
 
 def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_ids: Mapping[str, str]) -> list[Row]:

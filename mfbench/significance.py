@@ -42,20 +42,21 @@ class AgainstBest:
 
 
 def against_best(ranked: Sequence[Record]) -> dict[str, AgainstBest]:
-    """By run key the comparison of each run with the first, which is the best by valid: the test part chooses nothing.
+    """By run key the comparison of each run with the first that was tested: the best by valid, the test part chooses nothing.
 
-    Finals and floors have their errors by user beside their record; a run without, or on another test part than the first,
-    is not compared.
+    Finals and floors are tested, and have their errors by user beside their record; a run without, or on another test part
+    than the first, is not compared.
     """
+    tested = [record for record in ranked if record.outcome == "completed" and record.test_rmse is not None]
     found = {}
-    for record in ranked:
-        same = record.data.get("split_digest") == ranked[0].data.get("split_digest")
-        if same and record.outcome == "completed" and (errors := _errors_of(record)) is not None:
+    for record in tested:
+        same = record.data.get("split_digest") == tested[0].data.get("split_digest")
+        if same and (errors := _errors_of(record)) is not None:
             found[record.run_key] = errors
-    if len(found) < 2 or ranked[0].run_key not in found:
+    if len(found) < 2 or tested[0].run_key not in found:
         return {}
     squared = np.stack([errors for errors, _ in found.values()])
-    (_, count) = found[ranked[0].run_key]
+    (_, count) = found[tested[0].run_key]
     return dict(zip(list(found)[1:], compare(squared, count), strict=True))
 
 

@@ -12,6 +12,7 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from record_factory import record as make_record
 from record_factory import sweep_records, write
 from rich.console import Console
 
@@ -170,6 +171,17 @@ def test_without_errors_or_on_another_test_part_nothing_is_marked() -> None:
     assert [row.backend for row in rows(records[::2], {}, {}) if row.against_best] == ["mean"]
     assert not [row for row in rows(records[:2], {}, {}) if row.against_best]
     assert NOTE not in markdown(rows(records[:2], {}, {}))
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_plain_run_that_is_first_takes_no_mark_from_those_that_were_tested() -> None:
+    records = finals(1.0, 1.0, 2.0)
+    found = {row.run_key: row.against_best for row in rows(records, {}, {})}
+    plain = make_record(7, stage="run").model_copy(update={"valid_rmse": 0.5})
+    board = rows([*records, plain], {}, {})
+    assert board[0].run_key == plain.run_key
+    assert {row.run_key: row.against_best for row in board[1:]} == found
+    assert sum(one is not None for one in found.values()) == 2
 
 
 @pytest.mark.usefixtures("workplace")
