@@ -85,9 +85,11 @@ class Recommender:
             raise InputError(f"{side} {', '.join(ids)}: ids are whole numbers here; there are {_some(of)}") from None
 
     def recommend(self, users: Sequence[Any], n: int = 10) -> dict[Any, list[Scored]]:
-        """For each of these users, raw ids, the n unseen items with the highest predictions, best first."""
+        """For each of these users, raw ids, the n unseen items with the highest predictions, best first; fewer are all."""
+        if n < 1:
+            raise InputError(f"n {n}: ask for 1 item or more")
         rows = self._rows("user", users)
-        items, scores = best_unseen(self._factors(), rows.astype(np.int32), self.known, n)
+        items, scores = best_unseen(self._factors(), rows.astype(np.int32), self.known, min(n, len(self.model.Q)))
         ids = self.model.user_ids[rows].tolist()
         return {
             user: self._scored("item", best[best >= 0], score[best >= 0])

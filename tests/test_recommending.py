@@ -46,6 +46,14 @@ def test_the_best_unseen_items_best_first(seed, n, cells):
         assert [item.title for item in items] == [f"title {item.id - 100}" for item in items]
 
 
+def test_more_items_than_there_are_is_all_of_them_and_fewer_than_one_is_refused():
+    one = made()
+    assert one.recommend([30], 10**15) == one.recommend([30], 9)
+    for n in (0, -1):
+        with pytest.raises(InputError, match=f"n {n}: ask for 1 item or more"):
+            one.recommend([30], n)
+
+
 def test_reasons_add_up_to_what_the_best_fitting_row_scores():
     one = made(cells=60)
     u, i = 4, 7
