@@ -133,9 +133,11 @@ class Recommender:
         from threadpoolctl import threadpool_limits
 
         users = np.flatnonzero(np.bincount(self.known.users, minlength=len(self.model.P)))
-        if not (1 <= n <= len(users)) or self.model.P.shape[1] == 0:
-            raise InputError(f"{n} groups: give a number from 1 to {len(users)}, and a model that has factors")
         P, Q = self.model.P[users].astype(np.float64), self.model.Q.astype(np.float64)
+        if P.shape[1] == 0:
+            raise InputError("groups: this model has no factors to group users by; give a run that has")
+        if not 1 <= n <= (most := len(np.unique(P, axis=0))):
+            raise InputError(f"{n} groups: give a number from 1 to {most}; so many users have factors of their own")
         state = int(seed_for(self.seed, "groups").generate_state(1)[0])
         with threadpool_limits(1):  # sums of several threads come in no fixed order
             label = KMeans(n, n_init=10, random_state=state).fit(P).labels_

@@ -88,8 +88,13 @@ def test_groups_of_users_and_what_sets_them_apart():
     assert (first.users, second.users) == (list(range(0, 80, 10)), list(range(80, 120, 10)))
     assert [group.items[0].id for group in (first, second)] == [100, 101]
     assert first == one.groups(2, titles=1)[0]
+    assert len(made().groups(12)) == 12
     with pytest.raises(InputError, match="from 1 to 12"):
-        one.groups(13)
+        made().groups(13)
+    with pytest.raises(InputError, match="3 groups: give a number from 1 to 2; so many users have factors of their own"):
+        one.groups(3)
+    with pytest.raises(InputError, match="this model has no factors"):
+        made(K=0).groups(2)
 
 
 def test_the_filled_matrix_is_whole_and_written_in_blocks(tmp_path, monkeypatch):
