@@ -44,8 +44,11 @@ def positions_of_parts(dataset: Dataset, split: Split) -> dict[str, Positions]:
     parts = {"train": rows[train]} | {name: rows[np.sort(held_out[name])] for name in ("valid", "test") if name in held_out}
     for name, part in parts.items():
         if len(part) == 0:
-            by_user = isinstance(split, LastSplit | LeaveOutSplit)
-            advice = "no user has enough ratings; hold out fewer of each" if by_user else "give it a larger share"
+            advice = "give it a larger share"
+            if isinstance(split, LastSplit | LeaveOutSplit):
+                advice = "no user has enough ratings; hold out fewer of each"
+            elif isinstance(split, KFoldSplit) and name == "valid":
+                advice = "give fewer folds, or test a smaller share"
             raise SpecError(f"split: the {name} part of {dataset.name} is empty ({n} ratings in all); {advice}")
     return parts
 
