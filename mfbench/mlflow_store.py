@@ -31,8 +31,9 @@ FIRM_SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 # Where the user has not set them. We tell in a sentence what its log tells in a page, and try again ourselves where it
-# would wait minutes for a server that is down.
+# would wait minutes for a server that is down; and a model is here before its progress bar can be read.
 OWN_SETTINGS = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",

@@ -122,6 +122,15 @@ def test_a_sweep_is_a_parent_with_a_child_for_each_record():
     assert {"jax #0", "adam #3", "jax final", "mean floor"} <= names
 
 
+def test_a_record_is_read_without_a_progress_bar(capfd, monkeypatch):
+    made = record(2)
+    run_id = export([made]).run_ids[made.run_key]
+    monkeypatch.delenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", raising=False)
+    capfd.readouterr()
+    assert exported_record(run_id) == made
+    assert capfd.readouterr() == ("", "")
+
+
 def test_params_are_the_hyperparameters_and_the_knobs_that_are_set():
     made = record(2)
     run_id = export([made]).run_ids[made.run_key]
