@@ -104,6 +104,8 @@ class Recommender:
         Volinsky 2008, section 5). A model that was trained by small steps is near that fit, not quite at it.
         """
         (u,), (i,) = self._rows("user", [user]), self._rows("item", [item])
+        if self.model.Q.shape[1] == 0:
+            raise InputError("explain: this model has no factors, so no rating of the user's carries a score")
         mine = self.known.users == u
         history, values = self.known.items[mine], self.known.values[mine]
         Q = self.model.Q[history].astype(np.float64)
@@ -194,7 +196,7 @@ class Recommender:
         titles = ids if side == "user" or self.model.titles is None else self.model.titles[rows].tolist()
         counts = self._counts(side)[rows].tolist()
         lines: Iterator[tuple[Any, Any, float, int]] = zip(ids, titles, scores.tolist(), counts, strict=True)
-        return [Scored(one, str(title), score, count) for one, title, score, count in lines]
+        return [Scored(one, str(title) or str(one), score, count) for one, title, score, count in lines]
 
     def _counts(self, side: Side) -> Positions:
         index: Ints = self.known.users if side == "user" else self.known.items

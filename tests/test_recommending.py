@@ -67,6 +67,18 @@ def test_reasons_add_up_to_what_the_best_fitting_row_scores():
     assert [reason.score for reason in reasons] == sorted((reason.score for reason in reasons), reverse=True)
 
 
+def test_without_factors_there_are_no_reasons():
+    with pytest.raises(InputError, match="this model has no factors"):
+        made(K=0).explain(40, 107)
+
+
+def test_an_item_without_a_title_is_called_by_its_id():
+    one = made()
+    one.model.titles[7] = ""
+    assert one.title(107) == "107"
+    assert one.title(106) == "title 6"
+
+
 def test_neighbours_by_cosine():
     one = made()
     one.model.Q[:] = 0
