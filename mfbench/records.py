@@ -211,6 +211,12 @@ def find_record(run: RunName) -> Record | None:
     return read_record(run.path) if run.path.exists() else None
 
 
+def later_repeats(run: RunName) -> list[RunName]:
+    """The repeats after the first that a run has records of."""
+    found = [int(path.stem.rpartition("-r")[2]) for path in run.path.parent.glob(f"{run.path.stem}-r*.json")]
+    return [run.model_copy(update={"repeat": repeat}) for repeat in sorted(found)]
+
+
 def study_records(study: str) -> Iterator[Record]:
     """All records of a study, by backend, stage and number."""
     for path in sorted((RUNS / study).glob("*/*-*.json")):

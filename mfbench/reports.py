@@ -12,7 +12,7 @@ from mfbench.comparison import Comparison
 from mfbench.leaderboard import NOTE, cells
 from mfbench.mae_chart import mae_curves
 from mfbench.pictures import save
-from mfbench.records import RESULTS, Record
+from mfbench.records import RESULTS, Record, RunName, later_repeats
 from mfbench.run_pictures import residual_picture, run_curves
 from mfbench.search_pictures import alpha_beta_map, importance_bars, trial_curves
 from mfbench.trade_off import trade_off_picture
@@ -45,7 +45,7 @@ def page(comparison: Comparison) -> str:
         pictures=_pictures(comparison),
         audit=comparison.audit,
         data=_data(first),
-        commands=[(record.title, f"mfbench reproduce {record.run_key}") for record in comparison.records],
+        commands=[(run.title, f"mfbench reproduce {run.run_key}") for one in comparison.records for run in _made_by(one)],
         environment=_lines(first.environment),
         spec=yaml.safe_dump(first.spec, sort_keys=False, allow_unicode=True),
     )
@@ -81,6 +81,14 @@ def _pictures(comparison: Comparison) -> list[dict[str, str]]:
             says = "By the value of the rating, and by how often the item was rated in training."
             drawn.append((f"Where {one.title} errs", says, save(errs)))
     return [{"title": title, "says": says, "png": base64.b64encode(png).decode()} for title, says, png in drawn]
+
+
+def _made_by(record: Record) -> list[RunName]:
+    """The runs that a line's numbers are of: all its repeats, and those of the trial that a final's valid ones are of."""
+    runs: list[RunName] = [record]
+    if record.best_trial is not None:
+        runs.append(RunName(study=record.study, backend=record.backend, number=record.best_trial, stage="trial"))
+    return [one for run in runs for one in (run, *later_repeats(run))]
 
 
 def _data(record: Record) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from record_factory import record, sweep_records, write
+from record_factory import STUDY, record, sweep_records, write
 
 from mfbench.comparison import compared
 from mfbench.reports import page, write_report
@@ -52,6 +52,19 @@ def test_the_page_has_every_final_and_how_to_make_it_again(report):
         assert f"mfbench reproduce {row.run_key}" in read.text
     assert all(sentence in read.text for sentence in comparison.audit.sentences())
     assert {path.name for path in report.parent.iterdir()} >= {"leaderboard.csv", "leaderboard.md", "metrics.json"}
+
+
+def test_a_mean_is_made_again_by_a_command_a_repeat_and_valid_numbers_by_that_of_the_trial(workplace):  # noqa: ARG001
+    records = sweep_records()
+    write(records + [made.model_copy(update={"repeat": r}) for made in records if made.backend == "jax" for r in (1, 10)])
+    text = Reader(page(compared(["little"]))).text
+    said = re.findall("mfbench reproduce (.*)", text)
+    jax = [f"{STUDY}/jax/{run}" for run in ("0/final", "0/final/1", "0/final/10", "2/trial", "2/trial/1", "2/trial/10")]
+    assert [key for key in said if "/jax/" in key] == jax
+    assert [key for key in said if "/jax/" not in key] == [
+        f"{STUDY}/{run}" for run in ("adam/0/final", "adam/2/trial", "mean/0/floor")
+    ]
+    assert "jax #2 r10" in text
 
 
 def test_it_needs_nothing_else(report):
