@@ -25,8 +25,9 @@ def best_unseen(model: Model, users: Ints, train: Ratings, n: int, threads: int 
     Of Factors every prediction is the same float64 sum wherever it stands and on however many threads, so equal rows tie;
     no more than the n best of a user are kept. Any other model is asked for its predictions, 32 users at a time.
     """
-    items = np.full((len(users), n), -1, dtype=np.int64)
-    scores = np.full((len(users), n), -np.inf)
+    most = min(n, train.n_items)  # each place of a list costs time for each item, be there an item for it or not
+    items = np.full((len(users), most), -1, dtype=np.int64)
+    scores = np.full((len(users), most), -np.inf)
     rated = train.items[np.argsort(train.users, kind="stable")]
     counts = np.bincount(train.users, minlength=train.n_users)
     ends = np.cumsum(counts)
@@ -44,11 +45,12 @@ def best_unseen(model: Model, users: Ints, train: Ratings, n: int, threads: int 
             P, user_bias = model.P[users[block]], model.user_bias[users[block]]
             _keep_best(items[block], scores[block], closed, P, model.Q, user_bias, model.item_bias, model.mean)
         else:
-            items[block], scores[block] = _best_predicted(model, users[block], closed, n)
+            items[block], scores[block] = _best_predicted(model, users[block], closed, most)
 
     with ThreadPoolExecutor(threads or len(core_list())) as pool:
         list(pool.map(work, range(0, len(users), AT_ONCE)))
-    return items, scores
+    beyond = ((0, 0), (0, n - most))
+    return np.pad(items, beyond, constant_values=-1), np.pad(scores, beyond, constant_values=-np.inf)
 
 
 def _best_predicted(model: Model, users: Ints, closed: Array, n: int) -> tuple[Positions, Floats64]:

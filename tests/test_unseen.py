@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mfbench import unseen
 from mfbench.factors import Factors
 from mfbench.ratings import Floats64, Ints, Ratings
 from mfbench.unseen import AT_ONCE, best_unseen
@@ -70,6 +71,20 @@ def test_equal_rows_tie_and_stand_in_the_order_of_the_items(K: int, dtype: str) 
     for user in range(N):
         assert items[user].tolist() == [item for item in range(50) if item != user][:49]
         assert len(set(scores[user])) == 1
+
+
+def test_a_list_has_no_more_places_to_look_through_than_there_are_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, train = case(2)
+    users, widths = np.arange(N, dtype=np.int32), set()
+    few, _ = best_unseen(model, users, train, 12)
+    work = unseen._keep_best
+    monkeypatch.setattr(unseen, "_keep_best", lambda items, *rest: widths.add(items.shape[1]) or work(items, *rest))
+    items, scores = best_unseen(model, users, train, 5000)
+    assert widths == {12}
+    assert np.array_equal(items[:, :12], few)
+    assert items.shape == scores.shape == (N, 5000)
+    assert set(items[:, 12:].ravel().tolist()) == {-1}
+    assert set(scores[:, 12:].ravel().tolist()) == {-np.inf}
 
 
 def test_what_is_no_number_is_never_recommended() -> None:
