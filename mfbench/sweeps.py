@@ -141,14 +141,26 @@ class Plan:
 
 
 def _search(study: Study, parts: Sequence[Parts], crew: Workers, watcher: Watcher) -> Iterator[list[Record]]:
-    """The records of the trials of a study, batch after batch."""
+    """The records of the trials of a study, batch after batch.
+
+    Of repeats the first alone may be pruned, by the first of the trials before it, for another fold or seed may be harder;
+    the others are then made of the trials that it has not ruled out.
+    """
     trials: list[Record] = []
+    firsts: list[Record] = []
     while len(trials) < study.budget:
         first, size = len(trials), min(study.sweep.batch, study.budget - len(trials))
-        finished = [Finished.of(trial) for trial in trials]
-        proposals = propose(study.spec, study.space, first // study.sweep.batch, size, finished)
+        proposals = propose(study.spec, study.space, first // study.sweep.batch, size, [Finished.of(one) for one in trials])
         jobs = [job for k, params in enumerate(proposals) for job in study.trial(first + k, params)]
-        made = _records_of(jobs, parts, study.prune(finished), crew, watcher, study.together)
+        prune = study.prune([Finished.of(one) for one in firsts])
+        now = [job for job in jobs if job.repeat == 0] if prune else jobs
+        made = _records_of(now, parts, prune, crew, watcher, study.together)
+        if prune:
+            firsts += made
+            on = {record.number for record in made if record.outcome == "completed"}
+            later = [job for job in jobs if job.repeat and job.number in on]
+            made += _records_of(later, parts, None, crew, watcher, study.together)
+            made.sort(key=lambda record: (record.number, record.repeat))
         trials += averaged(made)
         yield made
 

@@ -164,6 +164,20 @@ def test_repeats_side_by_side_have_the_same_bits(
 
 
 @pytest.mark.usefixtures("workplace")
+def test_a_trial_is_pruned_by_its_first_repeat_and_no_harder_fold_rules_it_out(small: dict[str, Any]) -> None:
+    small["split"], small["model"] = KFOLD, {**small["model"], "epochs": 8}
+    small["sweep"] |= {"trials": 16, "batch": 4, "backends": ["numba"]}
+    result = swept(small)
+    outcomes = [[r.outcome for r in result.records if r.stage == "trial" and r.number == n] for n in range(16)]
+    assert {tuple(each) for each in outcomes} == {("completed",) * 3, ("pruned",)}
+    assert len([one for one in result.trials["numba"] if one.outcome == "completed"]) > 8
+
+    for path in sorted(Path("runs", result.study, "numba").glob("*.json"))[::2]:
+        path.unlink()
+    assert bits(swept(small, workers=2)) == bits(result)
+
+
+@pytest.mark.usefixtures("workplace")
 def test_finals_are_repeated_with_each_seed_and_not_on_each_fold(small: dict[str, Any]) -> None:
     small["split"] = KFOLD
     result = swept(small, **{"sweep.repeats": 2, "sweep.trials": 3})

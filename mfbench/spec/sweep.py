@@ -29,6 +29,7 @@ class Sweep(Strict):
     need a package of their own. `grid` visits the points of `grid` in a drawn order, as many as there are `trials`.
     pruner: what stops a trial that is unlikely to win, by the batches before: `median`, worse than half of them at the same
     epoch, or `hyperband`, not among the best third of its bracket at a rung. Default `median`, `none` with two objectives.
+    Of repeats it judges the first, by the first of the others; the rest are trained of the trials that it spares.
     objectives: `valid_rmse` alone, or beside it `train_seconds` or `K`, all to be small. The final run is in each case that
     of the best valid_rmse. train_seconds is a clock: such a search cannot be repeated to the same trials.
     side_by_side: train all trials of a batch in one program, by a backend that can; by default where its device is an
