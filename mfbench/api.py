@@ -179,9 +179,13 @@ def sweep(
     checked = load_spec(spec, [*changes, *([f"sweep.trials={trials}"] if trials is not None else [])])
     plan = Plan.of(checked)
     with _watched(checked.name) as (watcher, export):
-        swept = plan.carry_out(workers, watcher, timeout)
+        try:
+            swept = plan.carry_out(workers, watcher, timeout)
+        except BaseException as error:
+            export.stop_sweep("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
         if swept.stopped:
-            export.stop_sweep(swept.records)
+            export.stop_sweep()
         else:
             export.close_sweep(swept.records, swept.oracle)
     return SweepResult(swept, dict(export.run_ids))

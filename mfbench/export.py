@@ -41,6 +41,7 @@ class Export:
         self._patience = patience or (FILE_PATIENCE if sqlite_path(store_uri()) else SERVER_PATIENCE)
         self._jobs: deque[Callable[[Tracker], None]] = deque()
         self._put: set[str] = set()
+        self._swept: list[Record] = []
         self._error: Exception | None = None
         self._changed = threading.Condition()
         self._closing = False
@@ -59,6 +60,8 @@ class Export:
             self.run_ids[record.run_key] = _export(tracker, record)
 
         self._put.add(record.run_key)
+        if record.stage != "run":
+            self._swept.append(record)
         self._add(job)
 
     def close_sweep(
@@ -84,9 +87,10 @@ class Export:
         self._put.add(swept[0].study)
         self._add(job)
 
-    def stop_sweep(self, swept: Sequence[Record]) -> None:
-        """End the sweep's parent run as one that was stopped, so that MLflow does not show it running."""
-        self._add(lambda tracker: tracker.stop_sweep(tracker.open_sweep(swept[0]), swept))
+    def stop_sweep(self, status: str = "KILLED") -> None:
+        """End the parent run of a sweep that ended before its final runs, so that MLflow does not show it running."""
+        if swept := self._swept.copy():
+            self._add(lambda tracker: tracker.stop_sweep(tracker.open_sweep(swept[0]), swept, status))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with self._changed:

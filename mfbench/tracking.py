@@ -122,9 +122,9 @@ class Tracker:
                 self.client.set_tag(run.info.run_id, "mlflow.note.content", text)
         self.client.set_terminated(parent_run_id, "FINISHED", _ended(swept))
 
-    def stop_sweep(self, parent_run_id: str, swept: Sequence[Record]) -> None:
-        """End the parent run of a sweep that was stopped before its final runs; once it has gone on, `close_sweep` does."""
-        self.client.set_terminated(parent_run_id, "KILLED", _ended(swept))
+    def stop_sweep(self, parent_run_id: str, swept: Sequence[Record], status: str) -> None:
+        """End the parent run of a sweep that ended before its final runs; once it has gone on, `close_sweep` does."""
+        self.client.set_terminated(parent_run_id, status, _ended(swept))
 
     def is_closed(self, parent_run_id: str, swept: Sequence[Record]) -> bool:
         """Whether the parent run has been ended after all of these records: not before a sweep that has gone on since."""

@@ -612,3 +612,19 @@ def test_the_store_is_where_the_variable_says(monkeypatch):
 def test_an_export_that_puts_nothing_makes_no_run_and_says_nothing():
     assert export([]).problem is None
     assert all_runs() == []
+
+
+@pytest.mark.parametrize(("alpha", "stops", "status"), [(500, WorkError, "FAILED"), (0.01, KeyboardInterrupt, "KILLED")])
+def test_a_sweep_that_does_not_come_to_its_finals_is_not_left_running(monkeypatch, small, alpha, stops, status):
+    if stops is KeyboardInterrupt:
+        monkeypatch.setattr("mfbench.sweeps._tell_how_worn", interrupt)
+    small["name"], small["sweep"]["space"]["alpha"] = "little", {"float": [alpha, 2 * alpha]}
+    small["sweep"]["trials"] = 2
+    with pytest.raises(stops):
+        sweep(small)
+    (parent,) = [run for run in all_runs() if run.data.tags["mfbench.stage"] == "sweep"]
+    assert parent.info.status == status
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
