@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mfbench.audit import Audit, audit
-from mfbench.errors import InputError, RecordError
+from mfbench.errors import InputError, MfbenchError, RecordError, WorkError
 from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
 from mfbench.finding import one_run
@@ -231,7 +231,15 @@ def reproduce(run: str | Path, strict: bool = False, data: str | None = None) ->
     except RecordError as error:
         raise InputError(str(error)) from None
     with ProgressBar() as bar:
-        return make_again(record, bar, strict, data)
+        try:
+            return make_again(record, bar, strict, data)
+        except Exception as error:
+            if record.is_sealed or isinstance(error, WorkError):
+                raise
+            why = f"{type(error).__name__}: {error}" if not isinstance(error, MfbenchError) else error
+            raise InputError(
+                f"{run}: this record was changed after it was written, and cannot be run as it is ({why})"
+            ) from None
 
 
 class _Exporting(Watcher):

@@ -202,8 +202,13 @@ def read_record(path: Path) -> Record:
     except FileNotFoundError:
         raise RecordError(f"{path}: there is no such record") from None
     except (ValidationError, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise RecordError(f"{path}: this record is damaged ({first}); remove it and its run is made again") from None
+        fault = _first(error) if isinstance(error, ValidationError) else error.strerror
+        raise RecordError(f"{path}: this record is damaged ({fault}); remove it and its run is made again") from None
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
 
 
 def find_record(run: RunName) -> Record | None:

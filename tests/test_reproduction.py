@@ -219,6 +219,26 @@ def test_another_alpha_in_the_record(small: dict[str, Any], sealed: bool) -> Non
 
 
 @pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"spec": {}}, "KeyError: 'model'"),
+        ({"environment": {"threads": "two"}}, "TypeError: "),
+        ({"options": {"nope": 3}}, "model.options.loop.nope: unknown key"),
+        ({"backend": "nope"}, "backend: 'nope' is not known"),
+    ],
+)
+def test_a_record_that_no_longer_can_be_run_is_told_apart_from_a_wrong_spec(
+    small: dict[str, Any], changes: dict[str, Any], why: str
+) -> None:
+    path = made(plain(small)).path
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(InputError) as error:
+        mfbench.reproduce(path)
+    assert f"{path}: this record was changed after it was written, and cannot be run as it is ({why}" in str(error.value)
+
+
+@pytest.mark.usefixtures("workplace")
 def test_a_trial_outside_its_space_or_with_another_knob(small: dict[str, Any]) -> None:
     small["model"]["options"] = {"loop": {"order": "rows"}}
     small["sweep"]["spaces"] = {"loop": {"alpha": 0.02}}
@@ -330,9 +350,10 @@ def test_from_mlflow_alone(small: dict[str, Any]) -> None:
 def test_what_is_no_run_is_wrong_input(small: dict[str, Any]) -> None:
     made(plain(small))
     Path("damaged.json").write_text("{")
+    Path("other.json").write_text("{}")
     for given, says in {
         "small": "give a run key", "small-1/loop/7/run": "no record of this run", "none.json": "no such record",
-        "damaged.json": "damaged",
+        "damaged.json": r"damaged \(Invalid JSON: EOF", "other.json": r"damaged \(study: Field required\)",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=says):
             mfbench.reproduce(given)
