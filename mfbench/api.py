@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mfbench.audit import Audit, audit
 from mfbench.errors import InputError, MfbenchError, RecordError, WorkError
 from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
-from mfbench.finding import one_run
+from mfbench.finding import RUN_ID, one_run
 from mfbench.jobs import Job, backend_of
 from mfbench.leaderboard import COMPARED, Row, rows
 from mfbench.model_files import model_path
@@ -26,6 +27,7 @@ from mfbench.reproduction import Reproduction, make_again
 from mfbench.spec import Spec, load_spec, run_study_key
 from mfbench.splits import prepare
 from mfbench.sweeps import Plan, Swept
+from mfbench.tracking import exported_model
 from mfbench.trained_model import TrainedModel
 from mfbench.training import carry_out
 from mfbench.watching import ProgressBar, Watcher, Watchers
@@ -83,7 +85,8 @@ class RunResult:
 
         repeat: which one, where the run was made on several folds.
         """
-        return TrainedModel.read(model_path(self.records[repeat].path))
+        record = self.records[repeat]
+        return TrainedModel.read(model_path(record.path), record.factors_digest)
 
 
 @dataclass(frozen=True)
@@ -206,13 +209,21 @@ def race(spec: SpecSource, target: str | None = None, changes: Iterable[str] = (
 def load_model(run: str | Path) -> TrainedModel:
     """The trained model of a plain, final or floor run, to predict with; trials keep none.
 
-    run: a run key, an MLflow run id, or the path of a record, which its model lies beside. InputError for a run that is not
-    there, RecordError for one without a model, or whose model is damaged or not one of factors.
+    run: a run key, an MLflow run id, or the path of a record, which its model lies beside. Of an MLflow run it is the model
+    that was exported with it, where `runs/` has not the same. InputError for a run that is not there, RecordError for one
+    without a model, or whose model is damaged, not that of its record, or not one of factors.
     """
-    if str(run).endswith(".json"):
-        read_record(Path(run))
-        return TrainedModel.read(model_path(Path(run)))
-    return TrainedModel.read(model_path(one_run(str(run)).path))
+    given = str(run)
+    record = read_record(Path(run)) if given.endswith(".json") else one_run(given)
+    path = model_path(Path(run) if given.endswith(".json") else record.path)
+    try:
+        return TrainedModel.read(path, record.factors_digest)
+    except RecordError:
+        with TemporaryDirectory() as folder:
+            exported = exported_model(given, Path(folder)) if RUN_ID.fullmatch(given) else None
+            if exported is None:
+                raise
+            return TrainedModel.read(exported, record.factors_digest)
 
 
 def recommender(run: str | Path) -> Recommender:

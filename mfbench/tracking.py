@@ -21,11 +21,11 @@ from mfbench import records
 from mfbench.errors import InputError, WorkError
 from mfbench.mlflow_addresses import VIEW_TAG
 from mfbench.mlflow_contents import RECORD, milliseconds
-from mfbench.mlflow_model import put_model
+from mfbench.mlflow_model import ARRAYS, put_model
 from mfbench.mlflow_store import LOCK_SECONDS, make_store, shown, sqlite_path, store_errors, store_uri
 from mfbench.records import Record
 
-__all__ = ["Tracker", "exported_record", "store_uri"]
+__all__ = ["Tracker", "exported_model", "exported_record", "store_uri"]
 
 METRICS_A_CALL = 1000  # MLflow refuses more
 MODEL = "model"  # the folder among a run's artifacts: `runs:/<run id>/model`
@@ -36,25 +36,39 @@ def exported_record(run_id: str) -> Record:
 
     InputError where the store has no such run of ours, or more than one.
     """
-    with store_errors():
-        client = make_store()
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        found = client.search_runs(experiments, f"attributes.run_id LIKE {_quoted(f'{run_id}%')}", max_results=2)
-        ours = [run for run in found if "mfbench.run_key" in run.data.tags]
-        if not ours:
-            raise InputError(
-                f"run {run_id}: MLflow at {shown(store_uri())} has no such run of mfbench;"
-                " give a run key (study/backend/number/stage) or an MLflow run id"
-            )
-        if len(found) > 1:
-            raise InputError(f"run {run_id}: the ids of several runs begin so; give more digits")
-        (run,) = ours
+    with store_errors(), tempfile.TemporaryDirectory() as folder:
+        client, run = _exported(run_id)
         if run.data.tags["mfbench.stage"] == "sweep":
             raise InputError(f"run {run_id}: this is a whole sweep in MLflow; give one of its runs")
-        with tempfile.TemporaryDirectory() as folder:
-            if RECORD not in {file.path for file in client.list_artifacts(run.info.run_id)}:
-                raise InputError(f"run {run_id}: MLflow has no {RECORD} of it; `mfbench sync` finishes its export")
-            return records.read_record(Path(client.download_artifacts(run.info.run_id, RECORD, folder)))
+        if RECORD not in {file.path for file in client.list_artifacts(run.info.run_id)}:
+            raise InputError(f"run {run_id}: MLflow has no {RECORD} of it; `mfbench sync` finishes its export")
+        return records.read_record(Path(client.download_artifacts(run.info.run_id, RECORD, folder)))
+
+
+def exported_model(run_id: str, folder: Path) -> Path | None:
+    """The file of the model that was exported with an MLflow run, put into the folder; None where it has none."""
+    with store_errors():
+        client, run = _exported(run_id)
+        name = f"{MODEL}/{ARRAYS}"
+        if name not in {file.path for file in client.list_artifacts(run.info.run_id, MODEL)}:
+            return None
+        return Path(client.download_artifacts(run.info.run_id, name, str(folder)))
+
+
+def _exported(run_id: str) -> tuple[Any, Any]:
+    """The client, and our run whose id begins with these digits."""
+    client = make_store()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments, f"attributes.run_id LIKE {_quoted(f'{run_id}%')}", max_results=2)
+    ours = [run for run in found if "mfbench.run_key" in run.data.tags]
+    if not ours:
+        raise InputError(
+            f"run {run_id}: MLflow at {shown(store_uri())} has no such run of mfbench;"
+            " give a run key (study/backend/number/stage) or an MLflow run id"
+        )
+    if len(found) > 1:
+        raise InputError(f"run {run_id}: the ids of several runs begin so; give more digits")
+    return client, ours[0]
 
 
 class Tracker:

@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mfbench.errors import InputError, RecordError
-from mfbench.factors import Factors
+from mfbench.factors import Factors, digest_of
 from mfbench.model_files import load_model_arrays
 from mfbench.predicting import answered
 from mfbench.ratings import Array, Floats, Floats64
+
+NO_FACTORS = ("user_ids", "item_ids", "titles")
+"""What stands beside the factors in a model file."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,11 @@ class TrainedModel:
     titles: Array | None = None
 
     @staticmethod
-    def read(path: Path) -> TrainedModel:
-        """The model in a run's npz file; RecordError where it is missing, damaged, or not one of factors with ids."""
+    def read(path: Path, digest: str | None = None) -> TrainedModel:
+        """The model in a run's npz file; RecordError where it is missing, damaged, or not one of factors with ids.
+
+        digest: of the factors, as the run's record has it; RecordError where those of the file are others.
+        """
         arrays = load_model_arrays(path)
         factors = Factors.of(arrays)
         if factors is None:
@@ -52,6 +58,8 @@ class TrainedModel:
                 f"{path}: this model is not one of factors P, Q, user_bias, item_bias and mean; it has the arrays"
                 f" {', '.join(sorted(arrays)) or '(none)'}, which numpy.load reads"
             )
+        if digest is not None and digest_of({name: arrays[name] for name in arrays.keys() - set(NO_FACTORS)}) != digest:
+            raise RecordError(f"{path}: this is not the model of its record, whose factors are others; make the run again")
         users, items = (arrays.get(name, np.empty(0)) for name in ("user_ids", "item_ids"))
         if not (_is_map(users, len(factors.P)) and _is_map(items, len(factors.Q))):
             raise RecordError(f"{path}: user_ids and item_ids do not fit P and Q; this file is not as mfbench wrote it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,12 +21,12 @@ from record_factory import record, write
 
 import mfbench
 from mfbench.errors import InputError, RecordError
-from mfbench.factors import Factors
+from mfbench.factors import Factors, digest_of
 from mfbench.finding import find_run
 from mfbench.model_files import model_path, write_model
-from mfbench.records import write_record
+from mfbench.records import read_record, write_record
 from mfbench.tracking import Tracker
-from mfbench.trained_model import TrainedModel
+from mfbench.trained_model import NO_FACTORS, TrainedModel
 
 # A user and an item that the training lacked: bob has a row of zeros, and so has item 30.
 ARRAYS: dict[str, Any] = {
@@ -46,8 +47,10 @@ KNOWN = ["both", "both", "both", "item only", "item only", "user only", "user on
 def saved(**changes: Any) -> Path:
     """A final run with this model in the current folder; the path of its record."""
     made = record(0, stage="final")
+    arrays = {name: array for name, array in {**ARRAYS, **changes}.items() if array is not None}
+    made.factors_digest = digest_of({name: array for name, array in arrays.items() if name not in NO_FACTORS})
     path = write_record(made)
-    write_model(model_path(path), {name: array for name, array in {**ARRAYS, **changes}.items() if array is not None})
+    write_model(model_path(path), arrays)
     return path
 
 
@@ -123,6 +126,17 @@ def test_a_foreign_file_is_a_sentence(changes: dict[str, Any], says: str) -> Non
 
 
 @pytest.mark.usefixtures("workplace")
+def test_the_model_of_another_run_or_with_another_float_is_a_sentence() -> None:
+    record_file = saved()
+    for name in ("P", "item_bias", "mean"):
+        write_model(model_path(record_file), {**ARRAYS, name: ARRAYS[name] + ARRAYS[name].dtype.type(1e-6)})
+        with pytest.raises(RecordError, match="this is not the model of its record"):
+            mfbench.load_model(record_file)
+    write_model(model_path(record_file), ARRAYS)
+    assert mfbench.load_model(record_file).predict(USERS, ITEMS).prediction.tolist() == PREDICTION
+
+
+@pytest.mark.usefixtures("workplace")
 def test_a_damaged_file_is_a_sentence_wherever_it_is_damaged() -> None:
     record_file = saved()
     path = model_path(record_file)
@@ -181,6 +195,21 @@ def test_the_model_in_mlflow_answers_as_the_one_in_python(monkeypatch: pytest.Mo
     assert model.metadata.metadata == {"run_key": record(0, stage="final").run_key}
     with pytest.raises(mlflow.exceptions.MlflowException, match="Incompatible input types for column user"):
         model.predict(frame([1], [10]))
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_model_of_an_mlflow_run_is_the_one_that_was_exported_with_it(capfd: pytest.CaptureFixture[str]) -> None:
+    path = saved()
+    tracker, first = Tracker("little"), read_record(path)
+    run_id, trial_id = tracker.export(first, None), tracker.export(record(1), None)
+    saved(mean=np.array(4.0))  # the same run, made again with another result
+    assert mfbench.load_model(first.run_key).mean == 4.0
+    for _ in range(2):
+        assert mfbench.load_model(run_id[:8]).predict(USERS, ITEMS).prediction.tolist() == PREDICTION
+        shutil.rmtree("runs", ignore_errors=True)
+    with pytest.raises(RecordError, match="a trial keeps none"):
+        mfbench.load_model(trial_id)
+    assert "Downloading" not in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("stored")
