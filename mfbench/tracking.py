@@ -23,7 +23,7 @@ from mfbench.mlflow_addresses import VIEW_TAG
 from mfbench.mlflow_contents import RECORD, milliseconds
 from mfbench.mlflow_model import ARRAYS, put_model
 from mfbench.mlflow_store import LOCK_SECONDS, make_store, shown, sqlite_path, store_errors, store_uri
-from mfbench.records import Record
+from mfbench.records import Record, RunName
 
 __all__ = ["Tracker", "exported_model", "exported_record", "store_uri"]
 
@@ -134,6 +134,7 @@ class Tracker:
         for run_key, text in contents.notes(swept, oracle).items():
             if (run := self._find(run_key, None)) is not None:
                 self.client.set_tag(run.info.run_id, "mlflow.note.content", text)
+        self._set_apart(swept)
         self.client.set_terminated(parent_run_id, "FINISHED", _ended(swept))
 
     def stop_sweep(self, parent_run_id: str, swept: Sequence[Record], status: str) -> None:
@@ -161,6 +162,25 @@ class Tracker:
         """Keep a view of the experiment's runs under that name, see `mlflow_addresses.charts_view`."""
         with store_errors():
             self.client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{name}", view)
+
+    def _set_apart(self, swept: Sequence[Record]) -> None:
+        """Tell the finals that count from those of before that a longer search, or another evaluation, has replaced.
+
+        These keep all that they have, but have another stage, so no chart of the finals shows them, and another name.
+        """
+        finals = {record.run_key: record for record in swept if record.stage in ("final", "floor")}
+        query = f"tags.`mfbench.study` = {_quoted(swept[0].study)} and tags.`mfbench.stage` != 'trial'"
+        for run in self.client.search_runs([self.experiment_id], query):
+            tags, record = run.data.tags, finals.get(run.data.tags["mfbench.run_key"])
+            if tags["mfbench.stage"] in ("run", "sweep"):
+                continue
+            counts = record is not None and tags["mfbench.result"] == record.result
+            name = RunName.of_key(tags["mfbench.run_key"])
+            stage = name.stage if name and counts else "replaced"
+            if name and stage != tags["mfbench.stage"]:
+                title = name.title if counts else f"{name.title} of #{name.number}, replaced"
+                self.client.set_tag(run.info.run_id, "mfbench.stage", stage)
+                self.client.update_run(run.info.run_id, name=title)
 
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException

@@ -628,3 +628,16 @@ def test_a_sweep_that_does_not_come_to_its_finals_is_not_left_running(monkeypatc
 
 def interrupt(*_):
     raise KeyboardInterrupt
+
+
+def test_a_final_that_a_longer_search_has_replaced_is_told_apart(small):
+    small["name"], small["sweep"]["space"] = "little", {"alpha": {"float": [0.001, 0.02]}}
+    seen = set()
+    for trials in (1, 6, 1, 6):
+        (record,) = sweep(small, trials=trials).swept.finals
+        seen.add(record.number)
+        finals = {run.info.run_name: run for run in all_runs() if run.data.tags["mfbench.run_key"].endswith("/final")}
+        replaced = {f"loop final of #{n}, replaced": "replaced" for n in seen - {record.number}}
+        assert {name: run.data.tags["mfbench.stage"] for name, run in finals.items()} == {"loop final": "final", **replaced}
+        assert finals["loop final"].data.tags["mfbench.run_key"] == record.run_key
+    assert len(seen) == 2
