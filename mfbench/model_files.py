@@ -36,4 +36,5 @@ def load_model_arrays(path: Path) -> dict[str, Array]:
     except FileNotFoundError:
         raise RecordError(f"{path}: there is no such model; a trial keeps none, a run that completed has one") from None
     except Exception as error:  # of damaged files zipfile, zlib and numpy raise a dozen kinds
-        raise RecordError(f"{path}: this model cannot be read ({error}); remove it, and make the run again") from None
+        said = "" if "pickle" in str(error) else f" ({error})"  # numpy's advice, to read it as pickle, is not ours
+        raise RecordError(f"{path}: this model is no whole npz file{said}; remove it, and make the run again") from None

@@ -12,9 +12,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mfbench.errors import RecordError
 from mfbench.whole_files import write_whole
@@ -22,6 +22,7 @@ from mfbench.whole_files import write_whole
 RUNS = Path("runs")
 RESULTS = Path("results")
 
+STUDY = "[A-Za-z0-9][A-Za-z0-9._-]*"  # a folder's name, and never a way out of runs/
 Stage = Literal["run", "trial", "final", "floor"]
 Outcome = Literal["completed", "diverged", "pruned", "failed"]
 
@@ -85,7 +86,7 @@ class Interval(BaseModel):
 class RunName(BaseModel):
     """Which run: its study, and its place in it. `repeat` tells runs of one number apart, see `Spec.repeat`."""
 
-    study: str
+    study: Annotated[str, Field(pattern=f"^{STUDY}$")]
     backend: str
     number: int
     stage: Stage
@@ -111,7 +112,7 @@ class RunName(BaseModel):
     @staticmethod
     def of_key(run_key: str) -> RunName | None:
         """The run of that run key, None where it is not of that form."""
-        words = re.fullmatch(r"([^/]+)/(.+)/(\d+)/(run|trial|final|floor)(?:/(\d+))?", run_key)
+        words = re.fullmatch(rf"({STUDY})/(.+)/(\d+)/(run|trial|final|floor)(?:/(\d+))?", run_key)
         names = ("study", "backend", "number", "stage", "repeat")
         return RunName.model_validate(dict(zip(names, words.groups("0"), strict=True))) if words else None
 

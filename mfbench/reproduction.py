@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.table import Table
@@ -13,6 +14,7 @@ from mfbench import text_tables
 from mfbench.backends.base import HasDevice
 from mfbench.differences import Difference, differences
 from mfbench.environment import core_list, environment, on_cores
+from mfbench.errors import InputError
 from mfbench.jobs import BestTrial, Job, backend_of
 from mfbench.preparation import Preparation
 from mfbench.records import Record
@@ -172,6 +174,13 @@ def _job(record: Record, file: str | None) -> Job:
         knobs["device"] = "cpu"  # it was the best there was, and may not be here
     if knobs:
         tree["model"]["options"][record.backend] = knobs
+    recorded = tree["data"].get("file")
+    if file is not None and recorded is None:
+        raise InputError(f"--data {file}: {record.run_key} is not on a file of your own; leave --data out")
+    if recorded is not None and not Path(file or recorded).expanduser().exists():
+        raise InputError(
+            f"{file or recorded}: the ratings of {record.run_key} are not there; say where they are with --data FILE"
+        )
     if file is not None:
         tree["data"]["file"] = file
     best = None

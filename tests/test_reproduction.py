@@ -268,8 +268,25 @@ def test_the_order_of_a_files_rows_matters_only_to_a_split_that_is_about_it(smal
     assert result.verdict == "not reproduced"
     Path("ratings.csv").rename("moved.csv")
     assert mfbench.reproduce(random_split.run_key, data="moved.csv").verdict == "to the bit"
-    with pytest.raises(InputError, match=r"ratings\.csv"):
+    with pytest.raises(InputError, match=r"^ratings\.csv: .* are not there; say where they are with --data FILE$"):
         mfbench.reproduce(random_split.run_key)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_file_for_a_run_that_is_on_none(small: dict[str, Any]) -> None:
+    record = made(plain(small))
+    with pytest.raises(InputError, match=r"^--data own\.csv: .* is not on a file of your own; leave --data out$"):
+        mfbench.reproduce(record.run_key, data="own.csv")
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_record_that_would_lead_out_of_runs_is_damaged(small: dict[str, Any]) -> None:
+    path = made(plain(small)).path
+    path.write_text(json.dumps({**json.loads(path.read_text()), "study": "../../elsewhere"}))
+    with pytest.raises(InputError, match=r"damaged \(study: "):
+        mfbench.reproduce(path)
+    with pytest.raises(InputError, match="give a run key"):
+        mfbench.reproduce("../loop/0/run")
 
 
 # --- what was made elsewhere -----------------------------------------------------------------------------------------
