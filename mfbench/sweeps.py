@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -23,56 +22,9 @@ from mfbench.search import Finished, propose
 from mfbench.spec import Spec, study_key
 from mfbench.splits import Parts, prepare
 from mfbench.study import Study
+from mfbench.swept import Swept, why_none
 from mfbench.watching import Watcher
 from mfbench.workers import Task, Workers, shares
-
-
-@dataclass(frozen=True)
-class Swept:
-    """What a sweep leaves: all its records, and of them the trials and the final run of each backend, repeats averaged.
-
-    One that was stopped in time has no final run at all. budgets: the number of trials that each backend is to have.
-    """
-
-    spec: Spec
-    study: str
-    budgets: dict[str, int]
-    records: list[Record]
-
-    @cached_property
-    def trials(self) -> dict[str, list[Record]]:
-        """The trials of each backend, by number."""
-        runs = averaged(record for record in self.records if record.stage == "trial")
-        return {name: [run for run in runs if run.backend == name] for name in self.budgets}
-
-    @cached_property
-    def finals(self) -> list[Record]:
-        """The final runs and floors."""
-        return averaged(record for record in self.records if record.stage != "trial")
-
-    @property
-    def oracle(self) -> dict[str, float] | None:
-        """The RMSE and MAE that no model can beat on the test part, where the data knows them."""
-        return self.records[0].oracle("test")
-
-    @property
-    def stopped(self) -> str | None:
-        """How far a sweep is that was stopped in time, None for one that is done."""
-        far = ", ".join(f"{len(trials)} of {self.budgets[name]} trials of {name}" for name, trials in self.trials.items())
-        return None if self.finals else f"the time was up before the final runs; {far} are finished"
-
-    @property
-    def failures(self) -> list[str]:
-        """A sentence for each backend that has no usable final run, but for a sweep that was stopped before these."""
-        if self.stopped:
-            return []
-        completed = {record.backend for record in self.finals if record.outcome == "completed"}
-        broken = {record.backend: [record] for record in self.finals}
-        return [
-            f"{name} has no final run: {_why_none(broken.get(name, trials))}"
-            for name, trials in self.trials.items()
-            if name not in completed
-        ]
 
 
 @dataclass(frozen=True)
@@ -119,7 +71,7 @@ class Plan:
                 _tell_how_worn(self.parts[0], key, watcher)
             finals = _records_of(jobs, self.parts, None, crew, watcher)
         if not finals:
-            told = "; ".join(f"{name}: {_why_none(found)}" for name, found in searched.trials.items())
+            told = "; ".join(f"{name}: {why_none(found)}" for name, found in searched.trials.items())
             tried = [trial for found in searched.trials.values() for trial in found]
             advice = [sentence for one in audit(tried).searched for sentence in one.warnings()]
             more = "; ".join([f"the records are in {RUNS / key}", *advice])
@@ -224,12 +176,6 @@ def _not_of(record: Record, job: Job, parts: Parts) -> str | None:
     if record.backend_digest != backends.digest(job.backend):
         return f"{job.backend} has changed since this run"
     return None
-
-
-def _why_none(records: Sequence[Record]) -> str:
-    """How the runs of a backend ended, and the commonest reason."""
-    reasons = [record.reason or record.outcome for record in records if record.outcome != "completed"]
-    return f"{len(reasons)} of {len(records)} did not complete, mostly: {max(reasons, key=reasons.count)}"
 
 
 def _tell_what_is_new(spec: Spec, key: str, watcher: Watcher) -> None:

@@ -20,7 +20,8 @@ from mfbench.records import Interval, Outcome, Record, RunName, Scores
 from mfbench.repeats import averaged, interval, mean_of
 from mfbench.search import Finished
 from mfbench.spec import Spec, load_spec, run_study_key, study_key
-from mfbench.sweeps import Plan, Swept
+from mfbench.sweeps import Plan
+from mfbench.swept import Swept
 from mfbench.watching import Watcher
 
 KFOLD = {"kind": "kfold", "folds": 3, "test": 0.15, "seed": 7}

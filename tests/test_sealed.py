@@ -18,7 +18,8 @@ from mfbench.ratings import Ratings
 from mfbench.records import Record, study_records
 from mfbench.spec import Spec, load_spec
 from mfbench.splits import open_test, prepare
-from mfbench.sweeps import Plan, Swept
+from mfbench.sweeps import Plan
+from mfbench.swept import Swept
 from mfbench.watching import Watcher
 from mfbench.workers import Task, Workers
 

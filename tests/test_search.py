@@ -19,7 +19,8 @@ from mfbench.pruning import Prune, Pruning
 from mfbench.records import RunName
 from mfbench.search import NEEDS, Finished, grid_points, propose
 from mfbench.spec import Space, Spec, load_spec
-from mfbench.sweeps import Plan, Swept
+from mfbench.sweeps import Plan
+from mfbench.swept import Swept
 from mfbench.watching import Watcher
 from mfbench.workers import Workers, shares
 

@@ -21,7 +21,8 @@ from mfbench.errors import WorkError
 from mfbench.records import Record, RunName, read_record, study_records
 from mfbench.search import Finished
 from mfbench.spec import load_spec
-from mfbench.sweeps import Plan, Swept
+from mfbench.sweeps import Plan
+from mfbench.swept import Swept
 from mfbench.watching import Watcher
 
 
