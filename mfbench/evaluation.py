@@ -38,8 +38,8 @@ def evaluate(model: Model, train: Ratings, part: Ratings, name: str, asked: Eval
 def user_errors(model: Model, part: Ratings) -> dict[str, Array]:
     """Σ e² and the number of ratings of each user in the part: `user_squared_error` float64, `user_count` int64 [n_users].
 
-    They are what runs are compared by, see `mfbench.significance`. Written beside a record they hold no rating of the
-    sealed test part and no item of it, only what the model's errors on a user's ratings there come to.
+    They are what runs are compared by, see `mfbench.significance`. Written beside a record they hold no rating of the part,
+    which may be the sealed test part, and no item of it, only what the model's errors on a user's ratings there come to.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         squared, _, count = _sums(

@@ -1,4 +1,4 @@
-"""The leaderboard: final runs and floors, ordered by valid, never by test; its last line is what no model can beat."""
+"""The leaderboard: runs ordered by valid, never by test; its last line is what no model can beat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Row:
 
     intervals has, by name, those of the metrics that are means: over so many repeats those of train and valid, over so
     many final runs those of test. Both numbers are None where there is nothing but the one run. against_best is its
-    comparison with the first row that was tested, None where there is none.
+    comparison with the first row that is judged on the same part, None where there is none.
     """
 
     backend: str
@@ -53,9 +53,11 @@ class Row:
         return told | (asdict(self.against_best) if self.against_best else {})
 
     @property
-    def is_marked(self) -> bool:
-        """Whether its test RMSE cannot be told from the best."""
-        return self.against_best is not None and not self.against_best.is_distinguishable
+    def marked(self) -> str | None:
+        """The part, test where it was tested, else valid, whose RMSE cannot be told from the best; None where it can."""
+        if self.against_best is None or self.against_best.is_distinguishable:
+            return None
+        return "valid" if self.test_rmse is None else "test"
 
 
 COLUMNS = {
@@ -69,9 +71,10 @@ COMPARED = tuple(one.name for one in fields(AgainstBest))
 """What `--json` and CSV have besides of a row that was compared with the best."""
 
 MARK = "="
-NOTE = (
-    f"{MARK}: on test not distinguishable from the first tested (paired bootstrap over users; Wilcoxon with Holm's correction)"
-)
+SAID = {
+    "valid": "on valid not distinguishable from the first plain run",
+    "test": "on test not distinguishable from the first tested",
+}
 
 
 def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_ids: Mapping[str, str]) -> list[Row]:
@@ -124,7 +127,7 @@ def _most(record: Record, *parts: str) -> int | None:
 
 def cells(board: Sequence[Row], oracle: Mapping[str, float] | None) -> tuple[list[str], list[list[str]]]:
     """Header and body as text; columns that say nothing are left out."""
-    lines: list[dict[str, Any]] = [{**row.told(), "mark": f" {MARK}" if row.is_marked else ""} for row in board]
+    lines: list[dict[str, Any]] = [{**row.told(), "marked": f"{row.marked}_rmse"} for row in board]
     if oracle:
         lines.append({"backend": "oracle", **oracle})
     dull = {"outcome"} if all(row.outcome == "completed" for row in board) else set()
@@ -140,7 +143,7 @@ def _cell(name: str, line: Mapping[str, Any]) -> str:
         return "–"
     if name.endswith(("_rmse", "_mae")):
         text = f"{value:.4f}" if half_width is None else f"{value:.4f} ± {half_width:.4f}"
-        return text + line.get("mark", "") if name == "test_rmse" else text
+        return f"{text} {MARK}" if name == line.get("marked") else text
     if name.endswith("_seconds"):
         return f"{value:.2f}"
     if name == "run_id":
@@ -148,14 +151,21 @@ def _cell(name: str, line: Mapping[str, Any]) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def note(board: Sequence[Row]) -> str | None:
+    """What the mark says, of the parts on which a row has it; None where no row has."""
+    said = "; ".join(says for part, says in SAID.items() if any(row.marked == part for row in board))
+    return f"{MARK}: {said} (paired bootstrap over users; Wilcoxon with Holm's correction)" if said else None
+
+
 def table(title: str, board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> Table:
     """The leaderboard for a terminal."""
     drawn = text_tables.drawn(title, *cells(board, oracle), dim_last=oracle is not None)
-    if any(row.is_marked for row in board):
-        drawn.caption, drawn.caption_justify = NOTE, "left"
+    if said := note(board):
+        drawn.caption, drawn.caption_justify = said, "left"
     return drawn
 
 
 def markdown(board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> str:
     """The leaderboard as a Markdown table."""
-    return text_tables.markdown(*cells(board, oracle)) + (f"\n{NOTE}\n" if any(row.is_marked for row in board) else "")
+    said = note(board)
+    return text_tables.markdown(*cells(board, oracle)) + (f"\n{said}\n" if said else "")

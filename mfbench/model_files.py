@@ -18,7 +18,7 @@ def model_path(record: Path) -> Path:
 
 
 def errors_path(record: Path) -> Path:
-    """Where a final or floor has what `evaluation.user_errors` says of the test part."""
+    """Where a run has what `evaluation.user_errors` says: of test, of a plain run of valid."""
     return record.with_suffix(".errors.npz")
 
 

@@ -1,7 +1,7 @@
 """Records: one JSON file a finished run, written whole or not at all. Everything else is derived from them.
 
 `runs/<study>/<backend>/<stage>-<number>.json`, of a later repeat `<stage>-<number>-r2.json`, and beside the record of a
-plain, final or floor run its model as `.npz`, of the latter two with a test part their errors by user as `.errors.npz`.
+plain, final or floor run its model as `.npz`, and as `.errors.npz` its errors by user on the part that it is judged on.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from mfbench.comparison import Comparison
-from mfbench.leaderboard import NOTE, cells
+from mfbench.leaderboard import cells, note
 from mfbench.mae_chart import mae_curves
 from mfbench.pictures import save
 from mfbench.records import RESULTS, Record, RunName, later_repeats
@@ -41,7 +41,7 @@ def page(comparison: Comparison) -> str:
         board=cells(comparison.board, comparison.oracle),
         oracle=comparison.oracle,
         intervals=any(row.intervals for row in comparison.board),
-        mark=NOTE if any(row.is_marked for row in comparison.board) else None,
+        mark=note(comparison.board),
         pictures=_pictures(comparison),
         audit=comparison.audit,
         data=_data(first),

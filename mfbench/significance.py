@@ -1,17 +1,18 @@
-"""Which runs cannot be told from the best: their errors on the same users of the same test part, compared pair by pair."""
+"""Which runs cannot be told from the best: their errors on the same users of the same part, compared pair by pair."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from mfbench.model_files import errors_path, load_model_arrays
 from mfbench.randomness import generator
 from mfbench.ratings import Array, Floats64
-from mfbench.records import Record
+from mfbench.records import Record, later_repeats, read_record
 
 DRAWS = 10_000
 LEVEL = 0.05
@@ -21,12 +22,13 @@ USERS_A_BLOCK = 1 << 18  # drawn at once; what bounds the memory
 
 @dataclass(frozen=True)
 class AgainstBest:
-    """A run's test RMSE less that of the best, √(Σ e² / n) each, with its 95 % interval and what tests say of it.
+    """A run's RMSE less that of the best, √(Σ e² / n) each, with its 95 % interval and what tests say of it.
 
     The interval is the percentile interval of the paired bootstrap over users, p_bootstrap twice the smaller share of draws
     on one side of 0 (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, 13.3 and 15.4). p_holm is Wilcoxon's
     signed-rank test over users' own RMSE (Demšar, JMLR 7, 2006), corrected for as many tests as there are runs beside the
-    best (Holm, Scand. J. Statist. 6, 1979). Of several finals each user's Σ e² is the mean over them.
+    best (Holm, Scand. J. Statist. 6, 1979). Over folds Σ e² and n are those of all folds together, so the difference is not
+    quite that of the mean RMSEs; of several finals each user's Σ e² is the mean over them.
     """
 
     difference: float
@@ -42,22 +44,25 @@ class AgainstBest:
 
 
 def against_best(ranked: Sequence[Record]) -> dict[str, AgainstBest]:
-    """By run key the comparison of each run with the first that was tested: the best by valid, the test part chooses nothing.
+    """By run key the comparison of each run with the first that is judged on the same part.
 
-    Finals and floors are tested, and have their errors by user beside their record; a run without, or on another test part
-    than the first, is not compared.
+    Finals and floors are judged on test, and ranked by valid: the test part chooses nothing. Plain runs are judged on valid.
+    A run without errors by user beside its record, or on other splits than the first, is not compared.
     """
-    tested = [record for record in ranked if record.outcome == "completed" and record.test_rmse is not None]
-    found = {}
-    for record in tested:
-        same = record.data.get("split_digest") == tested[0].data.get("split_digest")
-        if same and (errors := _errors_of(record)) is not None:
-            found[record.run_key] = errors
-    if len(found) < 2 or tested[0].run_key not in found:
+    done = [record for record in ranked if record.outcome == "completed"]
+    tested = [record for record in done if record.test_rmse is not None]
+    plain = [record for record in done if record.stage == "run" and record.valid_rmse is not None]
+    return _against_first(tested, "test") | _against_first(plain, "valid")
+
+
+def _against_first(judged: Sequence[Record], part: str) -> dict[str, AgainstBest]:
+    errors = [(record.run_key, _errors_of(record, part)) for record in judged]
+    if not errors or (first := errors[0][1]) is None:
         return {}
-    squared = np.stack([errors for errors, _ in found.values()])
-    (_, count) = found[tested[0].run_key]
-    return dict(zip(list(found)[1:], compare(squared, count), strict=True))
+    same = {key: one.squared for key, one in errors if one is not None and one.splits == first.splits}
+    if len(same) < 2:
+        return {}
+    return dict(zip(list(same)[1:], compare(np.stack(list(same.values())), first.counts), strict=True))
 
 
 def compare(squared: Floats64, count: Array) -> list[AgainstBest]:
@@ -116,17 +121,28 @@ def _drawn(table: bytes, users: int) -> Floats64:
     return rmse
 
 
-def _errors_of(record: Record) -> tuple[Floats64, Array] | None:
-    """float64 [n_users] and int [n_users]: Σ e² and count of each user; None where there is none, or no finite number.
+class _Errors(NamedTuple):
+    """Of a run, float64 [n_users] and int [n_users]: Σ e² and count of each user, over the parts of these splits."""
 
-    Of a record that stands for several finals it is the mean over them.
+    splits: set[str]
+    squared: Floats64
+    counts: Array
+
+
+def _errors_of(record: Record, part: str) -> _Errors | None:
+    """The errors on that part; None where there are none, or one is no finite number.
+
+    Of a record that stands for several they are the mean over those on one split, and the sum over splits, the folds, whose
+    valid parts share no rating.
     """
-    mean = record.intervals.get("test_rmse")
-    own = errors_path(record.path)
-    beside = own.parent.glob(f"{own.name.split('.')[0]}-r*.errors.npz") if mean else ()
-    paths = [path for path in (own, *sorted(beside)) if path.exists()]
-    if len(paths) != (mean.n if mean else 1):
+    mean = record.intervals.get(f"{part}_rmse")
+    repeats = [record, *(read_record(one.path) for one in later_repeats(record))] if mean else [record]
+    if len(repeats) != (mean.n if mean else 1) or not all(errors_path(one.path).exists() for one in repeats):
         return None
-    each = [load_model_arrays(path) for path in paths]
-    squared = np.mean([arrays["user_squared_error"] for arrays in each], axis=0)
-    return (squared, each[0]["user_count"]) if np.all(np.isfinite(squared)) else None
+    found: dict[str, list[dict[str, Array]]] = {}
+    for one in repeats:
+        found.setdefault(one.data["split_digest"], []).append(load_model_arrays(errors_path(one.path)))
+    means = [np.mean([arrays["user_squared_error"] for arrays in each], axis=0) for _, each in sorted(found.items())]
+    squared = np.sum(means, axis=0)
+    counts = np.sum([each[0]["user_count"] for each in found.values()], axis=0)
+    return _Errors(set(found), squared, counts) if np.all(np.isfinite(squared)) else None

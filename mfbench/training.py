@@ -36,7 +36,7 @@ Watch = Callable[[Job, int, float], bool]
 
 
 class Trained(NamedTuple):
-    """What a training leaves beside its record: the last model, and its errors by user where the test part was opened."""
+    """What a training leaves beside its record: the last model, and its errors by user on the part that it is judged on."""
 
     model: Model
     errors: dict[str, Array]
@@ -155,13 +155,13 @@ def train(
         _summarise(record, job)
         if job.stage != "trial" and record.outcome == "completed":
             with _clock([record], "evaluate_seconds"):
+                part, held_out = "valid", valid_part
                 if last_stage and "test" in parts.n:
-                    test = open_test(parts, job.study, f"to {purpose}, whose training had ended")
-                    record.test_rmse, record.test_mae = score(model, test)
-                    record.evaluation = evaluate(model, train_part, test, "test", job.spec.evaluation)
-                    errors.update(user_errors(model, test))
-                elif valid_part is not None:
-                    record.evaluation = evaluate(model, train_part, valid_part, "valid", job.spec.evaluation)
+                    part, held_out = "test", open_test(parts, job.study, f"to {purpose}, whose training had ended")
+                    record.test_rmse, record.test_mae = score(model, held_out)
+                if held_out is not None:
+                    record.evaluation = evaluate(model, train_part, held_out, part, job.spec.evaluation)
+                    errors.update(user_errors(model, held_out))
         record.ended = time.time()
     return trained
 

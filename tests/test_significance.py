@@ -20,15 +20,20 @@ import mfbench
 from mfbench.comparison import compared
 from mfbench.evaluation import user_errors
 from mfbench.factors import Factors
-from mfbench.leaderboard import MARK, NOTE, markdown, rows, table
+from mfbench.leaderboard import MARK, Row, markdown, note, rows, table
 from mfbench.mlflow_store import make_store
 from mfbench.model_files import errors_path, model_path, write_model
 from mfbench.ratings import Ratings
 from mfbench.records import Interval, Record
+from mfbench.repeats import averaged
 from mfbench.significance import AgainstBest, compare, holm
 from mfbench.spec import load_spec
 from mfbench.sweeps import Plan
 from mfbench.watching import Watcher
+
+HOW = "(paired bootstrap over users; Wilcoxon with Holm's correction)"
+ON_TEST = f"{MARK}: on test not distinguishable from the first tested {HOW}"
+ON_VALID = f"{MARK}: on valid not distinguishable from the first plain run {HOW}"
 
 
 def errors(users: int = 200, seed: int = 0) -> tuple[Any, Any]:
@@ -148,18 +153,17 @@ def test_a_board_marks_what_cannot_be_told_from_the_best_by_valid() -> None:
     records = finals(1.0, 1.0, 2.0)
     records[2].valid_rmse = 1.1
     board = rows(records, {}, {})
-    marked = {row.backend: row.is_marked for row in board}
-    assert marked == {"adam": False, "jax": True, "mean": False}
+    assert {row.backend: row.marked for row in board} == {"adam": None, "jax": "test", "mean": None}
     assert board[0].against_best is None
     assert board[2].against_best is not None
     assert board[2].told()["difference_low"] > 0
     text = markdown(board)
     assert text.count(f"0.9500 {MARK} |") == 1
-    assert text.endswith(f"\n\n{NOTE}\n")
+    assert text.endswith(f"\n\n{ON_TEST}\n")
     console = Console(width=200)
     with console.capture() as said:
         console.print(table("board", board))
-    assert NOTE in " ".join(said.get().split())
+    assert ON_TEST in " ".join(said.get().split())
 
 
 @pytest.mark.usefixtures("workplace")
@@ -170,7 +174,7 @@ def test_without_errors_or_on_another_test_part_nothing_is_marked() -> None:
     records[1].data = {**records[1].data, "split_digest": "00"}
     assert [row.backend for row in rows(records[::2], {}, {}) if row.against_best] == ["mean"]
     assert not [row for row in rows(records[:2], {}, {}) if row.against_best]
-    assert NOTE not in markdown(rows(records[:2], {}, {}))
+    assert note(rows(records[:2], {}, {})) is None
 
 
 @pytest.mark.usefixtures("workplace")
@@ -190,6 +194,7 @@ def test_of_several_finals_the_mean_of_each_users_errors_is_compared() -> None:
     squared, count = errors()
     jax = next(record for record in records if record.backend == "jax")
     repeat = jax.model_copy(update={"repeat": 3})
+    write([repeat])
     write_model(errors_path(repeat.path), {"user_squared_error": squared * 5, "user_count": count})
     mean = jax.model_copy(update={"intervals": {"test_rmse": Interval(half_width=0.1, n=2)}})
     board = {row.backend: row for row in rows([mean, *(one for one in records if one is not jax)], {}, {})}
@@ -199,6 +204,91 @@ def test_of_several_finals_the_mean_of_each_users_errors_is_compared() -> None:
     assert abs(found.difference) == pytest.approx(whole * (np.sqrt(3) - 1))
     errors_path(repeat.path).unlink()
     assert not [row for row in rows([mean, jax], {}, {}) if row.against_best]
+
+
+def on_folds(backend: str, squared: list[list[float]], splits: str = "ab") -> Record:
+    """The mean of a plain run on folds, written: its Σ e² by fold and user, of whom each rates once in each fold."""
+    made = []
+    for r, (own, split) in enumerate(zip(squared, splits, strict=True)):
+        plain = make_record(backend=backend, stage="run", seed=0)
+        update = {"repeat": r, "valid_rmse": float(np.sqrt(np.mean(own))), "data": {**plain.data, "split_digest": split}}
+        made.append(plain.model_copy(update=update))
+        counts = np.ones(len(own), dtype=np.int64)
+        write_model(errors_path(made[-1].path), {"user_squared_error": np.array(own), "user_count": counts})
+    write(made)
+    (mean,) = averaged(made)
+    return mean
+
+
+def against(*records: Record) -> list[AgainstBest]:
+    return [row.against_best for row in rows(records, {}, {}) if row.against_best]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_over_folds_each_users_errors_are_summed() -> None:
+    first = on_folds("first", [[1.0, 1.0], [1.0, 1.0]])
+    other = on_folds("other", [[1.0, 7.0], [7.0, 1.0]])  # of each user 8 over two ratings against 2
+    (found,) = against(first, other)
+    assert found.difference == found.difference_low == found.difference_high == 1.0
+    assert not against(first, on_folds("other", [[1.0, 7.0], [7.0, 1.0]], "ac"))
+    assert against(first, on_folds("other", [[7.0, 1.0], [1.0, 7.0]], "ba")) == [found]
+    assert not against(first, on_folds("fewer", [[4.0, 4.0]], "a"))
+    errors_path(first.model_copy(update={"repeat": 1}).path).unlink()
+    assert not against(first, other)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_plain_runs_are_compared_on_valid_and_those_that_were_tested_on_test() -> None:
+    tested = finals(1.0, 1.0, 2.0)
+    alone = {row.run_key: row.against_best for row in rows(tested, {}, {})}
+    plain = []
+    squared, count = errors(seed=1)
+    for number, factor in enumerate((1.0, 1.0, 2.0)):  # on the same split as the finals, whose valid part is another one
+        one = make_record(number, stage="run").model_copy(update={"valid_rmse": 0.5 + number})
+        write_model(errors_path(one.path), {"user_squared_error": squared * factor, "user_count": count})
+        plain.append(one)
+    board = rows([*tested, *plain], {}, {})
+    found: dict[str, Row] = {row.run_key: row for row in board}
+    assert {key: found[key].against_best for key in alone} == alone
+    first, same, worse = (found[one.run_key] for one in plain)
+    assert (first.against_best, same.marked, worse.marked) == (None, "valid", None)
+    assert worse.told()["difference_low"] > 0
+    assert markdown(board).count(f"1.5000 {MARK} |") == 1
+    assert note([same, first]) == ON_VALID
+    assert note(board) == ON_VALID.replace(HOW, ON_TEST.removeprefix(f"{MARK}: ")).replace("run on", "run; on")
+    assert not against(tested[0], plain[0])
+
+
+@pytest.mark.usefixtures("stored")
+def test_cross_validations_without_a_test_part_are_compared_on_their_folds(small: dict[str, Any]) -> None:
+    del small["sweep"]
+    small["split"] = {"kind": "kfold", "folds": 2, "seed": 7}
+    small["model"] |= {"K": 2, "beta": 4.0, "backend": "als"}
+    one = mfbench.run(small)
+    again = mfbench.run(small | {"name": "again"})
+    overfitted = mfbench.run(small, ["model.beta=0.01"])
+    counts = []
+    for record in one.records:
+        with np.load(errors_path(record.path)) as arrays:
+            counts.append(arrays["user_count"])
+            assert np.sqrt(arrays["user_squared_error"].sum() / counts[-1].sum()) == pytest.approx(record.valid_rmse)
+    assert [count.sum() for count in counts] == [record.evaluation["n_valid"] for record in one.records]
+    assert np.sum(counts) == 2000
+    board = compared(["small", "again"])
+    rows_of = {row.run_key: row for row in board.board}
+    assert [row.marked for row in board.board] == [None, "valid", None]
+    twin = max(one.record.run_key, again.record.run_key)
+    assert rows_of[twin].against_best == AgainstBest(0.0, 0.0, 0.0, 1.0, 1.0)
+    worst = rows_of[overfitted.record.run_key].against_best
+    assert worst is not None
+    assert worst.difference_low > 0
+    assert worst.p_holm < 0.01
+    assert note(board.board) == ON_VALID
+    compared(["small"]).write_results()
+    first, second = csv.DictReader(Path("results/small/leaderboard.csv").read_text().splitlines())
+    assert first["difference"] == ""
+    assert float(second["difference"]) == worst.difference
+    assert not list(Path("mlruns").rglob("*errors*"))
 
 
 @pytest.mark.usefixtures("stored")
@@ -211,13 +301,14 @@ def test_a_sweep_marks_its_board_wherever_it_is_shown(small: dict[str, Any]) -> 
         assert count.sum() == record.evaluation["n_test"]
         assert np.sqrt(squared.sum() / count.sum()) == pytest.approx(record.test_rmse)
         assert not set(np.load(model_path(record.path))) & {"user_squared_error", "user_count"}
+    assert not list(Path("runs").rglob("trial-*.npz"))
     first, *others = result.summary()["finals"]
     assert "difference" not in first
     assert len(others) == 2
     for final in others:
         assert final["difference"] == pytest.approx(final["test_rmse"] - first["test_rmse"])
         assert final["difference_low"] <= final["difference"] <= final["difference_high"]
-    marked = {row.backend for row in result.leaderboard() if row.is_marked}
+    marked = {row.backend for row in result.leaderboard() if row.marked}
     told = {final["backend"]: final for final in others}
     assert marked == {
         name for name, one in told.items() if one["difference_low"] <= 0 <= one["difference_high"] or one["p_holm"] >= 0.05
@@ -231,7 +322,7 @@ def test_a_sweep_marks_its_board_wherever_it_is_shown(small: dict[str, Any]) -> 
         for column in ("difference", "difference_low", "difference_high", "p_bootstrap", "p_holm"):
             assert float(lines[name][column]) == one[column]
     assert lines[first["backend"]]["difference"] == lines[first["backend"]]["p_holm"] == ""
-    assert NOTE in Path("results/small/leaderboard.md").read_text()
+    assert ON_TEST in Path("results/small/leaderboard.md").read_text()
     assert json.loads(json.dumps(board.summary()))["runs"][1]["difference"] == others[0]["difference"]
 
     client = make_store()
@@ -239,7 +330,7 @@ def test_a_sweep_marks_its_board_wherever_it_is_shown(small: dict[str, Any]) -> 
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in runs if run.data.tags["mfbench.stage"] == "sweep"]
     kept = Path(parent.info.artifact_uri.removeprefix("file://"), "leaderboard.md").read_text()
-    assert NOTE in kept
+    assert ON_TEST in kept
     assert kept.count(f" {MARK} |") == len(marked)
 
 

@@ -290,7 +290,8 @@ def test_no_file_of_a_run_names_the_machine_its_user_or_a_place_on_it(stored: Pa
     (failed,) = carry_out([broken], prepare(broken.spec))
     assert "No such file or directory: './mine.py.none'" in (failed.reason or "")
     written = [path for folder in ("runs", "mlruns") for path in (stored / folder).rglob("*") if path.is_file()]
-    assert {"record.json", "model.npz", "environment.json", "run-0000.npz"} <= {path.name for path in written}
+    names = {"record.json", "model.npz", "environment.json", "run-0000.npz", "run-0000.errors.npz"}
+    assert names <= {path.name for path in written}
     host = re.compile(rf"(?<![\w-]){re.escape(platform.node() or 'no name')}(?![\w-])".encode())
     for path in written:
         if path.suffix != ".diff":  # the user's own text
