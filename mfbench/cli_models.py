@@ -29,12 +29,13 @@ def recommend(
     as_json: AsJson = False,
 ) -> None:
     """The items a user has not rated that score highest."""
+    from mfbench.recommending import SHARES
+
     recommender = _recommender(run)
-    wanted = recommender.typed("user", users) if users else recommender.users()
-    found = recommender.recommend(wanted, n)
+    found = recommender.recommend(recommender.typed("user", users) if users else recommender.users(), n)
     told = []
     for user, items in found.items():
-        reasons = {item.id: recommender.explain(user, item.id) if explain else [] for item in items}
+        reasons = recommender.explain(user, [item.id for item in items]) if explain else {}
         if not as_json:
             say(_table(f"user {user}", items, "predicted"), False)
             for item in items if explain else []:
@@ -42,7 +43,9 @@ def recommend(
                 say(f"  {item.title}: {said}", False)
         shown = [{**asdict(item), **({"because": list(map(asdict, reasons[item.id]))} if explain else {})} for item in items]
         told.append({"user": user, "items": shown})
-    show(None, as_json, {"users": told})
+    if explain and not as_json:
+        say(SHARES, False)
+    show(None, as_json, {"users": told, **({"because": SHARES} if explain else {})})
 
 
 @app.command()

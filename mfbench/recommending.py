@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from mfbench.errors import InputError
 from mfbench.factors import Factors
 from mfbench.predicting import position
 from mfbench.randomness import seed_for
-from mfbench.ratings import Array, Ints, Positions, Ratings
+from mfbench.ratings import Array, Positions, Ratings, canonical_order
 from mfbench.records import Record
 from mfbench.spec import Spec
 from mfbench.splits import prepare
@@ -23,6 +24,11 @@ from mfbench.whole_files import whole_file
 
 LEAST_RATINGS = 20
 """An item that tells groups of users apart has so many ratings: of one that few know the factors say little."""
+SHARES = (
+    "what a rating adds is its part of the score of the user's row refitted to the user's own ratings, without the mean and"
+    " the biases; the trained row's score, which is the prediction, may differ from it"
+)
+"""For people: what the numbers of `Recommender.explain` are."""
 CELLS_AT_ONCE = 1 << 20
 
 Side = Literal["user", "item"]
@@ -96,24 +102,29 @@ class Recommender:
             for user, best, score in zip(ids, items, scores, strict=True)
         }
 
-    def explain(self, user: Any, item: Any, n: int = 5) -> list[Scored]:
-        """The items of the user's own history that carry the score of an item: what each adds to p·q, most first.
+    def explain(self, user: Any, items: Sequence[Any], n: int = 5) -> dict[Any, list[Scored]]:
+        """For each of these items the ratings of the user's own that carry its score: what each adds to p·q, most first.
 
         With Q held, the user's row that fits the history best is p = A⁻¹ Σ e_j q_j, e_j being what the mean and the biases
         leave of the rating of item j and A = Σ q_j q_jᵀ + (beta n / 2) I. So item j adds e_j q_jᵀ A⁻¹ q to p·q (Hu, Koren and
-        Volinsky 2008, section 5). A model that was trained by small steps is near that fit, not quite at it.
+        Volinsky 2008, section 5). A model that was trained by small steps is near that fit, not quite at it: see `SHARES`.
         """
-        (u,), (i,) = self._rows("user", [user]), self._rows("item", [item])
-        if self.model.Q.shape[1] == 0:
+        (u,), rows = self._rows("user", [user]), self._rows("item", items)
+        K = self.model.Q.shape[1]
+        if K == 0:
             raise InputError("explain: this model has no factors, so no rating of the user's carries a score")
-        mine = self.known.users == u
-        history, values = self.known.items[mine], self.known.values[mine]
+        mine = slice(*np.searchsorted(self._by_user.users, np.array([u, u + 1], dtype=np.int32)))
+        history, values = self._by_user.items[mine], self._by_user.values[mine]
         Q = self.model.Q[history].astype(np.float64)
         left = values - self.model.mean - self.model.user_bias[u] - self.model.item_bias[history]
-        A = Q.T @ Q + self.ridge * len(history) * np.eye(Q.shape[1])
-        added = left * (Q @ np.linalg.lstsq(A, self.model.Q[i].astype(np.float64), rcond=None)[0])
-        most = np.argsort(-added, kind="stable")[:n]
-        return self._scored("item", history[most], added[most])
+        A = Q.T @ Q + self.ridge * len(history) * np.eye(K)
+        parts_of_p = left[:, None] * (Q @ np.linalg.pinv(A, rcond=K * np.finfo(np.float64).eps, hermitian=True))
+        reasons = {}
+        for item, row in zip(self.model.item_ids[rows].tolist(), rows, strict=True):
+            added = np.einsum("hk,k->h", parts_of_p, self.model.Q[row].astype(np.float64))
+            most = np.argsort(-added, kind="stable")[:n]
+            reasons[item] = self._scored("item", history[most], added[most])
+        return reasons
 
     def similar(self, side: Side, one: Any, n: int = 10) -> list[Scored]:
         """The n users or items whose rows of P or Q have the greatest cosine with that one's, itself left out."""
@@ -134,7 +145,7 @@ class Recommender:
         from sklearn.cluster import KMeans
         from threadpoolctl import threadpool_limits
 
-        users = np.flatnonzero(np.bincount(self.known.users, minlength=len(self.model.P)))
+        users = np.flatnonzero(self._counts["user"])
         P, Q = self.model.P[users].astype(np.float64), self.model.Q.astype(np.float64)
         if P.shape[1] == 0:
             raise InputError("groups: this model has no factors to group users by; give a run that has")
@@ -143,7 +154,7 @@ class Recommender:
         state = int(seed_for(self.seed, "groups").generate_state(1)[0])
         with threadpool_limits(1):  # sums of several threads come in no fixed order
             label = KMeans(n, n_init=10, random_state=state).fit(P).labels_
-        counts = np.bincount(self.known.items, minlength=len(Q))
+        counts = self._counts["item"]
         items = np.flatnonzero(counts >= min(LEAST_RATINGS, int(np.sort(counts)[-titles:][0])))
         members = sorted((np.flatnonzero(label == g) for g in range(n)), key=lambda of: (-len(of), of[0]))
         found = []
@@ -194,13 +205,22 @@ class Recommender:
         rows = np.asarray(rows)
         ids = (self.model.user_ids if side == "user" else self.model.item_ids)[rows].tolist()
         titles = ids if side == "user" or self.model.titles is None else self.model.titles[rows].tolist()
-        counts = self._counts(side)[rows].tolist()
+        counts = self._counts[side][rows].tolist()
         lines: Iterator[tuple[Any, Any, float, int]] = zip(ids, titles, scores.tolist(), counts, strict=True)
         return [Scored(one, str(title) or str(one), score, count) for one, title, score, count in lines]
 
-    def _counts(self, side: Side) -> Positions:
-        index: Ints = self.known.users if side == "user" else self.known.items
-        return np.bincount(index, minlength=self.known.n_users if side == "user" else self.known.n_items)
+    @cached_property
+    def _by_user(self) -> Ratings:
+        return self.known.take(canonical_order(self.known))
+
+    @cached_property
+    def _counts(self) -> dict[Side, Positions]:
+        """int64 [n_users] and [n_items]: how many ratings each has."""
+        known = self.known
+        return {
+            "user": np.bincount(known.users, minlength=known.n_users),
+            "item": np.bincount(known.items, minlength=known.n_items),
+        }
 
 
 def _some(ids: Array) -> str:

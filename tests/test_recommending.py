@@ -1,6 +1,7 @@
 """Recommendations hold no seen item, reasons add up, neighbours and groups follow the factors, the filled matrix is whole."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -61,15 +62,38 @@ def test_reasons_add_up_to_what_the_best_fitting_row_scores():
     Q, items = one.model.Q, one.known.items[mine]
     left = one.known.values[mine] - 3.0 - one.model.user_bias[u] - one.model.item_bias[items]
     p = np.linalg.solve(Q[items].T @ Q[items] + one.ridge * mine.sum() * np.eye(3), Q[items].T @ left)
-    reasons = one.explain(40, 107, n=20)
+    reasons = one.explain(40, [107], n=20)[107]
     assert sum(reason.score for reason in reasons) == pytest.approx(p @ Q[i])
     assert sorted(reason.id - 100 for reason in reasons) == sorted(items)
     assert [reason.score for reason in reasons] == sorted((reason.score for reason in reasons), reverse=True)
 
 
+@settings(deadline=None)
+@given(seed=st.integers(0, 50), cells=st.integers(1, 40))
+def test_the_reasons_of_a_user_whose_ratings_are_few_or_without_penalty_are_of_the_shortest_row(seed, cells):
+    one = made(seed, cells=cells, ridge=0.0)
+    for user in one.users():
+        mine = one.known.users == user // 10
+        history = one.known.items[mine]
+        left = one.known.values[mine] - 3.0 - one.model.user_bias[user // 10] - one.model.item_bias[history]
+        p = np.linalg.lstsq(one.model.Q[history], left, rcond=None)[0]
+        found = one.explain(user, one.model.item_ids.tolist(), n=9)
+        sums = [sum(reason.score for reason in reasons) for reasons in found.values()]
+        assert np.allclose(sums, one.model.Q @ p, rtol=1e-3, atol=1e-3)
+
+
+def test_the_equations_of_a_user_are_solved_once_for_all_items(monkeypatch):
+    one, solved, solve = made(cells=60), [], np.linalg.pinv
+    monkeypatch.setattr(np.linalg, "pinv", lambda *a, **k: solved.append(1) or solve(*a, **k))
+    found = one.explain(40, [107, 100, 103], n=20)
+    assert list(found) == [107, 100, 103]
+    assert len(solved) == 1
+    assert all(found[item] == one.explain(40, [item], n=20)[item] for item in found)
+
+
 def test_without_factors_there_are_no_reasons():
     with pytest.raises(InputError, match="this model has no factors"):
-        made(K=0).explain(40, 107)
+        made(K=0).explain(40, [107])
 
 
 def test_an_item_without_a_title_is_called_by_its_id():
@@ -141,7 +165,13 @@ def test_the_commands(tmp_path, monkeypatch):
 
     one = mfbench.recommender(key)
     assert said("recommend", key, "--user", "3", "-n", "2")["users"][0]["items"][0]["id"] == one.recommend([3], 1)[3][0].id
-    assert "because" in said("recommend", key, "--user", "3", "--explain")["users"][0]["items"][0]
+    explained = said("recommend", key, "--user", "3", "--explain")
+    item = explained["users"][0]["items"][0]
+    assert item["because"] == [asdict(reason) for reason in one.explain(3, [item["id"]])[item["id"]]]
+    says = "the score of the user's row refitted to the user's own ratings"
+    assert says in explained["because"]
+    assert says in CliRunner().invoke(app, ["recommend", key, "--user", "3", "--explain"]).stdout
+    assert says not in CliRunner().invoke(app, ["recommend", key, "--user", "3"]).stdout
     assert len(said("recommend", key)["users"]) == len(one.users())
     assert len(said("similar", key, "--item", "4", "-n", "5")["similar"]) == 5
     assert sum(len(group["users"]) for group in said("groups", key, "-n", "3")["groups"]) == len(one.users())
