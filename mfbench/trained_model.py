@@ -54,6 +54,11 @@ class TrainedModel:
         arrays = load_model_arrays(path)
         factors = Factors.of(arrays)
         if factors is None:
+            if "kernel_1" in arrays:  # the first layer of an `mlp`
+                raise RecordError(
+                    f"{path}: this run's model is a network and has no factors P and Q; give a run of a factor backend"
+                    " (numba, jax, adam, als, loop)"
+                )
             raise RecordError(
                 f"{path}: this model is not one of factors P, Q, user_bias, item_bias and mean; it has the arrays"
                 f" {', '.join(sorted(arrays)) or '(none)'}, which numpy.load reads"

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from mfbench.backends.mlp import HIDDEN, Mlp, Network
+from mfbench.errors import RecordError
 from mfbench.factors import Factors, HyperParams, draw_start
+from mfbench.model_files import write_model
 from mfbench.schedule import Shuffled
 from mfbench.scoring import score
 from mfbench.testing import small_ratings, train_models
+from mfbench.trained_model import TrainedModel
 
 BATCH = 16  # of 60 ratings: the last batch holds 12
 
@@ -107,8 +110,12 @@ def test_the_embeddings_of_who_has_no_rating_stay_zero(models):
         assert not model.Q[-1].any()
 
 
-def test_its_arrays_do_not_pass_for_factors(models):
+def test_its_arrays_do_not_pass_for_factors(models, tmp_path):
     assert Factors.of(models[-1].arrays()) is None
+    write_model(tmp_path / "model.npz", models[-1].arrays())
+    says = "model is a network and has no factors P and Q; give a run of a factor backend .numba, jax, adam, als, loop.$"
+    with pytest.raises(RecordError, match=says):
+        TrainedModel.read(tmp_path / "model.npz")
 
 
 def test_scores_are_those_of_its_predictions(models):
