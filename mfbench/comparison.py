@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,7 @@ from mfbench.repeats import averaged
 from mfbench.run_pictures import run_curves
 from mfbench.search_pictures import sweep_picture
 from mfbench.spec import load_spec, run_study_key, study_key
+from mfbench.swept import none_completed
 from mfbench.tracking import Tracker
 from mfbench.whole_files import write_whole
 
@@ -143,6 +145,7 @@ def compared(what: Sequence[str]) -> Comparison:
     """
     records: dict[str, Record] = {}
     trials: dict[str, list[Record]] = {}
+    without_final: list[str] = []
     for one in what or _all_experiments():
         single = find_run(one)
         if single is not None:
@@ -153,9 +156,13 @@ def compared(what: Sequence[str]) -> Comparison:
             for record in found:
                 if record.stage == "trial":
                     trials.setdefault(record.backend, []).append(record)
-            records |= {record.run_key: record for record in found if record.stage != "trial" and not _outdated(record, found)}
+            last = [record for record in found if record.stage != "trial"]
+            records |= {record.run_key: record for record in last if not _outdated(record, found)}
+            if found and not last:
+                without_final.append(_why_no_final(study, found))
     if not records:
-        raise InputError("there is no finished run to compare yet; make one with `mfbench run SPEC` or `mfbench sweep SPEC`")
+        advice = "there is no finished run to compare yet; make one with `mfbench run SPEC` or `mfbench sweep SPEC`"
+        raise InputError("; ".join(without_final) or advice)
     ids: dict[str, str] = {}
     problem = None
     for study, name in {(record.study, record.spec["name"]) for record in records.values()}:
@@ -167,6 +174,14 @@ def compared(what: Sequence[str]) -> Comparison:
     if len({record.study for record in kept if record.stage != "run"}) > 1:
         trials = {}  # of several sweeps: one backend's are not of one search
     return Comparison(kept, rows(kept, trials, ids), [trial for each in trials.values() for trial in each], problem)
+
+
+def _why_no_final(study: str, trials: Sequence[Record]) -> str:
+    ended = Counter(trial.outcome for trial in trials)
+    if not ended["completed"]:
+        return none_completed(study, trials)
+    told = ", ".join(f"{count} {outcome}" for outcome, count in ended.items())
+    return f"{study}: of its {len(trials)} trials {told}, but there is no final run yet; `mfbench sweep SPEC` goes on to it"
 
 
 def _outdated(record: Record, study: Sequence[Record]) -> bool:

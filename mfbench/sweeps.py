@@ -12,7 +12,6 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mfbench import backends
-from mfbench.audit import audit
 from mfbench.errors import RecordError, SpecError, WorkError
 from mfbench.jobs import Job, backend_of
 from mfbench.openings import openers, worn
@@ -22,7 +21,7 @@ from mfbench.search import Finished, propose
 from mfbench.spec import Spec, study_key
 from mfbench.splits import Parts, prepare
 from mfbench.study import Study
-from mfbench.swept import Swept, why_none
+from mfbench.swept import Swept, none_completed
 from mfbench.watching import Watcher
 from mfbench.workers import Task, Workers, shares
 
@@ -71,11 +70,7 @@ class Plan:
                 _tell_how_worn(self.parts[0], key, watcher)
             finals = _records_of(jobs, self.parts, None, crew, watcher)
         if not finals:
-            told = "; ".join(f"{name}: {why_none(found)}" for name, found in searched.trials.items())
-            tried = [trial for found in searched.trials.values() for trial in found]
-            advice = [sentence for one in audit(tried).searched for sentence in one.warnings()]
-            more = "; ".join([f"the records are in {RUNS / key}", *advice])
-            raise WorkError(f"{key}: no trial of any backend completed ({told}); {more}")
+            raise WorkError(none_completed(key, [trial for found in searched.trials.values() for trial in found]))
         return Swept(self.spec, key, budgets, made + finals)
 
     def _tell_limits(self, watcher: Watcher) -> None:

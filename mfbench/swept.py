@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from mfbench.records import Record
+from mfbench.audit import audit
+from mfbench.records import RUNS, Record
 from mfbench.repeats import averaged
 from mfbench.spec import Spec
 
@@ -57,6 +58,17 @@ class Swept:
             for name, trials in self.trials.items()
             if name not in completed
         ]
+
+
+def none_completed(study: str, trials: Sequence[Record]) -> str:
+    """Of a study without a trial that completed a sentence: how those of each backend ended, and what to try."""
+    by_backend: dict[str, list[Record]] = {}
+    for trial in trials:
+        by_backend.setdefault(trial.backend, []).append(trial)
+    told = "; ".join(f"{name}: {why_none(found)}" for name, found in by_backend.items())
+    advice = [sentence for one in audit(trials).searched for sentence in one.warnings()]
+    more = "; ".join([f"the records are in {RUNS / study}", *advice])
+    return f"{study}: no trial of any backend completed ({told}); {more}"
 
 
 def why_none(records: Sequence[Record]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,22 @@ def test_results_are_of_one_experiment() -> None:
     write([record(0, stage="run"), other.model_copy(update={"spec": {**other.spec, "name": "other"}})])
     with pytest.raises(InputError, match="one experiment at a time"):
         compared([]).write_results()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_of_a_sweep_without_a_final_run_it_is_said_how_its_trials_ended() -> None:
+    Path("runs", STUDY).mkdir(parents=True)
+    with pytest.raises(InputError, match="no finished run to compare yet; make one"):
+        compared(["little"])
+    diverged = [record(number, outcome="diverged") for number in (0, 1)]
+    write([*diverged, record(0, backend="adam", outcome="failed")])
+    says = (
+        f"{STUDY}: no trial of any backend completed (adam: 1 of 1 did not complete, mostly: it failed;"
+        f" jax: 2 of 2 did not complete, mostly: it diverged); the records are in runs/{STUDY}"
+    )
+    with pytest.raises(InputError, match="^" + re.escape(says)):
+        compared(["little"])
+    write([record(2)])
+    says = f"{STUDY}: of its 4 trials 1 failed, 2 diverged, 1 completed, but there is no final run yet; `mfbench sweep SPEC`"
+    with pytest.raises(InputError, match="^" + re.escape(says)):
+        compared(["little"])
