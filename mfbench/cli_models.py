@@ -36,7 +36,9 @@ def recommend(
     told = []
     for user, items in found.items():
         reasons = recommender.explain(user, [item.id for item in items]) if explain else {}
-        if not as_json:
+        if not items:
+            say(f"user {user} has rated every item of train and valid, so nothing is left to recommend", as_json)
+        elif not as_json:
             say(_table(f"user {user}", items, "predicted"), False)
             for item in items if explain else []:
                 said = ", ".join(f"{one.title} ({one.score:+.3f})" for one in reasons[item.id])

@@ -23,7 +23,8 @@ from mfbench.unseen import best_unseen
 from mfbench.whole_files import whole_file
 
 LEAST_RATINGS = 20
-"""An item that tells groups of users apart has so many ratings: of one that few know the factors say little."""
+"""An item that tells groups of users apart, or is like another, has so many ratings: of one that few know the factors say
+little."""
 SHARES = (
     "what a rating adds is its part of the score of the user's row refitted to the user's own ratings, without the mean and"
     " the biases; the trained row's score, which is the prediction, may differ from it"
@@ -127,18 +128,23 @@ class Recommender:
         return reasons
 
     def similar(self, side: Side, one: Any, n: int = 10) -> list[Scored]:
-        """The n users or items whose rows of P or Q have the greatest cosine with that one's, itself left out."""
+        """The n users or items whose rows of P or Q have the greatest cosine with that one's, itself left out.
+
+        Of an item they are among those with `LEAST_RATINGS` or more: the row of one with a rating or two still has the
+        direction of its few users, or of its start, and would come first by chance. Where the data has no n such items,
+        among the n that have most ratings, and those with as many as the last of these.
+        """
         (row,) = self._rows(side, [one])
         table = (self.model.P if side == "user" else self.model.Q).astype(np.float64)
         length = np.sqrt(np.einsum("nk,nk->n", table, table))
         if length[row] == 0:
             raise InputError(f"{side} {one}: the model has learned no factors of it; there is nothing to compare")
-        with np.errstate(invalid="ignore"):
-            cosine = np.einsum("nk,k->n", table, table[row]) / (length * length[row])
-        cosine[(length == 0) | (np.arange(len(table)) == row)] = -np.inf
+        others = np.flatnonzero((length > 0) & (np.arange(len(table)) != row))
+        if side == "item":
+            others = self._well_rated(others, n)
+        cosine = np.einsum("nk,k->n", table[others], table[row]) / (length[others] * length[row])
         best = np.argsort(-cosine, kind="stable")[:n]
-        best = best[np.isfinite(cosine[best])]
-        return self._scored(side, best, cosine[best])
+        return self._scored(side, others[best], cosine[best])
 
     def groups(self, n: int, titles: int = 8) -> list[Group]:
         """The users that have ratings in n groups by k-means on P, the largest group first, and the items of each."""
@@ -154,8 +160,7 @@ class Recommender:
         state = int(seed_for(self.seed, "groups").generate_state(1)[0])
         with threadpool_limits(1):  # sums of several threads come in no fixed order
             label = KMeans(n, n_init=10, random_state=state).fit(P).labels_
-        counts = self._counts["item"]
-        items = np.flatnonzero(counts >= min(LEAST_RATINGS, int(np.sort(counts)[-titles:][0])))
+        items = self._well_rated(np.arange(len(Q)), titles)
         members = sorted((np.flatnonzero(label == g) for g in range(n)), key=lambda of: (-len(of), of[0]))
         found = []
         for of in members:
@@ -191,6 +196,12 @@ class Recommender:
     def _factors(self) -> Factors:
         model = self.model
         return Factors(model.P, model.Q, model.user_bias, model.item_bias, model.mean)
+
+    def _well_rated(self, items: Positions, n: int) -> Positions:
+        """Those of the items with LEAST_RATINGS or more; where these are fewer than n, with as many as the n-th most."""
+        counts = self._counts["item"][items]
+        kept: Positions = items[counts >= min([LEAST_RATINGS, *np.sort(counts)[-n:][:1].tolist()])]
+        return kept
 
     def _rows(self, side: Side, ids: Sequence[Any]) -> Positions:
         """int64 [n]: the rows of raw ids; InputError for one that the data lacks."""

@@ -1,7 +1,7 @@
 """Recommendations hold no seen item, reasons add up, neighbours and groups follow the factors, the filled matrix is whole."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +112,36 @@ def test_neighbours_by_cosine():
     assert [neighbour.score for neighbour in found] == pytest.approx([5 / np.hypot(5, 0.5), 0, -1])
     with pytest.raises(InputError, match="no factors of it"):
         one.similar("item", 100)
+
+
+def test_items_with_few_ratings_are_no_neighbours_where_enough_others_have_many():
+    one = made(n_users=30, cells=1)
+    counts = np.array([1, 25, 2, 20, 19, 30, 0, 3, 0])
+    items = np.repeat(np.arange(9, dtype=np.int32), counts)
+    users = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
+    one = replace(one, known=Ratings(users, items, np.ones(100, np.float32), 30, 9))
+    one.model.Q[:] = [[1, 0, 0], [2, 1, 0], [3, 0, 0], [0, 1, 0], [2, 1, 1], [1, 0, 0], [1, 0, 0], [1, 1, 1], [1, 0, 0]]
+    ids = lambda n: [neighbour.id for neighbour in one.similar("item", 105, n)]  # noqa: E731
+    assert ids(1) == [101]
+    assert ids(2) == [101, 103]
+    assert ids(3) == [101, 104, 103]
+    assert ids(4) == [101, 104, 107, 103]
+    assert ids(100) == [100, 102, 106, 108, 101, 104, 107, 103]
+    one.model.P[:3] = one.model.P[29]
+    assert [user.id for user in one.similar("user", 290, 3)] == [0, 10, 20]
+
+
+def test_who_has_rated_everything_is_told_so(monkeypatch):
+    one = made(cells=12 * 9 - 1)
+    monkeypatch.setattr("mfbench.api.recommender", lambda _: one)
+    (left,) = (user for user, items in one.recommend(one.users()).items() if items)
+    says = "user {} has rated every item of train and valid, so nothing is left to recommend"
+    done = CliRunner().invoke(app, ["recommend", "a run"])
+    assert [user for user in one.users() if says.format(user) not in done.stdout] == [left]
+    full = next(user for user in one.users() if user != left)
+    done = CliRunner().invoke(app, ["recommend", "a run", "--user", str(full), "--explain", "--json"])
+    assert says.format(full) in done.stderr
+    assert json.loads(done.stdout)["users"] == [{"user": full, "items": []}]
 
 
 def test_groups_of_users_and_what_sets_them_apart():
