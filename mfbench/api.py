@@ -10,6 +10,7 @@ from typing import Any
 
 from mfbench.answers import RunResult, SweepResult
 from mfbench.errors import InputError, MfbenchError, RecordError, WorkError
+from mfbench.evaluation import none_relevant
 from mfbench.export import Export
 from mfbench.factorization import Factorization, factorize
 from mfbench.finding import RUN_ID, one_run
@@ -54,6 +55,8 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
     ]  # fmt: skip
     parts = [prepare(job.spec) for job in jobs]
     with _watched(checked.name) as (watcher, export):
+        for sentence in none_relevant(checked.evaluation, parts[0].highest) if "valid" in parts[0].n else []:
+            watcher.say(sentence)
         watcher.study(model.backend, len(jobs))
         records = []
 

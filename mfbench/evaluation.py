@@ -35,6 +35,14 @@ def evaluate(model: Model, train: Ratings, part: Ratings, name: str, asked: Eval
     return {_in_part(metric, name): value for metric, value in finite.items() if metric not in ("rmse", "mae")}
 
 
+def none_relevant(asked: Evaluation, highest: float) -> list[str]:
+    """A sentence where lists are asked for and the highest rating of the data is below `relevant`, else none."""
+    if not asked.k or highest >= asked.relevant:
+        return []
+    told = f"no rating is {_named(asked.relevant)} or more, so precision to NDCG have no value"
+    return [f"evaluation.relevant: {told}; the highest is {_named(highest)}"]
+
+
 def user_errors(model: Model, part: Ratings) -> dict[str, Array]:
     """Σ e² and the number of ratings of each user in the part: `user_squared_error` float64, `user_count` int64 [n_users].
 

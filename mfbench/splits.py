@@ -31,7 +31,8 @@ class Parts:
 
     test_digest is over the cells and values of the test part alone, None where there is none. n: the ratings of each part.
     n_users_in: how many users have a rating in it. n_unknown counts, for valid and test, the ratings whose user or item the
-    train part lacks. oracle holds, for planted data, the RMSE and MAE that no model can beat on each part, else it is empty.
+    train part lacks. highest is the highest rating of the whole data. oracle holds, for planted data, the RMSE and MAE that
+    no model can beat on each part, else it is empty.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Parts:
     n: dict[str, int]
     n_users_in: dict[str, int]
     n_unknown: dict[str, dict[str, int]]
+    highest: float
     oracle: dict[str, float]
 
     @property
@@ -158,6 +160,7 @@ def _write_parts(folder: Path, dataset: Dataset, positions: dict[str, Positions]
         n={name: len(part) for name, part in parts.items()},
         n_users_in={name: len(np.unique(part.users)) for name, part in parts.items()},
         n_unknown=n_unknown,
+        highest=float(dataset.ratings.values.max()),
         oracle=oracle,
     )
     card = asdict(described)

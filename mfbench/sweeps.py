@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from mfbench import backends
 from mfbench.errors import RecordError, SpecError, WorkError
+from mfbench.evaluation import none_relevant
 from mfbench.jobs import Job, backend_of
 from mfbench.openings import openers, worn
 from mfbench.records import RUNS, Record, find_record, remove_unfinished, studies_of, study_records
@@ -77,6 +78,9 @@ class Plan:
         """Say what the search cannot promise, and what it leaves out."""
         if "test" not in self.parts[0].n:
             watcher.say("split: there is no test part, so a final run has no score but that of the trial it was chosen by")
+        else:
+            for sentence in none_relevant(self.spec.evaluation, self.parts[0].highest):
+                watcher.say(sentence)
         if "train_seconds" in self.studies[0].sweep.objectives:
             watcher.say("train_seconds is a clock: with it as an objective this sweep cannot be repeated to the same trials")
         for study in self.studies:

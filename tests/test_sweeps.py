@@ -17,6 +17,7 @@ import pytest
 import yaml
 from steady import steady
 
+import mfbench
 from mfbench.errors import WorkError
 from mfbench.records import Record, RunName, read_record, study_records
 from mfbench.search import Finished
@@ -132,6 +133,33 @@ def test_a_sweep_of_which_nothing_completes_says_why_and_what_to_try(small: dict
     advice = "loop: 3 of 3 trials diverged and none completed: try alpha: {float: [1, 100], log: true}"
     with pytest.raises(WorkError, match=r"no longer a finite number after epoch 1.*" + re.escape(advice)):
         swept(small, **{"sweep.trials": 3})
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    ("evaluation", "says"),
+    [
+        (
+            {"relevant": 6},
+            ["evaluation.relevant: no rating is 6 or more, so precision to NDCG have no value; the highest is 5"],
+        ),
+        ({"relevant": 5}, []),
+        ({"relevant": 6, "k": []}, []),
+    ],
+    ids=["above all", "the highest", "no lists"],
+)
+def test_that_no_rating_is_relevant_is_said_by_sweep_and_run(
+    small: dict[str, Any], evaluation: dict[str, Any], says: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"{user},{item},{1 + (user + item) % 5}" for user in range(20) for item in range(10)]
+    Path("mine.csv").write_text("user,item,rating\n" + "\n".join(lines))
+    small |= {"data": {"file": "mine.csv"}, "evaluation": evaluation}
+    listener = Listener()
+    Plan.of(load_spec(small, ["sweep.trials=1"])).carry_out(1, listener)
+    assert [sentence for sentence in listener.said if "relevant" in sentence] == says
+    result = mfbench.run(small, ["model.backend=loop"])
+    assert [line for line in capsys.readouterr().err.splitlines() if "relevant" in line] == says
+    assert (result.record.evaluation.get("valid_ndcg_5") is None) == (evaluation != {"relevant": 5})
 
 
 @pytest.mark.usefixtures("workplace")
