@@ -36,10 +36,10 @@ def evaluate(model: Model, train: Ratings, part: Ratings, name: str, asked: Eval
 
 
 def none_relevant(asked: Evaluation, highest: float) -> list[str]:
-    """A sentence where lists are asked for and the highest rating of the data is below `relevant`, else none."""
+    """A sentence where lists are asked for and the highest rating of train and valid is below `relevant`, else none."""
     if not asked.k or highest >= asked.relevant:
         return []
-    told = f"no rating is {_named(asked.relevant)} or more, so precision to NDCG have no value"
+    told = f"no rating of train and valid is {_named(asked.relevant)} or more, so precision to NDCG have no value"
     return [f"evaluation.relevant: {told}; the highest is {_named(highest)}"]
 
 

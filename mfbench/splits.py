@@ -31,7 +31,7 @@ class Parts:
 
     test_digest is over the cells and values of the test part alone, None where there is none. n: the ratings of each part.
     n_users_in: how many users have a rating in it. n_unknown counts, for valid and test, the ratings whose user or item the
-    train part lacks. highest is the highest rating of the whole data. oracle holds, for planted data, the RMSE and MAE that
+    train part lacks. highest is the highest rating of train and valid. oracle holds, for planted data, the RMSE and MAE that
     no model can beat on each part, else it is empty.
     """
 
@@ -160,7 +160,7 @@ def _write_parts(folder: Path, dataset: Dataset, positions: dict[str, Positions]
         n={name: len(part) for name, part in parts.items()},
         n_users_in={name: len(np.unique(part.users)) for name, part in parts.items()},
         n_unknown=n_unknown,
-        highest=float(dataset.ratings.values.max()),
+        highest=max(float(part.values.max()) for name, part in parts.items() if name != "test" and len(part)),
         oracle=oracle,
     )
     card = asdict(described)

@@ -141,7 +141,10 @@ def test_a_sweep_of_which_nothing_completes_says_why_and_what_to_try(small: dict
     [
         (
             {"relevant": 6},
-            ["evaluation.relevant: no rating is 6 or more, so precision to NDCG have no value; the highest is 5"],
+            [
+                "evaluation.relevant: no rating of train and valid is 6 or more, so precision to NDCG have no value;"
+                " the highest is 5"
+            ],
         ),
         ({"relevant": 5}, []),
         ({"relevant": 6, "k": []}, []),
