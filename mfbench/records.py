@@ -22,7 +22,7 @@ from mfbench.whole_files import write_whole
 RUNS = Path("runs")
 RESULTS = Path("results")
 
-STUDY = "[A-Za-z0-9][A-Za-z0-9._-]*"  # a folder's name, and never a way out of runs/
+STUDY = "[A-Za-z0-9][A-Za-z0-9._-]*"  # a folder's name, never a way out of runs/; the laps of a race have one of their own
 Stage = Literal["run", "trial", "final", "floor"]
 Outcome = Literal["completed", "diverged", "pruned", "failed"]
 
@@ -86,7 +86,7 @@ class Interval(BaseModel):
 class RunName(BaseModel):
     """Which run: its study, and its place in it. `repeat` tells runs of one number apart, see `Spec.repeat`."""
 
-    study: Annotated[str, Field(pattern=f"^{STUDY}$")]
+    study: Annotated[str, Field(pattern=rf"^(\.races/)?{STUDY}$")]
     backend: str
     number: int
     stage: Stage
