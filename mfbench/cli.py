@@ -95,7 +95,7 @@ def sweep(
 
         result = api.sweep(spec, trials, workers, changes or (), _seconds(timeout) if timeout else None)
         if result.swept.stopped:
-            warn(f"{result.swept.stopped}, and `mfbench sweep {spec}` goes on")
+            warn(f"{result.swept.stopped}, and the same command goes on from there")
             show(None, as_json, result.summary())
             return
         show(table(result.swept.study, result.leaderboard(), result.swept.oracle), as_json, result.summary())

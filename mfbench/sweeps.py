@@ -153,7 +153,7 @@ def _record_of(job: Job, parts: Parts, watcher: Watcher) -> Record | None:
         record = find_record(job)
         fault = record and _not_of(record, job, parts)
     except RecordError as error:
-        record, fault = None, str(error)
+        record, fault = None, str(error).removeprefix(f"{path}: ")
     if fault:
         path.replace(path.with_suffix(".aside"))
         watcher.say(f"{path}: {fault}; it is set aside as {path.with_suffix('.aside').name}, and the run is made again")

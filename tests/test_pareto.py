@@ -87,7 +87,7 @@ def test_what_a_user_sees_of_two_objectives_and_of_a_timeout(small: dict[str, An
     assert stopped.stderr.count("train_seconds is a clock") == 1
     assert (
         "mfbench: the time was up before the final runs; 3 of 4 trials of loop are finished,"
-        " and `mfbench sweep spec.yaml` goes on" in stopped.stderr
+        " and the same command goes on from there" in stopped.stderr
     )
     assert parent_status() == "KILLED"
     done = call(app, ["sweep", "spec.yaml"])
