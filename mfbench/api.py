@@ -117,21 +117,13 @@ def load_model(run: str | Path) -> TrainedModel:
     without a model, or whose model is damaged, not that of its record, or not one of factors.
     """
     given = str(run)
-    record = read_record(Path(run)) if given.endswith(".json") else one_run(given)
-    path = model_path(Path(run) if given.endswith(".json") else record.path)
-    try:
-        return TrainedModel.read(path, record.factors_digest)
-    except RecordError:
-        with TemporaryDirectory() as folder:
-            exported = exported_model(given, Path(folder)) if RUN_ID.fullmatch(given) else None
-            if exported is None:
-                raise
-            return TrainedModel.read(exported, record.factors_digest)
+    return _model_of(given, read_record(Path(given)) if given.endswith(".json") else one_run(given))
 
 
 def recommender(run: str | Path) -> Recommender:
     """What the model of a run recommends and finds alike; run: as for `load_model`. Its data is fetched if need be."""
-    return Recommender.of(one_run(str(run)), load_model(run))
+    record = one_run(str(run))
+    return Recommender.of(record, _model_of(str(run), record))
 
 
 def reproduce(run: str | Path, strict: bool = False, data: str | None = None) -> Reproduction:
@@ -154,6 +146,19 @@ def reproduce(run: str | Path, strict: bool = False, data: str | None = None) ->
             raise InputError(
                 f"{run}: this record was changed after it was written, and cannot be run as it is ({why})"
             ) from None
+
+
+def _model_of(given: str, record: Record) -> TrainedModel:
+    """The model of the run that was given so, whose record this is."""
+    path = model_path(Path(given) if given.endswith(".json") else record.path)
+    try:
+        return TrainedModel.read(path, record.factors_digest)
+    except RecordError:
+        with TemporaryDirectory() as folder:
+            exported = exported_model(given, Path(folder)) if RUN_ID.fullmatch(given) else None
+            if exported is None:
+                raise
+            return TrainedModel.read(exported, record.factors_digest)
 
 
 class _Exporting(Watcher):
