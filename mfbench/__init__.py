@@ -4,14 +4,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mfbench.api import factorize, load_model, race, recommender, reproduce, run, sweep
+    from mfbench.commands.load import load_model, recommender
+    from mfbench.commands.race import race
+    from mfbench.commands.reproduce import reproduce
+    from mfbench.commands.run import run
+    from mfbench.commands.sweep import sweep
+    from mfbench.models.factorize import factorize
 
 __all__ = ["factorize", "load_model", "race", "recommender", "reproduce", "run", "sweep"]
 __version__ = "0.1.0"
 
+_HOMES = {
+    "factorize": "mfbench.models.factorize",
+    "load_model": "mfbench.commands.load",
+    "race": "mfbench.commands.race",
+    "recommender": "mfbench.commands.load",
+    "reproduce": "mfbench.commands.reproduce",
+    "run": "mfbench.commands.run",
+    "sweep": "mfbench.commands.sweep",
+}
+
 
 def __getattr__(name: str) -> Any:
     # Loaded when first asked for: `import mfbench` itself must load no numpy, jax, mlflow, optuna or pandas.
-    if name in __all__:
-        return getattr(import_module("mfbench.api"), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'mfbench' has no attribute {name!r}")

@@ -1,5 +1,5 @@
 """`python -m mfbench` is `mfbench`."""
 
-from mfbench.cli import main
+from mfbench.commands.cli.main import main
 
 main()

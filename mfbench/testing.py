@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from mfbench.backends.base import Backend, Model
-from mfbench.factors import Factors, HyperParams, draw_start
-from mfbench.ratings import Ratings
+from mfbench.matrix.factors import Factors, HyperParams, draw_start
+from mfbench.matrix.ratings import Ratings
 
 EPOCHS = 3
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mfbench.mlflow_store import make_store
+from mfbench.tracking.store import make_store
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mfbench.model_files import model_path, write_model
-from mfbench.records import Clocks, Outcome, Record, Scores, Stage, write_record
+from mfbench.core.files import write_model
+from mfbench.runs.records import Clocks, Outcome, Record, Scores, Stage, model_path, write_record
 
 STUDY = "little-0badcafe"
 STARTED = 1_700_000_000.0

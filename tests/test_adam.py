@@ -5,8 +5,8 @@ import pytest
 
 from mfbench.backends import adam as adam_backend
 from mfbench.backends.adam import Adam
-from mfbench.factors import Factors, HyperParams, draw_start
-from mfbench.schedule import Shuffled
+from mfbench.matrix.factors import Factors, HyperParams, draw_start
+from mfbench.matrix.schedule import Shuffled
 from mfbench.testing import small_ratings, train_models
 
 BATCH = 16  # of 60 ratings: the last batch holds 12

@@ -1,7 +1,7 @@
 import json
 from urllib.parse import parse_qs, unquote
 
-from mfbench.mlflow_addresses import charts_address, charts_view, compare_address, run_address
+from mfbench.tracking.addresses import charts_address, charts_view, compare_address, run_address
 
 BASE = "http://127.0.0.1:5000/"
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mfbench.backends.als import ABREAST, DEPTH, Als
 from mfbench.backends.loop import Loop
-from mfbench.factors import Factors, HyperParams, draw_start
-from mfbench.ratings import Ratings
+from mfbench.matrix.factors import Factors, HyperParams, draw_start
+from mfbench.matrix.ratings import Ratings
 from mfbench.testing import small_ratings, train_models
 
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_factory import DATA, STUDY, record, spec
 
-from mfbench.audit import Audit, audit
-from mfbench.edges import Edge, edge_of, ends
-from mfbench.openings import log_opening, openers
-from mfbench.records import Clocks, Outcome, Record
+from mfbench.data.sealed import log_opening, openers
+from mfbench.runs.records import Clocks, Outcome, Record
+from mfbench.search.audit import Audit, audit
+from mfbench.search.edges import Edge, edge_of, ends
 from mfbench.spec import FloatRange, IntRange
 
 pytestmark = pytest.mark.usefixtures("workplace")

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from mfbench import backends
+from mfbench.backends import registry
 from mfbench.backends.adam import Adam
 from mfbench.backends.als import Als
 from mfbench.backends.jax import Jax
@@ -14,8 +14,8 @@ from mfbench.backends.loop import Loop
 from mfbench.backends.mean import Mean
 from mfbench.backends.mlp import Mlp
 from mfbench.backends.numba import Numba
-from mfbench.errors import SpecError
-from mfbench.ratings import Ratings
+from mfbench.core.errors import SpecError
+from mfbench.matrix.ratings import Ratings
 from mfbench.testing import BackendContract, small_ratings, train_models
 
 MINE = '''
@@ -133,18 +133,18 @@ class TestSearched:
 
 def test_importing_the_registry_loads_nothing_slow():
     slow = "[m for m in ('jax', 'optax', 'numba', 'pandas', 'mlflow', 'optuna') if m in sys.modules]"
-    code = f"import sys, mfbench.backends as b; b.names(); assert not {slow}, {slow}"
+    code = f"import sys, mfbench.backends.registry as r; r.names(); assert not {slow}, {slow}"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_built_in_backends_resolve_with_their_knobs():
-    assert backends.resolve("loop", {"order": "rows"}) == Loop("rows")
-    assert backends.resolve("mean", {"item_damping": 3}) == Mean(item_damping=3.0)
-    assert backends.resolve("jax", {"batch_size": 8, "device": "cpu:0"}) == Jax(8, "cpu:0")
-    assert backends.resolve("adam", {}) == Adam()
-    assert backends.knobs(Loop()) == {"order": "shuffled"}
-    for name in backends.BUILT_IN:
-        assert backends.knobs(backends.resolve(name, {})) == backends.describe(name)["knobs"]
+    assert registry.resolve("loop", {"order": "rows"}) == Loop("rows")
+    assert registry.resolve("mean", {"item_damping": 3}) == Mean(item_damping=3.0)
+    assert registry.resolve("jax", {"batch_size": 8, "device": "cpu:0"}) == Jax(8, "cpu:0")
+    assert registry.resolve("adam", {}) == Adam()
+    assert registry.knobs(Loop()) == {"order": "shuffled"}
+    for name in registry.BUILT_IN:
+        assert registry.knobs(registry.resolve(name, {})) == registry.describe(name)["knobs"]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_built_in_backends_resolve_with_their_knobs():
 )
 def test_what_cannot_be_resolved_is_one_sentence(name, options, message):
     with pytest.raises(SpecError, match=f"^{message}$") as caught:
-        backends.resolve(name, options)
+        registry.resolve(name, options)
     assert "\n" not in str(caught.value)
 
 
@@ -175,15 +175,15 @@ def test_a_backend_in_a_file_of_the_user(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(MINE)
     name = f"{path}:Mine"
-    mine = backends.resolve(name, {"rungs": [3], "terms": "item"})
-    assert backends.knobs(mine) == {"terms": "item", "item_damping": 25.0, "user_damping": 10.0, "rungs": (3,)}
-    assert type(mine) is type(backends.resolve(name, {}))
-    assert backends.describe(name)["what"] == "My own floor"
+    mine = registry.resolve(name, {"rungs": [3], "terms": "item"})
+    assert registry.knobs(mine) == {"terms": "item", "item_damping": 25.0, "user_damping": 10.0, "rungs": (3,)}
+    assert type(mine) is type(registry.resolve(name, {}))
+    assert registry.describe(name)["what"] == "My own floor"
     with pytest.raises(SpecError, match="is no backend, it lacks tunable, arrange, epochs"):
-        backends.resolve(f"{path}:NoKnobs", {})
+        registry.resolve(f"{path}:NoKnobs", {})
     path.write_text("import no_such_module")
     with pytest.raises(SpecError, match="cannot be imported \\(ModuleNotFoundError") as caught:
-        backends.resolve(name, {})
+        registry.resolve(name, {})
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
 
@@ -194,5 +194,5 @@ def test_a_backend_of_an_installed_package(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[mfbench.backends]\ntheirs = their_backend:Mine\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert "theirs" in backends.names()
-    assert backends.resolve("theirs", {}).terms == "both"
+    assert "theirs" in registry.names()
+    assert registry.resolve("theirs", {}).terms == "both"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from mfbench.leaderboard import COMPARED
+from mfbench.report.leaderboard import COMPARED
 
 RUN_KEYS = {
     "run_key", "run_id", "outcome", "backend", "K", "alpha", "beta", "epochs", "train_rmse", "train_mae", "valid_rmse",

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from mfbench.backends import resolve
-from mfbench.factors import digest_of
+from mfbench.backends.registry import resolve
+from mfbench.matrix.factors import digest_of
 from mfbench.testing import small_ratings, train_models
 
 BACKENDS = ("jax", "adam", "mlp", "als")

@@ -11,11 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mfbench.datasets import Data, Dataset, Planted, card, catalogue, data_home, entry, load, prepare, prepared, summary
-from mfbench.datasets.dataset import make_dataset
-from mfbench.datasets.entries import Archive
-from mfbench.datasets.movielens import FOLDS, read_movielens
-from mfbench.errors import DataError
+from mfbench.core.errors import DataError
+from mfbench.core.paths import data_home
+from mfbench.data import prepared
+from mfbench.data.catalogue import catalogue, entry, load, prepare
+from mfbench.data.dataset import Dataset, make_dataset
+from mfbench.data.download import Archive
+from mfbench.data.movielens import FOLDS, read_movielens
+from mfbench.data.prepared import card, summary
+from mfbench.spec import Data, Planted
 
 
 @pytest.fixture(autouse=True)
@@ -241,7 +245,7 @@ def test_what_fails_leaves_nothing(home: Path) -> None:
 
 
 def test_processes_that_prepare_together_agree(home: Path) -> None:
-    code = "from mfbench.datasets import prepare; print(prepare('planted-10k').digest)"
+    code = "from mfbench.data.catalogue import prepare; print(prepare('planted-10k').digest)"
     children = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(2)]
     assert len({child.communicate()[0] for child in children}) == 1
     assert all(child.returncode == 0 for child in children)
@@ -254,7 +258,7 @@ def test_the_data_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_importing_it_loads_nothing_slow() -> None:
-    code = "import sys, mfbench.datasets; print(*sys.modules)"
+    code = "import sys, mfbench.data.catalogue; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pandas", "jax", "mlflow", "optuna", "numba", "scipy", "pyarrow", "requests", "rich"} & set(loaded)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from record_factory import STUDY, record, sweep_records
 
-from mfbench.description import descriptions
-from mfbench.records import Record
+from mfbench.report.description import descriptions
+from mfbench.runs.records import Record
 
 ORACLE = {"test_rmse": 0.5, "test_mae": 0.4}
 

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mfbench.datasets.download import fetch
-from mfbench.datasets.entries import Archive
-from mfbench.errors import DataError, WorkError
+from mfbench.core.errors import DataError, WorkError
+from mfbench.data.download import Archive, fetch
 
 CONTENT = np.random.default_rng(0).bytes(700_000)
 

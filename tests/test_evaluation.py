@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from ir_measures import AP, P, R, Success, nDCG
 from sklearn.metrics import mean_absolute_error, ndcg_score, root_mean_squared_error
 
-from mfbench.evaluation import Metrics, evaluate, quintiles
-from mfbench.factors import Factors
-from mfbench.ratings import Ratings
+from mfbench.matrix.factors import Factors
+from mfbench.matrix.ratings import Ratings
+from mfbench.models.evaluation import Metrics, evaluate, quintiles
 from mfbench.spec import Evaluation, load_spec, run_study_key, study_key
 
 USERS, ITEMS = 14, 16

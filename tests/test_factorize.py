@@ -10,8 +10,8 @@ import pytest
 import scipy.sparse
 
 import mfbench
-from mfbench.errors import DataError, SpecError
-from mfbench.ratings import Ratings
+from mfbench.core.errors import DataError, SpecError
+from mfbench.matrix.ratings import Ratings
 
 R = np.array([[5, 3, 0, 1], [4, 0, 0, 1], [1, 1, 0, 5], [1, 0, 0, 4], [0, 1, 5, 4], [2, 1, 3, 0]])
 

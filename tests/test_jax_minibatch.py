@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from mfbench.backends import jax as jax_backend
 from mfbench.backends.accelerator import device_named, padded
 from mfbench.backends.jax import CAP, Jax
-from mfbench.errors import SpecError
-from mfbench.factors import Factors, HyperParams, draw_start
-from mfbench.ratings import Ratings
-from mfbench.schedule import Epoch, Shuffled
+from mfbench.core.errors import SpecError
+from mfbench.matrix.factors import Factors, HyperParams, draw_start
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Epoch, Shuffled
 from mfbench.testing import small_ratings, train_models
 
 
@@ -158,7 +158,7 @@ def test_devices_by_name():
 
 TRAINING = """
 from mfbench.backends.jax import Jax
-from mfbench.factors import digest_of
+from mfbench.matrix.factors import digest_of
 from mfbench.testing import small_ratings, train_models
 print(digest_of(train_models(Jax(batch_size=7), small_ratings())[-1].arrays()))
 """

@@ -5,8 +5,8 @@ import pytest
 
 from mfbench.backends.adam import Adam
 from mfbench.backends.mlp import Mlp
-from mfbench.factors import HyperParams, draw_start
-from mfbench.schedule import Shuffled
+from mfbench.matrix.factors import HyperParams, draw_start
+from mfbench.matrix.schedule import Shuffled
 from mfbench.testing import small_ratings
 
 BATCH = 16  # of 60 ratings: the last batch holds 12

@@ -20,16 +20,16 @@ import yaml
 from steady import steady
 
 from mfbench import sweep
-from mfbench.errors import WorkError
-from mfbench.export import sync
-from mfbench.mlflow_store import make_store
-from mfbench.records import remove_unfinished, study_records
+from mfbench.core.errors import WorkError
+from mfbench.core.files import write_whole
+from mfbench.runs.progress import Watcher
+from mfbench.runs.records import remove_unfinished, study_records
+from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec
-from mfbench.sweeps import Plan
-from mfbench.watching import Watcher
-from mfbench.whole_files import write_whole
+from mfbench.tracking.export import sync
+from mfbench.tracking.store import make_store
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 FULL = "the disk is full; free some space and run the same command again"
 
 
@@ -57,7 +57,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def test_a_campaign_of_six_kills_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
-    script = [sys.executable, str(EXPERIMENTS / "kill_campaign.py"), "--kills", "6", "--json", "--folder", str(tmp_path)]
+    script = [sys.executable, str(BENCHMARKS / "kill_campaign.py"), "--kills", "6", "--json", "--folder", str(tmp_path)]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
@@ -103,7 +103,7 @@ def test_a_trial_on_which_three_workers_are_killed_fails_and_says_so(small: dict
 
 @pytest.mark.usefixtures("workplace")
 def test_a_worker_whose_parent_is_gone_leaves_without_a_word() -> None:
-    command = [sys.executable, "-m", "mfbench.workers", "0"]
+    command = [sys.executable, "-m", "mfbench.search.workers", "0"]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert worker.stdout is not None
     worker.stdout.close()  # nobody hears that it is ready
@@ -116,7 +116,7 @@ def test_a_worker_whose_parent_is_gone_leaves_without_a_word() -> None:
 def test_a_store_that_was_half_made_is_made_anew() -> None:
     script = (
         "import os, signal, sqlalchemy\n"
-        "from mfbench.mlflow_store import make_store\n"
+        "from mfbench.tracking.store import make_store\n"
         "tables = []\n"
         "@sqlalchemy.event.listens_for(sqlalchemy.Engine, 'after_cursor_execute')\n"
         "def count(connection, cursor, statement, *_):\n"

@@ -1,8 +1,9 @@
-"""DESIGN: each layer imports only those above it; importing mfbench, and `--help`, load nothing slow."""
+"""The rooms of the package: imports go one way, no circle, few entries; starting up loads nothing slow."""
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,86 +12,29 @@ import mfbench
 
 PACKAGE = Path(mfbench.__file__).parent
 
-# From the ground up. A module may import from its own line and the lines before it.
-LAYERS = [
-    ["mfbench", "errors", "ratings", "metrics", "randomness", "compiled", "predicting", "checkout"],
-    ["factors", "schedule", "cuts", "memory", "text_tables", "environment"],
-    [
-        "spec",
-        "datasets",
-        "whole_files",
-        "records",
-        "model_files",
-        "openings",
-        "partition",
-        "splits",
-        "backends.base",
-        "scoring",
-        "unseen",
-        "evaluation",
-    ],
-    ["backends"],
-    ["backends.accelerator", "backends.keras_adam"],
-    [f"backends.{name}" for name in ("loop", "numba", "jax", "adam", "mlp", "als", "mean")] + ["testing"],
-    ["trained_model", "recommending", "preparation", "jobs", "training"],
-    ["evolution", "search", "repeats", "pruning", "edges", "searched", "audit", "significance"],
-    [
-        "pictures",
-        "run_pictures",
-        "search_pictures",
-        "mae_chart",
-        "trade_off",
-        "filled",
-        "leaderboard",
-        "pareto",
-        "description",
-    ],
-    ["mlflow_addresses", "mlflow_store", "mlflow_contents", "mlflow_model", "tracking", "tracking_ui", "mlflow_pages"],
-    ["finding", "watching", "export"],
-    [
-        "differences",
-        "reproduction",
-        "workers",
-        "study",
-        "swept",
-        "sweeps",
-        "races",
-        "comparison",
-        "reports",
-        "factorization",
-        "doctor",
-        "answers",
-        "api",
-    ],
-    ["saying", "stopping", "cli_models", "cli_inventory"],
-    ["cli", "__main__"],
-]
-LAYER = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}
+ROOMS = [
+    "core", "spec", "matrix", "data", "backends", "models", "runs", "search", "report", "tracking", "commands", "commands.cli",
+]  # fmt: skip
+"""Each imports from itself and from those before it."""
 
+ROOT = {"__init__", "__main__", "testing"}
 HOMES = {
-    "numba": {"compiled"},
-    "jax": {"backends.accelerator", "backends.keras_adam", "backends.jax", "backends.adam", "backends.mlp", "backends.als"},
+    "numba": {"matrix.compiled"},
+    "jax": {f"backends.{name}" for name in ("accelerator", "keras_adam", "jax", "adam", "mlp", "als")},
     "optax": {"backends.keras_adam"},
-    "optuna": {"search"},
-    "cmaes": {"evolution"},
-    "mlflow": {"mlflow_model", "mlflow_store", "predicting", "tracking"},
+    "optuna": {"search.proposals"},
+    "cmaes": {"search.cmaes"},
+    "mlflow": {"tracking.model", "tracking.store", "tracking.client", "matrix.predicting"},
 }
 
 
 def modules() -> dict[str, Path]:
-    found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        name = ".".join(part for part in parts if part != "__init__") or "mfbench"
-        found[name] = path
-    return found
+    found = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
+    return {name: path for name, path in found.items() if name not in ROOT}
 
 
-def layer_of(module: str) -> int:
-    while module not in LAYER:
-        assert "." in module, f"{module} has no layer; give it one in {Path(__file__).name}"
-        module = module.rpartition(".")[0]
-    return LAYER[module]
+def room_of(module: str) -> int:
+    return max(depth for depth, room in enumerate(ROOMS) if module.startswith(f"{room}."))
 
 
 def imported(path: Path) -> set[str]:
@@ -106,17 +50,38 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             assert node.module is not None
-            names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
 
 
-@pytest.mark.parametrize(("module", "path"), modules().items(), ids=list(modules()))
-def test_imports_point_upwards_only(module: str, path: Path) -> None:
-    ours = {name.removeprefix("mfbench.") for name in imported(path) if name.startswith("mfbench.")}
-    known = set(modules())
-    for name in ours & known - {module}:
-        assert layer_of(name) <= layer_of(module), f"{module} imports {name}, which is of a later layer"
+def arrows() -> dict[str, set[str]]:
+    known = modules()
+    ours = {name: {one.removeprefix("mfbench.") for one in imported(path)} for name, path in known.items()}
+    packages = {name.removesuffix(".__init__"): name for name in known if name.endswith("__init__")}
+    return {name: {packages.get(one, one) for one in found} & known.keys() - {name} for name, found in ours.items()}
+
+
+def test_no_arrow_between_rooms_runs_back() -> None:
+    back = [(name, other) for name, found in arrows().items() for other in found if room_of(other) > room_of(name)]
+    assert not back
+
+
+def test_there_is_no_circle_of_modules() -> None:
+    # A room's `__init__` that gathers its own modules is no circle with them.
+    within = {name: {one for one in found if not one.endswith("__init__")} for name, found in arrows().items()}
+    TopologicalSorter(within).prepare()
+
+
+def test_every_folder_can_be_taken_in_at_a_glance() -> None:
+    def entries(folder: Path) -> list[Path]:
+        return [path for path in folder.iterdir() if path.name != "__pycache__" and path.suffix not in (".nbi", ".nbc")]
+
+    assert len(entries(PACKAGE)) <= 16
+    for room in ROOMS:
+        folder = PACKAGE / room.replace(".", "/")
+        files = [path.name for path in entries(folder) if path.is_file()]
+        assert len(files) <= 12, (room, files)
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), f"{room} does not say what lives there"
 
 
 @pytest.mark.parametrize("library", HOMES)
@@ -133,7 +98,7 @@ def test_start_up_loads_nothing_slow(words: list[str]) -> None:
     assert "mfbench" in loaded
 
 
-@pytest.mark.parametrize("module", ["mfbench.api", "mfbench.sweeps", "mfbench.reports"])
+@pytest.mark.parametrize("module", ["mfbench.commands.run", "mfbench.search.sweep", "mfbench.report.page"])
 def test_a_process_that_trains_nothing_loads_no_numba_and_no_jax(module: str) -> None:
     code = f"import sys, {module}; assert not {{'numba', 'jax'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfbench.backends.mean import Mean
-from mfbench.errors import SpecError
-from mfbench.ratings import Ratings
+from mfbench.core.errors import SpecError
+from mfbench.matrix.ratings import Ratings
 from mfbench.testing import train_models
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from mfbench.backends.mlp import HIDDEN, Mlp, Network
-from mfbench.errors import RecordError
-from mfbench.factors import Factors, HyperParams, draw_start
-from mfbench.model_files import write_model
-from mfbench.schedule import Shuffled
-from mfbench.scoring import score
+from mfbench.core.errors import RecordError
+from mfbench.core.files import write_model
+from mfbench.matrix.factors import Factors, HyperParams, draw_start
+from mfbench.matrix.schedule import Shuffled
+from mfbench.models.scoring import score
+from mfbench.models.trained import TrainedModel
 from mfbench.testing import small_ratings, train_models
-from mfbench.trained_model import TrainedModel
 
 BATCH = 16  # of 60 ratings: the last batch holds 12
 

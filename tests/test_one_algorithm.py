@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from mfbench.backends.jax import Jax
 from mfbench.backends.loop import Loop
 from mfbench.backends.numba import Numba
-from mfbench.datasets.planted import planted
-from mfbench.errors import SpecError
-from mfbench.factors import HyperParams, draw_start
-from mfbench.ratings import Ratings
+from mfbench.core.errors import SpecError
+from mfbench.data.planted import planted
+from mfbench.matrix.factors import HyperParams, draw_start
+from mfbench.matrix.ratings import Ratings
 from mfbench.testing import small_ratings, train_models
 
 EXECUTORS = {

@@ -19,10 +19,10 @@ from urllib.parse import parse_qs
 import pytest
 from record_factory import record, sweep_records, write
 
-from mfbench.comparison import charted
-from mfbench.errors import InputError
-from mfbench.mlflow_pages import charts_page, compare_page
-from mfbench.tracking import Tracker
+from mfbench.commands.find import charted
+from mfbench.core.errors import InputError
+from mfbench.tracking.client import Tracker
+from mfbench.tracking.pages import charts_page, compare_page
 
 NAMES = ["jax final", "adam final", "loop final", "mean floor"]
 SEEN = 60_000  # milliseconds that a page may take to show what it should; MLflow's need a few seconds, a busy machine more

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from record_factory import record, write
 from typer.testing import CliRunner
 
-from mfbench.cli import app
-from mfbench.comparison import compared
-from mfbench.mlflow_contents import parent_files
-from mfbench.mlflow_store import make_store
-from mfbench.pareto import as_csv, front
-from mfbench.records import Record
+from mfbench.commands.cli.main import app
+from mfbench.commands.compare import compared
+from mfbench.runs.records import Record
+from mfbench.search.pareto import as_csv, front
+from mfbench.tracking.contents import parent_files
+from mfbench.tracking.store import make_store
 
 
 def trial(number: int, K: int, valid_rmse: float | None, second: str = "K", **more: Any) -> Record:

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from mfbench.datasets.dataset import Dataset, make_dataset
-from mfbench.errors import SpecError
-from mfbench.partition import positions_of_parts
-from mfbench.ratings import Positions
+from mfbench.core.arrays import Positions
+from mfbench.core.errors import SpecError
+from mfbench.data.dataset import Dataset, make_dataset
+from mfbench.data.partition import positions_of_parts
+from mfbench.data.sealed import open_test
+from mfbench.data.splits import prepare
 from mfbench.spec import LastSplit, LeaveOutSplit, Split, TemporalSplit, UsersSplit, load_spec
-from mfbench.splits import open_test, prepare
 
 USERS, ITEMS = 25, 30
 

@@ -8,11 +8,10 @@ from xml.etree import ElementTree
 import pytest
 from record_factory import record, sweep_records
 
-from mfbench.mae_chart import mae_curves
-from mfbench.mlflow_contents import files, parent_files
-from mfbench.pictures import save, save_page
-from mfbench.run_pictures import residual_picture, run_curves
-from mfbench.search_pictures import alpha_beta_map, importance_bars, sweep_picture, trial_curves
+from mfbench.report.curves import mae_curves, residual_picture, run_curves, trial_curves
+from mfbench.report.search_pictures import alpha_beta_map, importance_bars, sweep_picture
+from mfbench.report.style import save, save_page
+from mfbench.tracking.contents import files, parent_files
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SHARES = {"jax": {"alpha": 0.6, "K": 0.1, "beta": 0.3}, "adam": {"alpha": 1.0}}
@@ -174,10 +173,9 @@ def test_the_same_records_give_the_same_bytes_in_another_process():
     script = (
         "import sys, hashlib\n"
         "from record_factory import sweep_records\n"
-        "from mfbench.mae_chart import mae_curves\n"
-        "from mfbench.pictures import save, save_page\n"
-        "from mfbench.run_pictures import run_curves\n"
-        "from mfbench.search_pictures import alpha_beta_map, sweep_picture, trial_curves\n"
+        "from mfbench.report.curves import mae_curves, run_curves, trial_curves\n"
+        "from mfbench.report.style import save, save_page\n"
+        "from mfbench.report.search_pictures import alpha_beta_map, sweep_picture\n"
         "r = sweep_records()\n"
         "for figure in (trial_curves(r), run_curves(r[0]), sweep_picture(r), alpha_beta_map(r), mae_curves(r)):\n"
         "    print(hashlib.sha256(save(figure) + save_page(figure, '')).hexdigest())\n"

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfbench.datasets.dataset import Dataset
-from mfbench.datasets.planted import NOISE, planted
+from mfbench.data.dataset import Dataset
+from mfbench.data.planted import NOISE, planted
 
 
 @st.composite

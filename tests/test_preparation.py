@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from mfbench.backends.loop import Loop
-from mfbench.jobs import Job
-from mfbench.preparation import Preparation
-from mfbench.ratings import Ratings
-from mfbench.schedule import Schedule
+from mfbench.data.splits import Parts, prepare
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Schedule
+from mfbench.runs.jobs import Job
+from mfbench.runs.preparation import Preparation
+from mfbench.runs.training import carry_out
 from mfbench.spec import load_spec
-from mfbench.splits import Parts, prepare
-from mfbench.training import carry_out
 
 
 @pytest.fixture

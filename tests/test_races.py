@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 import mfbench
-from mfbench import api
-from mfbench.environment import core_list
-from mfbench.errors import InputError, SpecError
-from mfbench.records import study_records
+from mfbench.core.errors import InputError, SpecError
+from mfbench.core.machine import core_list
+from mfbench.runs.records import study_records
 from mfbench.spec import load_spec, run_study_key
 
 
@@ -20,7 +19,7 @@ from mfbench.spec import load_spec, run_study_key
 def test_a_race_writes_what_each_entry_did(small: dict[str, Any]) -> None:
     small["model"] |= {"epochs": 6, "alpha": 0.02, "K": 4}
     small["race"] = {"backends": ["loop", "numba"], "K": [2, 4], "threads": [1, "all"], "rounds": 2}
-    laps = api.race(small, "valid_rmse=5")
+    laps = mfbench.race(small, "valid_rmse=5")
     threads = sorted({1, len(core_list())})
     assert [(lap.backend, lap.K, lap.threads) for lap in laps] == [
         (backend, K, n) for K in (2, 4) for backend in ("loop", "numba") for n in threads

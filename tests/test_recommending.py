@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import mfbench
-from mfbench.cli import app
-from mfbench.errors import InputError
-from mfbench.ratings import Ratings
-from mfbench.recommending import Recommender
-from mfbench.trained_model import TrainedModel
+from mfbench.commands.cli.main import app
+from mfbench.core.errors import InputError
+from mfbench.matrix.ratings import Ratings
+from mfbench.models.recommender import Recommender
+from mfbench.models.trained import TrainedModel
 
 
 def made(seed=0, n_users=12, n_items=9, K=3, cells=40, ridge=0.1):
@@ -133,7 +133,7 @@ def test_items_with_few_ratings_are_no_neighbours_where_enough_others_have_many(
 
 def test_who_has_rated_everything_is_told_so(monkeypatch):
     one = made(cells=12 * 9 - 1)
-    monkeypatch.setattr("mfbench.api.recommender", lambda _: one)
+    monkeypatch.setattr("mfbench.commands.load.recommender", lambda _: one)
     (left,) = (user for user, items in one.recommend(one.users()).items() if items)
     says = "user {} has rated every item of train and valid, so nothing is left to recommend"
     done = CliRunner().invoke(app, ["recommend", "a run"])
@@ -164,7 +164,7 @@ def test_groups_of_users_and_what_sets_them_apart():
 
 
 def test_the_filled_matrix_is_whole_and_written_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("mfbench.recommending.CELLS_AT_ONCE", 30)
+    monkeypatch.setattr("mfbench.models.recommender.CELLS_AT_ONCE", 30)
     one = made()
     assert one.fill(tmp_path / "filled.parquet") == 12 * 9
     table = pd.read_parquet(tmp_path / "filled.parquet")

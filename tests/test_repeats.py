@@ -13,16 +13,16 @@ import yaml
 from record_factory import record
 
 import mfbench
-from mfbench.comparison import compared
-from mfbench.errors import SpecError
-from mfbench.mlflow_store import make_store
-from mfbench.records import Interval, Outcome, Record, RunName, Scores
-from mfbench.repeats import averaged, interval, mean_of
-from mfbench.search import Finished
+from mfbench.commands.compare import compared
+from mfbench.core.errors import SpecError
+from mfbench.runs.progress import Watcher
+from mfbench.runs.records import Interval, Outcome, Record, RunName, Scores
+from mfbench.runs.repeats import averaged, interval, mean_of
+from mfbench.search.outcome import Swept
+from mfbench.search.proposals import Finished
+from mfbench.search.sweep import Plan
 from mfbench.spec import Spec, load_spec, run_study_key, study_key
-from mfbench.sweeps import Plan
-from mfbench.swept import Swept
-from mfbench.watching import Watcher
+from mfbench.tracking.store import make_store
 
 KFOLD = {"kind": "kfold", "folds": 3, "test": 0.15, "seed": 7}
 

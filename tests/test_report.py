@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from record_factory import STUDY, record, sweep_records, write
 
-from mfbench.comparison import compared
-from mfbench.reports import page, write_report
+from mfbench.commands.compare import compared
+from mfbench.report.page import page, write_report
 
 VOID = {"meta", "img", "link", "br"}
 

@@ -14,18 +14,17 @@ from typing import Any
 import pytest
 
 import mfbench
-from mfbench.api import Reproduction
-from mfbench.differences import Difference
-from mfbench.errors import InputError
-from mfbench.jobs import Job
-from mfbench.records import Record, RunName, read_record, study_records, write_record
-from mfbench.reproduction import Line
+from mfbench.commands.differences import Difference
+from mfbench.commands.reproduce import Line, Reproduction
+from mfbench.core.errors import InputError
+from mfbench.data.splits import prepare
+from mfbench.runs.jobs import Job
+from mfbench.runs.progress import Watcher
+from mfbench.runs.records import Record, RunName, read_record, study_records, write_record
+from mfbench.runs.training import carry_out
+from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec
-from mfbench.splits import prepare
-from mfbench.sweeps import Plan
-from mfbench.tracking import Tracker
-from mfbench.training import carry_out
-from mfbench.watching import Watcher
+from mfbench.tracking.client import Tracker
 
 BACKENDS = ["loop", "numba", "jax", "mlp", "mean"]
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from record_factory import STUDY, record, sweep_records, write
 
-from mfbench.audit import audit
-from mfbench.comparison import compared
-from mfbench.errors import InputError
-from mfbench.filled import filled_table
-from mfbench.mlflow_contents import files
-from mfbench.model_files import model_path, write_model
-from mfbench.records import Record
+from mfbench.commands.compare import compared
+from mfbench.core.errors import InputError
+from mfbench.core.files import write_model
+from mfbench.report.filled import filled_table
+from mfbench.runs.records import Record, model_path
+from mfbench.search.audit import audit
+from mfbench.tracking.contents import files
 
 RESULTS = Path("results/little")
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfbench.cuts import blocks, cut_to, shuffled, waves
-from mfbench.ratings import Ratings
-from mfbench.schedule import Diagonals, Epoch, Rows, Shuffled
+from mfbench.matrix.cuts import blocks, cut_to, shuffled, waves
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Diagonals, Epoch, Rows, Shuffled
 from mfbench.testing import small_ratings
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mfbench.factors import Factors, draw_start
-from mfbench.metrics import rmse_and_mae
-from mfbench.ratings import Ratings
-from mfbench.scoring import CHUNK, score
+from mfbench.matrix.factors import Factors, draw_start
+from mfbench.matrix.metrics import rmse_and_mae
+from mfbench.matrix.ratings import Ratings
+from mfbench.models.scoring import CHUNK, score
 from mfbench.testing import small_ratings
 
 

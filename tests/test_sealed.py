@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mfbench.api import SweepResult
-from mfbench.errors import InputError
-from mfbench.openings import openers
-from mfbench.ratings import Ratings
-from mfbench.records import Record, study_records
+from mfbench.commands.sweep import SweepResult
+from mfbench.core.errors import InputError
+from mfbench.data.sealed import open_test, openers
+from mfbench.data.splits import prepare
+from mfbench.matrix.ratings import Ratings
+from mfbench.runs.progress import Watcher
+from mfbench.runs.records import Record, study_records
+from mfbench.search.outcome import Swept
+from mfbench.search.sweep import Plan
+from mfbench.search.workers import Task, Workers
 from mfbench.spec import Spec, load_spec
-from mfbench.splits import open_test, prepare
-from mfbench.sweeps import Plan
-from mfbench.swept import Swept
-from mfbench.watching import Watcher
-from mfbench.workers import Task, Workers
 
 Cells = set[tuple[int, int]]
 

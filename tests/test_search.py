@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfbench.errors import SpecError
-from mfbench.pruning import Prune, Pruning
-from mfbench.records import RunName
-from mfbench.search import NEEDS, Finished, grid_points, propose
+from mfbench.core.errors import SpecError
+from mfbench.runs.progress import Watcher
+from mfbench.runs.records import RunName
+from mfbench.search.outcome import Swept
+from mfbench.search.proposals import NEEDS, Finished, grid_points, propose
+from mfbench.search.pruning import Prune, Pruning
+from mfbench.search.sweep import Plan
+from mfbench.search.workers import Workers, shares
 from mfbench.spec import Space, Spec, load_spec
-from mfbench.sweeps import Plan
-from mfbench.swept import Swept
-from mfbench.watching import Watcher
-from mfbench.workers import Workers, shares
 
 RANGES = {
     "K": {"int": [4, 64], "log": True},
@@ -279,7 +279,7 @@ def served(crews: dict[int, Workers], monkeypatch: pytest.MonkeyPatch) -> None:
         crews[len(cores)].tasks = 0
         return nullcontext(crews[len(cores)])
 
-    monkeypatch.setattr("mfbench.sweeps.Workers", crew)
+    monkeypatch.setattr("mfbench.search.sweep.Workers", crew)
 
 
 def swept(spec: dict[str, Any], workers: int, *changes: str, timeout: float | None = None) -> Swept:

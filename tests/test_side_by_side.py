@@ -12,14 +12,14 @@ import pytest
 from mfbench.backends.adam import Adam
 from mfbench.backends.base import Backend, SideBySide
 from mfbench.backends.jax import Jax
-from mfbench.factors import Factors, HyperParams, draw_start
-from mfbench.randomness import generator
-from mfbench.ratings import Ratings
-from mfbench.records import study_records
+from mfbench.core.randomness import generator
+from mfbench.matrix.factors import Factors, HyperParams, draw_start
+from mfbench.matrix.ratings import Ratings
+from mfbench.runs.progress import Watcher
+from mfbench.runs.records import study_records
+from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec
-from mfbench.sweeps import Plan
 from mfbench.testing import small_ratings
-from mfbench.watching import Watcher
 
 BACKENDS = {
     "jax": Jax(batch_size=16),
@@ -77,7 +77,7 @@ def test_a_trial_that_diverges_and_one_that_ends_do_not_disturb_the_others(name:
 
 
 def test_who_can_train_side_by_side() -> None:
-    from mfbench.backends import BUILT_IN, resolve
+    from mfbench.backends.registry import BUILT_IN, resolve
 
     able = {name for name in BUILT_IN if isinstance(resolve(name, {}), SideBySide)}
     assert able == {"jax", "adam"}

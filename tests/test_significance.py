@@ -17,19 +17,19 @@ from record_factory import sweep_records, write
 from rich.console import Console
 
 import mfbench
-from mfbench.comparison import compared
-from mfbench.evaluation import user_errors
-from mfbench.factors import Factors
-from mfbench.leaderboard import MARK, Row, markdown, note, rows, table
-from mfbench.mlflow_store import make_store
-from mfbench.model_files import errors_path, model_path, write_model
-from mfbench.ratings import Ratings
-from mfbench.records import Interval, Record
-from mfbench.repeats import averaged
-from mfbench.significance import AgainstBest, compare, holm
+from mfbench.commands.compare import compared
+from mfbench.core.files import write_model
+from mfbench.matrix.factors import Factors
+from mfbench.matrix.ratings import Ratings
+from mfbench.models.evaluation import user_errors
+from mfbench.report.leaderboard import MARK, Row, markdown, note, rows, table
+from mfbench.report.significance import AgainstBest, compare, holm
+from mfbench.runs.progress import Watcher
+from mfbench.runs.records import Interval, Record, errors_path, model_path
+from mfbench.runs.repeats import averaged
+from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec
-from mfbench.sweeps import Plan
-from mfbench.watching import Watcher
+from mfbench.tracking.store import make_store
 
 HOW = "(paired bootstrap over users; Wilcoxon with Holm's correction)"
 ON_TEST = f"{MARK}: on test not distinguishable from the first tested {HOW}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mfbench.errors import SpecError
+from mfbench.core.errors import SpecError
 from mfbench.spec import load_spec, run_study_key, study_key
 
 GOOD = {

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfbench.datasets.dataset import Dataset, make_dataset
-from mfbench.errors import SpecError
-from mfbench.partition import positions_of_parts
-from mfbench.ratings import Ratings
+from mfbench.core.errors import SpecError
+from mfbench.data.dataset import Dataset, make_dataset
+from mfbench.data.partition import positions_of_parts
+from mfbench.data.sealed import open_test
+from mfbench.data.splits import prepare
+from mfbench.matrix.ratings import Ratings
 from mfbench.spec import FoldSplit, KFoldSplit, NoSplit, RandomSplit, TailSplit, load_spec
-from mfbench.splits import open_test, prepare
 
 
 def dataset_of(n: int, seed: int = 0, folds: bool = False) -> Dataset:

@@ -18,13 +18,13 @@ import yaml
 from steady import steady
 
 import mfbench
-from mfbench.errors import WorkError
-from mfbench.records import Record, RunName, read_record, study_records
-from mfbench.search import Finished
+from mfbench.core.errors import WorkError
+from mfbench.runs.progress import Watcher
+from mfbench.runs.records import Record, RunName, read_record, study_records
+from mfbench.search.outcome import Swept
+from mfbench.search.proposals import Finished
+from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec
-from mfbench.sweeps import Plan
-from mfbench.swept import Swept
-from mfbench.watching import Watcher
 
 
 class Listener(Watcher):

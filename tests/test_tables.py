@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfbench.datasets import Dataset, load
-from mfbench.errors import DataError
+from mfbench.core.errors import DataError
+from mfbench.data.catalogue import load
+from mfbench.data.dataset import Dataset
 from mfbench.spec import Data
 
 GOOD = "user,item,rating\n1,10,3.5\n2,10,4\n1,20,5\n"

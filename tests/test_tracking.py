@@ -18,14 +18,14 @@ import pytest
 from record_factory import DATA, ENVIRONMENT, STUDY, record, sweep_records, write
 
 from mfbench import sweep
-from mfbench.audit import audit
-from mfbench.errors import InputError, WorkError
-from mfbench.export import Export, sync
-from mfbench.mlflow_store import make_store, shown, store_uri
-from mfbench.model_files import model_path
-from mfbench.openings import log_opening
-from mfbench.tracking import Tracker, exported_record
-from mfbench.tracking_ui import ui
+from mfbench.core.errors import InputError, WorkError
+from mfbench.data.sealed import log_opening
+from mfbench.runs.records import model_path
+from mfbench.search.audit import audit
+from mfbench.tracking.client import Tracker, exported_record
+from mfbench.tracking.export import Export, sync
+from mfbench.tracking.store import make_store, shown, store_uri
+from mfbench.tracking.ui import ui
 
 TESTS = Path(__file__).parent
 STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
@@ -43,8 +43,8 @@ def store(tmp_path, monkeypatch, fresh_store):
 @pytest.fixture
 def hasty(monkeypatch):
     """Hardly a pause before what failed is tried again."""
-    monkeypatch.setattr("mfbench.export.FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("mfbench.export.LAST_PAUSE", 0.01)
+    monkeypatch.setattr("mfbench.tracking.export.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("mfbench.tracking.export.LAST_PAUSE", 0.01)
 
 
 def export(records):
@@ -358,13 +358,13 @@ def test_a_process_that_is_killed_while_it_exports_leaves_a_run_that_sync_finish
     killed = in_process(
         "import os, signal\n"
         "from record_factory import sweep_records\n"
-        "from mfbench import tracking\n"
-        "whole = tracking.Tracker._send_files\n"
+        "from mfbench.tracking.client import Tracker\n"
+        "whole = Tracker._send_files\n"
         "def kill(self, *given):\n"
         "    if len(self.run_ids(sweep_records()[0].study)) > 5: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    whole(self, *given)\n"
-        "tracking.Tracker._send_files = kill\n"
-        "from mfbench.export import Export\n"
+        "Tracker._send_files = kill\n"
+        "from mfbench.tracking.export import Export\n"
         "with Export('little') as out: [out.put(r) for r in sweep_records()]\n"
     )
     assert killed.wait(60) == -signal.SIGKILL
@@ -384,7 +384,7 @@ def test_four_processes_with_a_fresh_store_make_each_run_once():
     write(records)
     script = (
         "from record_factory import sweep_records\n"
-        "from mfbench.export import Export\n"
+        "from mfbench.tracking.export import Export\n"
         "with Export('little') as out: [out.put(r) for r in sweep_records() if r.stage == 'trial']\n"
         "print(out.problem, sorted(out.run_ids.items()))\n"
     )
@@ -531,7 +531,7 @@ def unreliable(store):  # noqa: ARG001
 @pytest.mark.usefixtures("hasty")
 def test_a_sweep_through_a_server_that_fails_in_every_call_is_there_whole_and_once(monkeypatch, small, unreliable):
     monkeypatch.setenv("MFBENCH_DATA", str(Path("data").resolve()))
-    monkeypatch.setattr("mfbench.export.FAILURES", 100)
+    monkeypatch.setattr("mfbench.tracking.export.FAILURES", 100)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unreliable.server_port}")
     result = sweep(small)
     unreliable.ILLS = ()
@@ -570,7 +570,7 @@ def test_a_record_that_mlflow_refuses_does_not_hold_up_the_others(monkeypatch):
 
 
 def test_a_slow_machine_is_given_the_time_that_a_silent_server_is_not(monkeypatch):
-    monkeypatch.setattr("mfbench.export.SERVER_PATIENCE", 1e-9)
+    monkeypatch.setattr("mfbench.tracking.export.SERVER_PATIENCE", 1e-9)
     out = export(sweep_records())
     assert out.problem is None
 
@@ -617,7 +617,7 @@ def test_an_export_that_puts_nothing_makes_no_run_and_says_nothing():
 @pytest.mark.parametrize(("alpha", "stops", "status"), [(500, WorkError, "FAILED"), (0.01, KeyboardInterrupt, "KILLED")])
 def test_a_sweep_that_does_not_come_to_its_finals_is_not_left_running(monkeypatch, small, alpha, stops, status):
     if stops is KeyboardInterrupt:
-        monkeypatch.setattr("mfbench.sweeps._tell_how_worn", interrupt)
+        monkeypatch.setattr("mfbench.search.sweep._tell_how_worn", interrupt)
     small["name"], small["sweep"]["space"]["alpha"] = "little", {"float": [alpha, 2 * alpha]}
     small["sweep"]["trials"] = 2
     with pytest.raises(stops):

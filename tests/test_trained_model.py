@@ -20,13 +20,13 @@ import pytest
 from record_factory import record, write
 
 import mfbench
-from mfbench.errors import InputError, RecordError
-from mfbench.factors import Factors, digest_of
-from mfbench.finding import find_run
-from mfbench.model_files import model_path, write_model
-from mfbench.records import read_record, write_record
-from mfbench.tracking import Tracker
-from mfbench.trained_model import NO_FACTORS, TrainedModel
+from mfbench.commands.find import find_run
+from mfbench.core.errors import InputError, RecordError
+from mfbench.core.files import write_model
+from mfbench.matrix.factors import Factors, digest_of
+from mfbench.models.trained import NO_FACTORS, TrainedModel
+from mfbench.runs.records import model_path, read_record, write_record
+from mfbench.tracking.client import Tracker
 
 # A user and an item that the training lacked: bob has a row of zeros, and so has item 30.
 ARRAYS: dict[str, Any] = {

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfbench import unseen
-from mfbench.factors import Factors
-from mfbench.ratings import Floats64, Ints, Ratings
-from mfbench.unseen import AT_ONCE, best_unseen
+from mfbench.core.arrays import Floats64, Ints
+from mfbench.matrix.factors import Factors
+from mfbench.matrix.ratings import Ratings
+from mfbench.models import ranking
+from mfbench.models.ranking import AT_ONCE, best_unseen
 
 N = 2 * AT_ONCE + 9
 
@@ -77,8 +78,8 @@ def test_a_list_has_no_more_places_to_look_through_than_there_are_items(monkeypa
     model, train = case(2)
     users, widths = np.arange(N, dtype=np.int32), set()
     few, _ = best_unseen(model, users, train, 12)
-    work = unseen._keep_best
-    monkeypatch.setattr(unseen, "_keep_best", lambda items, *rest: widths.add(items.shape[1]) or work(items, *rest))
+    work = ranking._keep_best
+    monkeypatch.setattr(ranking, "_keep_best", lambda items, *rest: widths.add(items.shape[1]) or work(items, *rest))
     items, scores = best_unseen(model, users, train, 5000)
     assert widths == {12}
     assert np.array_equal(items[:, :12], few)

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfbench.backends.loop import Loop
-from mfbench.errors import SpecError
-from mfbench.factors import Factors, HyperParams, draw_start
-from mfbench.ratings import Ratings
-from mfbench.schedule import Rows, Shuffled
+from mfbench.core.errors import SpecError
+from mfbench.matrix.factors import Factors, HyperParams, draw_start
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Rows, Shuffled
 from mfbench.testing import BackendContract, train_models
 
 NOTEBOOK = [[5, 3, 0, 1], [4, 0, 0, 1], [1, 1, 0, 5], [1, 0, 0, 4], [0, 1, 5, 4], [2, 1, 3, 0]]

@@ -17,15 +17,17 @@ import pytest
 import yaml
 from record_factory import record, write
 
-from mfbench import checkout, environment
-from mfbench.backends import BUILT_IN, describe, digest, resolve
-from mfbench.jobs import BestTrial, Job
-from mfbench.mlflow_store import make_store
-from mfbench.records import Record, read_record
+from mfbench.backends.registry import BUILT_IN, describe, digest, resolve
+from mfbench.core.machine import OWN_XLA_FLAG
+from mfbench.core.paths import portable, without_places
+from mfbench.data.splits import prepare
+from mfbench.runs import checkout, environment
+from mfbench.runs.jobs import BestTrial, Job
+from mfbench.runs.records import Record, read_record
+from mfbench.runs.training import carry_out, hardware
 from mfbench.spec import load_spec
-from mfbench.splits import prepare
-from mfbench.tracking import Tracker
-from mfbench.training import carry_out, hardware
+from mfbench.tracking.client import Tracker
+from mfbench.tracking.store import make_store
 
 
 def job(spec: dict[str, Any], backend: str = "loop", stage: Any = "run", alpha: float = 0.01) -> Job:
@@ -132,10 +134,10 @@ def test_a_diff_is_kept_once_beside_the_records_and_with_each_run_in_mlflow(
     stored: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = {**environment.environment(), "git_diff": "d1" * 32}
-    monkeypatch.setattr("mfbench.jobs.environment", lambda: dict(changed))
-    monkeypatch.setattr("mfbench.training.kept_changes", lambda: b"--- a/x\n+++ b/x\n")
+    monkeypatch.setattr("mfbench.runs.jobs.environment", lambda: dict(changed))
+    monkeypatch.setattr("mfbench.runs.training.kept_changes", lambda: b"--- a/x\n+++ b/x\n")
     one = made(small)
-    monkeypatch.setattr("mfbench.training.kept_changes", lambda: pytest.fail("it is kept already"))
+    monkeypatch.setattr("mfbench.runs.training.kept_changes", lambda: pytest.fail("it is kept already"))
     made(small, stage="trial")
     assert [path.name for path in (stored / "runs/.diffs").iterdir()] == [f"{'d1' * 32}.diff"]
     tracker = Tracker("small")
@@ -177,7 +179,7 @@ def test_one_that_stopped_early_says_how_far_it_was_to_go(small: dict[str, Any])
 
 def test_settings_that_can_change_a_bit_are_told_but_not_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for value, told in {
-        environment.OWN_XLA_FLAG: None,
+        OWN_XLA_FLAG: None,
         f"--xla_cpu_max_isa=AVX2 --xla_dump_to={Path.cwd()}/dump": "--xla_cpu_max_isa=AVX2 --xla_dump_to=./dump",
     }.items():
         monkeypatch.setenv("XLA_FLAGS", value)
@@ -253,9 +255,9 @@ def test_paths_are_told_from_the_current_folder_or_from_home(tmp_path: Path, mon
     for given, told in {
         here / "a/x.csv": "a/x.csv", home / "x.csv": "~/x.csv", tmp_path / "x.csv": "../../x.csv", "../x.csv": "../x.csv",
     }.items():  # fmt: skip
-        assert environment.portable(str(given)) == told
+        assert portable(str(given)) == told
     said = f"cannot read {here}/a/x.csv, nor {home}/x.csv, nor {home}ly"
-    assert environment.without_places(said) == f"cannot read ./a/x.csv, nor ~/x.csv, nor {home}ly"
+    assert without_places(said) == f"cannot read ./a/x.csv, nor ~/x.csv, nor {home}ly"
 
 
 def test_no_file_of_a_run_names_the_machine_its_user_or_a_place_on_it(stored: Path) -> None:

@@ -16,7 +16,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from mfbench.environment import OWN_XLA_FLAG
+from mfbench.core.machine import OWN_XLA_FLAG
 
 # Before the import, for JAX reads them once. One thread: the steps are too short to be shared, and a second one costs speed.
 # No memory taken in advance: several processes may share a device. And no instructions that multiply and add in one, which
@@ -32,10 +32,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mfbench.backends.base import Model, SideBySideTraining
-from mfbench.errors import SpecError
-from mfbench.factors import Factors, HyperParams
-from mfbench.ratings import Array, Ratings
-from mfbench.schedule import Epoch, Schedule
+from mfbench.core.arrays import Array
+from mfbench.core.errors import SpecError
+from mfbench.matrix.factors import Factors, HyperParams
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Epoch, Schedule
 
 PLATFORMS = ("cpu", "gpu", "tpu")
 PADDED_SIZES = (4, 8, 16, 32, 64, 96, 128)

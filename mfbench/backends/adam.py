@@ -22,9 +22,10 @@ from mfbench.backends.accelerator import (
 )
 from mfbench.backends.base import SideBySideTraining
 from mfbench.backends.keras_adam import InBatches, descended, keras_adam
-from mfbench.factors import Factors, HyperParams
-from mfbench.ratings import Array, Ratings
-from mfbench.schedule import Schedule
+from mfbench.core.arrays import Array
+from mfbench.matrix.factors import Factors, HyperParams
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Schedule
 
 DTYPE = "float32"
 

@@ -13,10 +13,11 @@ import numpy as np
 from jax import lax
 
 from mfbench.backends.accelerator import OnDevice, device_named, padded, use_compile_cache
-from mfbench.errors import SpecError
-from mfbench.factors import Factors, HyperParams
-from mfbench.ratings import Array, Floats, Ints, Ratings
-from mfbench.schedule import Rows, Schedule
+from mfbench.core.arrays import Array, Floats, Ints
+from mfbench.core.errors import SpecError
+from mfbench.matrix.factors import Factors, HyperParams
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Rows, Schedule
 
 Dtype = Literal["float32", "float64"]
 

@@ -8,9 +8,10 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from mfbench.factors import Factors, HyperParams
-from mfbench.ratings import Floats, Floats64, Ints, Ratings
-from mfbench.schedule import Schedule
+from mfbench.core.arrays import Floats, Floats64, Ints
+from mfbench.matrix.factors import Factors, HyperParams
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Schedule
 
 
 class Model(Protocol):

@@ -23,10 +23,11 @@ from mfbench.backends.accelerator import (
     widest,
 )
 from mfbench.backends.base import SideBySideTraining
-from mfbench.errors import SpecError
-from mfbench.factors import Factors, HyperParams
-from mfbench.ratings import Array, Positions, Ratings
-from mfbench.schedule import Replayed, Schedule, Shuffled
+from mfbench.core.arrays import Array, Positions
+from mfbench.core.errors import SpecError
+from mfbench.matrix.factors import Factors, HyperParams
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Replayed, Schedule, Shuffled
 
 Cut = Literal["minibatch", "waves"]
 Dtype = Literal["float32", "float64"]
@@ -72,7 +73,7 @@ class Jax(SideBySideOnDevice):
         """The ratings as they stand and batches of an order drawn anew each epoch, or the ratings by waves."""
         if self.schedule == "minibatch":
             return train, Shuffled(len(train), self.batch_size)
-        from mfbench.cuts import cut_to, shuffled, waves  # here, as minibatches need no Numba
+        from mfbench.matrix.cuts import cut_to, shuffled, waves
 
         arranged, offsets = waves(train, shuffled(len(train), rng))
         return arranged, Replayed(cut_to(offsets, _width(offsets)))

@@ -13,9 +13,9 @@ import optax
 from jax import lax
 
 from mfbench.backends.accelerator import device_named
-from mfbench.errors import SpecError
-from mfbench.ratings import Ratings
-from mfbench.schedule import Schedule, Shuffled
+from mfbench.core.errors import SpecError
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Schedule, Shuffled
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
-from mfbench.errors import SpecError
-from mfbench.factors import Factors, HyperParams
-from mfbench.ratings import Ratings
-from mfbench.schedule import Rows, Schedule, Shuffled
+from mfbench.core.errors import SpecError
+from mfbench.matrix.factors import Factors, HyperParams
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Rows, Schedule, Shuffled
 
 Order = Literal["shuffled", "rows"]
 

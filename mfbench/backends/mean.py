@@ -9,10 +9,11 @@ from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
-from mfbench.errors import SpecError
-from mfbench.factors import Factors, HyperParams
-from mfbench.ratings import Floats64, Ints, Ratings
-from mfbench.schedule import Rows, Schedule
+from mfbench.core.arrays import Floats64, Ints
+from mfbench.core.errors import SpecError
+from mfbench.matrix.factors import Factors, HyperParams
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Rows, Schedule
 
 Terms = Literal["both", "item", "global"]
 

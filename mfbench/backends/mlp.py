@@ -17,9 +17,10 @@ from jax import lax
 
 from mfbench.backends.accelerator import OnDevice, device_named, packed, ratings_on, tables_on, use_compile_cache, widest
 from mfbench.backends.keras_adam import InBatches, descended, keras_adam
-from mfbench.factors import Factors, HyperParams
-from mfbench.ratings import Floats, Floats64, Ints, Ratings
-from mfbench.schedule import Schedule
+from mfbench.core.arrays import Floats, Floats64, Ints
+from mfbench.matrix.factors import Factors, HyperParams
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Schedule
 
 DTYPE = "float32"
 HIDDEN = (32, 4)

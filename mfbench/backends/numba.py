@@ -11,13 +11,14 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from mfbench.compiled import aligned, compiled, unsigned
-from mfbench.cuts import blocks, shuffled, waves
-from mfbench.environment import core_list
-from mfbench.errors import SpecError
-from mfbench.factors import Factors, HyperParams
-from mfbench.ratings import Array, Ratings
-from mfbench.schedule import Epoch, Replayed, Schedule
+from mfbench.core.arrays import Array
+from mfbench.core.errors import SpecError
+from mfbench.core.machine import core_list
+from mfbench.matrix.compiled import aligned, compiled, unsigned
+from mfbench.matrix.cuts import blocks, shuffled, waves
+from mfbench.matrix.factors import Factors, HyperParams
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Epoch, Replayed, Schedule
 
 Cut = Literal["blocks", "waves"]
 Dtype = Literal["float32", "float64"]

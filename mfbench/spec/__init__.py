@@ -7,7 +7,7 @@ from mfbench.spec.data import Data, Planted
 from mfbench.spec.experiment import Evaluation, Race, Spec
 from mfbench.spec.keys import run_study_key, study_key
 from mfbench.spec.model import Init, ModelSpec
-from mfbench.spec.reading import load_model_spec, load_spec
+from mfbench.spec.reading import SpecSource, load_model_spec, load_spec
 from mfbench.spec.space import FloatRange, IntRange, Space
 from mfbench.spec.split import (
     FoldSplit,
@@ -40,6 +40,7 @@ __all__ = [
     "RandomSplit",
     "Space",
     "Spec",
+    "SpecSource",
     "Split",
     "Sweep",
     "TailSplit",

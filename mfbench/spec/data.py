@@ -8,7 +8,7 @@ from mfbench.spec.fields import FilePath, Seed, Strict
 
 
 class Planted(Strict):
-    """Parameters of a generated data set, see `mfbench.datasets.planted`."""
+    """Parameters of a generated data set, see `mfbench.data.planted`."""
 
     users: int = Field(ge=1)
     items: int = Field(ge=1)

@@ -23,7 +23,7 @@ class Race(Strict):
 
 
 class Evaluation(Strict):
-    """What lists of recommendations are judged by, see `mfbench.evaluation`; no part in the search.
+    """What lists of recommendations are judged by, see `mfbench.models.evaluation`; no part in the search.
 
     k: the lengths of the lists; none: no lists are made, which for millions of users and items saves minutes. relevant: the
     rating from which on an item is one that the user wants; 4 is for scales that end at 5.

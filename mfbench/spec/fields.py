@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from mfbench.environment import portable
+from mfbench.core.paths import portable
 
 
 class Strict(BaseModel):

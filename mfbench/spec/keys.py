@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mfbench.errors import SpecError
+from mfbench.core.errors import SpecError
 from mfbench.spec.experiment import Spec
 from mfbench.spec.sweep import Sweep
 

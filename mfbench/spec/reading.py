@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mfbench.errors import SpecError
+from mfbench.core.errors import SpecError
 from mfbench.spec.data import Data, Planted
 from mfbench.spec.experiment import Evaluation, Race, Spec
 from mfbench.spec.model import Init, ModelSpec
@@ -18,8 +18,11 @@ from mfbench.spec.space import Space
 from mfbench.spec.split import SPLITS
 from mfbench.spec.sweep import Grid, Sweep
 
+SpecSource = str | Path | Mapping[str, Any] | Spec
+"""A YAML file, what stands in one, or a spec."""
 
-def load_spec(source: str | Path | Mapping[str, Any] | Spec, changes: Iterable[str] = ()) -> Spec:
+
+def load_spec(source: SpecSource, changes: Iterable[str] = ()) -> Spec:
     """The spec in a YAML file or a mapping, with `changes` like `model.K=32` made first; SpecError says what is wrong."""
     if isinstance(source, Spec):
         where, tree = "spec", source.model_dump(mode="json", exclude_unset=True)

@@ -1,0 +1,299 @@
+"""Kill sweeps at random moments, start them again until they end, and compare with a sweep that nobody touched.
+
+    python benchmarks/kill_campaign.py [--kills 40] [--seed 0] [--json]
+
+Each kill is a SIGKILL at a moment and of a victim that the seed draws: the parent of a sweep, one of its workers, or all of
+them together. Compared are the --json of the sweep that ended (the keys that may differ aside), every record, and every run
+in MLflow. It prints a line a kill and a table, and ends with 1 where anything is lost, there twice, or different.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mfbench.core.tables import markdown
+from mfbench.runs.records import read_record
+from mfbench.tracking.store import FIRM_SETTINGS
+
+SPEC: dict[str, Any] = {
+    "name": "kills",
+    "data": {"planted": {"users": 300, "items": 200, "ratings": 12_000, "seed": 1}},
+    "split": {"kind": "random", "valid": 0.1, "test": 0.1, "seed": 7},
+    "model": {"epochs": 60, "center": True, "bias": True, "init": {"normal": 0.1}, "seed": 3},
+    "sweep": {
+        "trials": 24,
+        "batch": 6,
+        "backends": ["numba", "mean"],
+        "space": {
+            "K": {"int": [2, 16]},
+            "alpha": {"float": [0.002, 0.03], "log": True},
+            "beta": {"float": [0.01, 0.5], "log": True},
+        },
+    },
+}
+VICTIMS = ("parent", "worker", "both")
+KILLS_A_SWEEP = 4  # at most, before it may end
+WORKERS_A_START = 2  # so many workers of one process at most: a third death on the same trial would rightly fail it
+MAY_DIFFER = ("_seconds", "_id", "_url", "_path")
+
+
+# --- moments ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill: so many seconds after a sign is to be seen in the sweep's folder; `over`: that will not come again."""
+
+    name: str
+    sign: Callable[[Path], bool]
+    delay: float
+    over: Callable[[Path], bool] = lambda _: False
+
+
+def moments(rng: random.Random) -> Iterator[Moment]:
+    """A moment after another, each kind as often as the others, in an order drawn anew each round."""
+    all_trials = SPEC["sweep"]["trials"]
+    while True:
+        some = rng.randrange(1, all_trials)
+        kinds = [
+            Moment("start-up", lambda _: True, rng.uniform(0, 3)),
+            Moment(
+                "trials", lambda at, some=some: trials(at) >= some, rng.uniform(0, 0.2), lambda at: trials(at) == all_trials
+            ),
+            Moment("a record is written", writing, 0.0, lambda at: trials(at) == all_trials),
+            Moment("MLflow's store is made", making, rng.uniform(0, 1.5), lambda at: (at / "mlflow.db").exists()),
+            Moment("the final run", lambda at: trials(at) == all_trials, rng.uniform(0, 0.1), lambda at: finals(at) == 2),
+            Moment("the export", lambda at: finals(at) == 2, rng.uniform(0, 4)),
+        ]
+        rng.shuffle(kinds)
+        yield from kinds
+
+
+def trials(folder: Path) -> int:
+    """How many trials have their record."""
+    return sum(1 for _ in folder.glob("runs/*/numba/trial-*.json"))
+
+
+def finals(folder: Path) -> int:
+    """How many final runs and floors have their record."""
+    return sum(1 for _ in folder.glob("runs/*/*/f*-*.json"))
+
+
+def writing(folder: Path) -> bool:
+    """Whether a trial's record is being written."""
+    return any(folder.glob("runs/*/numba/.trial-*"))
+
+
+def making(folder: Path) -> bool:
+    """Whether the tables of MLflow's store are being made."""
+    return any(folder.glob("mlflow.db.new*"))
+
+
+# --- one sweep -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Sweep:
+    """A sweep in a folder of its own, started again after each kill."""
+
+    folder: Path
+    stderr: str = ""
+    process: subprocess.Popen[bytes] | None = None
+    kills: int = 0
+    workers_killed: int = 0
+
+    def start(self) -> subprocess.Popen[bytes]:
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "spec.yaml").write_text(yaml.safe_dump(SPEC))
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MFBENCH_", "MLFLOW_"))}
+        with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("ab") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mfbench", "sweep", "spec.yaml", "--workers", "2", "--json"],
+                cwd=self.folder, stdout=out, stderr=err, env={**kept, **FIRM_SETTINGS},
+            )  # fmt: skip
+        self.workers_killed = 0
+        return self.process
+
+    def kill(self, moment: Moment, victim: str, rng: random.Random) -> str | None:
+        """Kill the victim at that moment, and say what was killed; None where the moment does not come."""
+        if moment.over(self.folder):
+            return None
+        process = self.process or self.start()
+        while not moment.sign(self.folder):
+            if process.poll() is not None:
+                return None
+            time.sleep(0.0005)
+        until = time.monotonic() + moment.delay
+        while time.monotonic() < until:
+            if process.poll() is not None:
+                return None
+            time.sleep(0.001)
+        workers = children(process.pid)
+        if victim == "worker" and (not workers or self.workers_killed == WORKERS_A_START):
+            victim = "parent"  # none is there yet, or any more
+        pids = {"parent": [process.pid], "worker": workers and [rng.choice(workers)], "both": [process.pid, *workers]}[victim]
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.kills += 1
+        if victim == "worker":
+            self.workers_killed += 1
+        else:
+            process.wait()
+            self.process = None
+        return victim if victim != "both" or workers else "parent"
+
+    def end(self) -> int:
+        """Let the sweep end, and give its exit code."""
+        return (self.process or self.start()).wait()
+
+    def answer(self) -> Any:
+        """Its --json without the keys that may differ."""
+        lines = (self.folder / "stdout").read_text().splitlines()
+        return steady(json.loads(lines[-1])) if lines else None
+
+    def records(self) -> dict[str, tuple[Any, ...]]:
+        """What each record says that must not differ, by run key."""
+        found = [read_record(path) for path in self.folder.glob("runs/*/*/*-*.json")]
+        return {r.run_key: (r.K, r.alpha, r.beta, r.outcome, r.epochs, r.result) for r in found}
+
+    def runs(self) -> list[tuple[str, str]]:
+        """Run key and status of each run in MLflow."""
+        os.environ.update(FIRM_SETTINGS)
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name(SPEC["name"])
+        runs = client.search_runs([experiment.experiment_id], max_results=1000) if experiment else []
+        return [(run.data.tags["mfbench.run_key"], run.info.status) for run in runs]
+
+
+def steady(summary: Any) -> Any:
+    """A --json object without the keys that may differ."""
+    if isinstance(summary, dict):
+        return {key: steady(value) for key, value in summary.items() if not key.endswith(MAY_DIFFER)}
+    return [steady(one) for one in summary] if isinstance(summary, list) else summary
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one started and that still run."""
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+# --- the campaign ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Found:
+    """What a campaign found; all counts but the first three should be 0."""
+
+    kills: int = 0
+    sweeps: int = 0
+    records: int = 0
+    lost: int = 0
+    twice: int = 0
+    different: int = 0
+    exit_codes: int = 0
+    tracebacks: int = 0
+    runs_lost: int = 0
+    runs_twice: int = 0
+    runs_running: int = 0
+    by_moment: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def faults(self) -> int:
+        names = ("lost", "twice", "different", "exit_codes", "tracebacks", "runs_lost", "runs_twice", "runs_running")
+        return sum(getattr(self, name) for name in names)
+
+    def compare(self, sweep: Sweep, whole: Sweep, code: int) -> None:
+        """Count what differs between a sweep that was killed and went on, and the whole one."""
+        mine, theirs = sweep.records(), whole.records()
+        self.sweeps += 1
+        self.records += len(theirs)
+        self.exit_codes += code != 0
+        self.lost += len(theirs.keys() - mine.keys())
+        self.twice += len(mine.keys() - theirs.keys()) + sum(1 for _ in sweep.folder.glob("runs/*/*/*.aside"))
+        self.different += sum(mine[key] != theirs[key] for key in mine.keys() & theirs.keys())
+        self.different += sweep.answer() != whole.answer()
+        self.tracebacks += (sweep.folder / "stderr").read_text().count("Traceback")
+        runs, wanted = sweep.runs(), dict(whole.runs())
+        self.runs_lost += len(wanted.keys() - dict(runs).keys())
+        self.runs_twice += len(runs) - len(dict(runs))
+        self.runs_running += sum(status == "RUNNING" for _, status in runs)
+
+    def table(self) -> str:
+        hits = [[moment, *(self.by_moment[moment, victim] or "–" for victim in VICTIMS)] for moment, _ in self.by_moment]
+        unique = [row for n, row in enumerate(hits) if row not in hits[:n]]
+        counts = [[name.replace("_", " "), value] for name, value in vars(self).items() if name != "by_moment"]
+        return (
+            markdown(["killed when", *VICTIMS], [[str(cell) for cell in row] for row in unique])
+            + "\n"
+            + markdown(["counted", "number"], [[name, str(value)] for name, value in counts])
+        )
+
+
+def campaign(kills: int, seed: int, folder: Path) -> Found:
+    """So many kills, over as many sweeps as that takes."""
+    rng, found = random.Random(seed), Found()
+    whole = Sweep(folder / "whole")
+    code = whole.end()
+    if code != 0:
+        sys.exit(f"the sweep that nobody touched ended with {code}:\n{(whole.folder / 'stderr').read_text()}")
+    drawn = moments(rng)
+    moment = next(drawn)
+    while found.kills < kills:
+        sweep = Sweep(folder / f"sweep-{found.sweeps}")
+        wanted = rng.randint(1, KILLS_A_SWEEP)
+        while sweep.kills < wanted and found.kills < kills:
+            struck = sweep.kill(moment, rng.choice(VICTIMS), rng)
+            if struck is None:
+                break  # the same moment in another sweep
+            found.kills += 1
+            found.by_moment[moment.name, struck] += 1
+            print(f"{found.kills}: {sweep.folder.name}: {struck}, {moment.delay:.2f} s into: {moment.name}", file=sys.stderr)
+            moment = next(drawn)
+        found.compare(sweep, whole, sweep.end())
+    return found
+
+
+def main() -> None:
+    """Read the arguments, carry out the campaign, print what it found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where to keep the sweeps; else they are removed")
+    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        found = campaign(given.kills, given.seed, folder.resolve())
+    print(found.table())
+    if given.json:
+        print(json.dumps({name: value for name, value in vars(found).items() if name != "by_moment"}))
+    sys.exit(1 if found.faults() else 0)
+
+
+if __name__ == "__main__":
+    main()

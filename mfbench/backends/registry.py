@@ -1,0 +1,177 @@
+"""The backends by name: built-in ones, those of installed packages, and a user's own file.
+
+Importing this loads none of them: jax, optax and the like are imported when a backend that needs them is resolved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from mfbench.backends.base import Backend
+from mfbench.core.errors import SpecError
+
+BUILT_IN = {
+    "loop": "mfbench.backends.loop:Loop",
+    "numba": "mfbench.backends.numba:Numba",
+    "jax": "mfbench.backends.jax:Jax",
+    "adam": "mfbench.backends.adam:Adam",
+    "mlp": "mfbench.backends.mlp:Mlp",
+    "als": "mfbench.backends.als:Als",
+    "mean": "mfbench.backends.mean:Mean",
+}
+GROUP = "mfbench.backends"
+"""The entry point group in which an installed package offers backends."""
+
+
+def names() -> list[str]:
+    """The names of the built-in backends, then of those that installed packages offer."""
+    return [*BUILT_IN, *sorted(_installed())]
+
+
+def resolve(name: str, options: Mapping[str, Any]) -> Backend:
+    """The backend `name` with `options` for its knobs.
+
+    name: one of `names()`, or `path/to/mine.py:Mine`, or `package.module:Mine`. SpecError for a name that is not known,
+    a class that is no backend, a knob that it lacks, and a value that the knob cannot take.
+    """
+    backend = _class(name)
+    known = [field.name for field in _knobs(backend)]
+    where = f"model.options.{name}"
+    for key in options:
+        if key not in known:
+            there = f"known here are {', '.join(known)}" if known else f"{name} has no knobs"
+            raise SpecError(f"{where}.{key}: unknown key; {there}")
+    try:
+        # By way of JSON, which is what a spec can say: strict on types, and yet a list will do for a tuple.
+        made = _adapter(backend).validate_json(json.dumps(dict(options), default=str), strict=True)
+    except SpecError as error:  # a backend's own check; its message starts with the knob
+        raise SpecError(f"{where}.{error}") from None
+    except ValidationError as error:
+        raise SpecError(f"{where}{_sentence(error)}") from None
+    return cast(Backend, made)
+
+
+def knobs(backend: Backend) -> dict[str, Any]:
+    """The knobs of a backend and the values they have."""
+    return {field.name: getattr(backend, field.name) for field in _knobs(backend)}
+
+
+def digest(name: str) -> str | None:
+    """16 hex digits of the content of the file that a user's own backend stands in; None for one that is built in."""
+    if name in BUILT_IN:
+        return None
+    target = name if ":" in name else _installed()[name].value
+    place = target.rpartition(":")[0]
+    if not place.endswith(".py"):
+        found = importlib.util.find_spec(place)
+        place = str(found.origin) if found else ""
+    return hashlib.sha256(Path(place).expanduser().read_bytes()).hexdigest()[:16]
+
+
+def describe(name: str) -> dict[str, Any]:
+    """For people: `name`, `what` it is, what is `tunable`, and its `knobs` with their defaults (None without one)."""
+    backend = _class(name)
+    return {
+        "name": name,
+        "what": (inspect.getdoc(backend) or "").partition("\n")[0].rstrip(".:"),
+        "tunable": [one for one in ("K", "alpha", "beta") if one in backend.tunable],
+        "knobs": {field.name: _default(field) for field in _knobs(backend)},
+    }
+
+
+@cache
+def _adapter(backend: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(backend)  # milliseconds each
+
+
+def _knobs(backend: Any) -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(backend) if field.init]
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = "".join(f".{step}" for step in first["loc"])
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {what[0].lower()}{what[1:]}, not {first['input']!r}"
+
+
+# --- from a name to a class ------------------------------------------------------------------------------------------
+
+
+def _class(name: str) -> Any:
+    found = _load(name)
+    lacks = [part for part in ("tunable", "arrange", "epochs") if not hasattr(found, part)]
+    if not inspect.isclass(found) or lacks:
+        what = f"it lacks {', '.join(lacks)}" if lacks else "it is not a class"
+        raise SpecError(f"backend: {name} is no backend, {what}; mfbench.backends.base says what one is")
+    if not dataclasses.is_dataclass(found):
+        raise SpecError(f"backend: {name} is not a dataclass; put @dataclass(frozen=True) above class {found.__name__}")
+    return found
+
+
+def _load(name: str) -> Any:
+    target = BUILT_IN.get(name, name)
+    try:
+        if ":" not in target:
+            entry = _installed().get(name)
+            if entry is None:
+                raise SpecError(
+                    f"backend: {name!r} is not known; known are {', '.join(names())}, "
+                    "and your own as path/to/mine.py:Mine or package.module:Mine"
+                )
+            return entry.load()
+        place, _, attribute = target.rpartition(":")
+        module = _module_at(Path(place).expanduser()) if place.endswith(".py") else importlib.import_module(place)
+    except SpecError:
+        raise
+    except Exception as error:  # whatever a user's module does on import; the cause stays attached
+        raise SpecError(f"backend: {name} cannot be imported ({type(error).__name__}: {error})") from error
+    if not hasattr(module, attribute):
+        raise SpecError(f"backend: {place} holds no {attribute!r}; write it as {place}:CLASS")
+    return getattr(module, attribute)
+
+
+def _module_at(path: Path) -> ModuleType:
+    """The module in a file of the user's; the same one for the same path and content."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"backend: {path} cannot be read ({error.strerror}); give the path of a Python file") from None
+    digest = hashlib.sha256(str(path.resolve()).encode() + b"\0" + content).hexdigest()[:12]
+    name = f"mfbench_user_{path.stem}_{digest}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up there
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}

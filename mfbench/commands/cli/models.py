@@ -1,0 +1,105 @@
+"""The commands that use a trained model: arguments in, tables out, as in `cli`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mfbench.commands.cli.terminal import AsJson, say, show
+from mfbench.core.errors import InputError
+
+if TYPE_CHECKING:
+    from mfbench.models.recommender import Recommender, Scored
+
+app = typer.Typer()
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run key, an MLflow run id, or the path of a record.")]
+Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
+
+
+@app.command()
+def recommend(
+    run: Run,
+    users: Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="Repeatable; default: all users.")] = None,
+    n: Count = 10,
+    explain: Annotated[bool, typer.Option("--explain", help="Also which of the user's own ratings carry it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The items a user has not rated that score highest."""
+    from mfbench.models.recommender import SHARES
+
+    recommender = _recommender(run)
+    found = recommender.recommend(recommender.typed("user", users) if users else recommender.users(), n)
+    told = []
+    for user, items in found.items():
+        reasons = recommender.explain(user, [item.id for item in items]) if explain else {}
+        if not items:
+            say(f"user {user} has rated every item of train and valid, so nothing is left to recommend", as_json)
+        elif not as_json:
+            say(_table(f"user {user}", items, "predicted"), False)
+            for item in items if explain else []:
+                said = ", ".join(f"{one.title} ({one.score:+.3f})" for one in reasons[item.id])
+                say(f"  {item.title}: {said}", False)
+        shown = [{**asdict(item), **({"because": list(map(asdict, reasons[item.id]))} if explain else {})} for item in items]
+        told.append({"user": user, "items": shown})
+    if explain and not as_json:
+        say(SHARES, False)
+    show(None, as_json, {"users": told, **({"because": SHARES} if explain else {})})
+
+
+@app.command()
+def similar(
+    run: Run,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="Users like this one.")] = None,
+    item: Annotated[str | None, typer.Option(metavar="ID", help="Items like this one.")] = None,
+    n: Count = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Neighbours of a user or an item, by cosine of factors."""
+    if (user is None) == (item is None):
+        raise InputError("similar: give one of --user ID and --item ID")
+    recommender = _recommender(run)
+    if user is not None:
+        (one,) = recommender.typed("user", [user])
+        found = recommender.similar("user", one, n)
+    else:
+        (one,) = recommender.typed("item", [item or ""])
+        found = recommender.similar("item", one, n)
+    title = f"like user {one}" if user is not None else f"like {recommender.title(one)}"
+    show(_table(title, found, "cosine"), as_json, {"of": one, "similar": [asdict(each) for each in found]})
+
+
+@app.command()
+def groups(run: Run, n: Count = 8, as_json: AsJson = False) -> None:
+    """Groups of users, and the titles that set each apart."""
+    found = _recommender(run).groups(n)
+    for number, group in enumerate(found, 1):
+        say(_table(f"group {number}: {len(group.users):,} users", group.items, "above all"), as_json)
+    show(None, as_json, {"groups": [asdict(group) for group in found]})
+
+
+@app.command()
+def fill(
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A Parquet file: user, item, prediction.")],
+    as_json: AsJson = False,
+) -> None:
+    """The filled-in matrix, a row a cell, as Parquet."""
+    cells = _recommender(run).fill(out)
+    show(f"{out}: {cells:,} cells", as_json, {"cells": cells, "out_path": str(out)})
+
+
+def _recommender(run: str) -> Recommender:
+    from mfbench.commands.load import recommender
+
+    return recommender(run)
+
+
+def _table(title: str, items: list[Scored], score: str) -> object:
+    from mfbench.core.tables import drawn
+
+    lines = [[item.title, str(item.id), f"{item.score:.3f}", f"{item.ratings:,}"] for item in items]
+    return drawn(title, ["title", "id", score, "ratings"], lines)

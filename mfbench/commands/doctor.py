@@ -1,0 +1,28 @@
+"""What this machine has, for `mfbench doctor`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from mfbench.backends.accelerator import devices
+from mfbench.core.paths import data_home
+from mfbench.runs.environment import environment
+from mfbench.tracking.store import store_uri
+
+
+def findings() -> dict[str, Any]:
+    """Versions, cores, memory, JAX's devices, and where data and runs go."""
+    import psutil
+
+    found = environment()
+    versions = found.pop("versions")
+    return {
+        **found,
+        "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
+        "devices": devices(),
+        **{f"version of {name}": version for name, version in versions.items()},
+        "data": str(data_home()),
+        "mirror": os.environ.get("MFBENCH_MIRROR", "none"),
+        "tracking": store_uri(),
+    }

@@ -1,0 +1,88 @@
+"""Finding the record of one run: by the file it stands in, by its run key, by its MLflow run id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mfbench.core.errors import InputError
+from mfbench.core.paths import RUNS
+from mfbench.runs.records import Record, RunName, find_record, read_record, studies_of, study_records
+from mfbench.spec import load_spec, run_study_key, study_key
+from mfbench.tracking.client import exported_record
+
+RUN_ID = re.compile("[0-9a-f]{8,32}")
+
+
+def find_run(what: str) -> Record | None:
+    """The record of a run; None where `what` is not of a form that means one, InputError where there is no such run.
+
+    what: the path of a record; a run key (study/backend/number/stage, and /repeat), of a run under `runs/`; or an MLflow
+    run id, whole or the first 8 digits or more, as boards show it. Of an MLflow run it is the record that was exported with
+    it, so it is found where `runs/` is gone.
+    """
+    if what.endswith(".json"):
+        if not Path(what).is_file():
+            raise InputError(f"{what}: there is no such record; give the path of one under {RUNS}")
+        return read_record(Path(what))
+    if RUN_ID.fullmatch(what) and not (RUNS / what).is_dir() and not studies_of(what):
+        return exported_record(what)
+    run = RunName.of_key(what)
+    if run is None:
+        return None
+    record = find_record(run)
+    if record is None:
+        raise InputError(f"{what}: there is no record of this run under {RUNS}/{run.study}")
+    return record
+
+
+def one_run(what: str) -> Record:
+    """As `find_run`; InputError for what means no run."""
+    record = find_run(what)
+    if record is None:
+        raise InputError(f"{what}: give a run key (study/backend/number/stage), an MLflow run id, or the path of a record")
+    return record
+
+
+def studies(what: Sequence[str]) -> list[str]:
+    """The study keys of spec files and experiments; all that there are where none is given."""
+    found = []
+    for one in what or all_experiments():
+        if one.endswith((".yaml", ".yml")):
+            spec = load_spec(one)
+            keys = [key for key in (study_key(spec), run_study_key(spec)) if (RUNS / key).is_dir()]
+        elif (RUNS / one).is_dir():
+            keys = [one]
+        else:
+            keys = studies_of(one)
+        if not keys:
+            raise InputError(f"{one}: there are no runs of it; give a spec, one of {_listed()}, a run key or an MLflow run id")
+        found += keys
+    return found
+
+
+def charted(what: str | None) -> list[Record]:
+    """The records of the study whose charts are meant by a spec file or an experiment, by default the latest that has run.
+
+    One that has final runs goes before one that has not, then the later before the earlier. Empty where nothing has run.
+    """
+    name = what or _latest_experiment()
+    found = [records for key in studies([name]) if (records := list(study_records(key)))] if name else []
+    finals = ("final", "floor")
+    key = lambda records: (any(r.stage in finals for r in records), max(r.ended for r in records))  # noqa: E731
+    return max(found, key=key, default=[])
+
+
+def _latest_experiment() -> str | None:
+    newest = max(RUNS.glob("*-*/*/*.json"), key=lambda path: path.stat().st_mtime_ns, default=None)
+    return newest.parents[1].name.rpartition("-")[0] if newest else None
+
+
+def all_experiments() -> list[str]:
+    """The names of all experiments that have runs."""
+    return sorted({path.name.rpartition("-")[0] for path in RUNS.glob("*-*") if path.is_dir()})
+
+
+def _listed() -> str:
+    return ", ".join(all_experiments()) or "the experiments under runs/ (none yet)"

@@ -1,0 +1,106 @@
+"""A data set: ratings with their raw ids, and what else its source knows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from mfbench.core.arrays import Array, Floats, Floats64, Positions
+from mfbench.core.errors import DataError
+from mfbench.matrix.ratings import Ratings, canonical_order, exact_values
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a planted data set knows of each of its ratings, in the order of the ratings.
+
+    mean: float64 [n], the conditional mean of the clipped, rounded rating, which no model's RMSE can beat. median:
+    float64 [n], its conditional median, which no model's MAE can beat.
+    """
+
+    mean: Floats64
+    median: Floats64
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Ratings in the order of their source, with the raw id of each row of P and Q.
+
+    user_ids: [n_users], item_ids: [n_items], int64 or str, sorted, so that the numbering does not depend on the order
+    of the rows. titles: str [n_items]. timestamps: int64 [n], seconds. folds: by name, bool [n], True in the test part.
+    """
+
+    name: str
+    ratings: Ratings
+    user_ids: Array
+    item_ids: Array
+    titles: Array | None = None
+    timestamps: Positions | None = None
+    folds: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    truth: Truth | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the ids and the (user, item, rating) triples; the order of the rows has no part in it."""
+        r = self.ratings.take(canonical_order(self.ratings))
+        h = hashlib.sha256()
+        for ids in (self.user_ids, self.item_ids):
+            h.update("\0".join(map(str, ids.tolist())).encode() + b"\n")
+        h.update(r.users.astype("<i4").tobytes())
+        h.update(r.items.astype("<i4").tobytes())
+        h.update(r.values.astype("<f8").tobytes())
+        return h.hexdigest()
+
+
+def number_ids(raw: Array) -> tuple[npt.NDArray[np.int32], Array]:
+    """The raw ids as int32 indices 0..m-1, and the m sorted distinct ids that they stand for."""
+    ids, indices = np.unique(raw, return_inverse=True)
+    return indices.astype(np.int32), ids
+
+
+def make_dataset(
+    name: str,
+    users: Array,
+    items: Array,
+    values: Floats,
+    *,
+    where: Callable[[int], str],
+    timestamps: Positions | None = None,
+    titles: dict[object, str] | None = None,
+    folds: dict[str, npt.NDArray[np.bool_]] | None = None,
+) -> Dataset:
+    """A data set of raw triples; DataError for none, a rating that is not finite, or a (user, item) pair given twice.
+
+    where(k) says where the k-th triple stands, for a message: e.g. `ratings.csv, line 7`.
+    """
+    if len(values) == 0:
+        raise DataError(f"{name}: there are no ratings in it")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise DataError(f"{where(int(bad[0]))}: the rating is {values[bad[0]]}; a rating is a finite number")
+    user_index, user_ids = number_ids(users)
+    item_index, item_ids = number_ids(items)
+    ratings = Ratings(user_index, item_index, exact_values(values), len(user_ids), len(item_ids))
+    _refuse_duplicates(ratings, user_ids, item_ids, where)
+    named = None if titles is None else np.array([titles.get(i, "") for i in item_ids.tolist()])
+    return Dataset(name, ratings, user_ids, item_ids, named, timestamps, folds or {})
+
+
+def _refuse_duplicates(ratings: Ratings, user_ids: Array, item_ids: Array, where: Callable[[int], str]) -> None:
+    order = canonical_order(ratings)
+    users, items = ratings.users[order], ratings.items[order]
+    again = np.flatnonzero((users[1:] == users[:-1]) & (items[1:] == items[:-1]))
+    if len(again) == 0:
+        return
+    # The order is stable, so of equal pairs the earlier row comes first; the first repeat in the file is the one named.
+    at = again[np.argmin(order[again + 1])]
+    first, second = int(order[at]), int(order[at + 1])
+    raise DataError(
+        f"{where(second)}: user {user_ids[users[at]]} rates item {item_ids[items[at]]} a second time (first at "
+        f"{where(first)}); keep one rating for each pair"
+    )

@@ -1,0 +1,212 @@
+"""Getting an official archive from the data home, a mirror or its official address, always checked by size and hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mfbench.core.errors import DataError, WorkError
+from mfbench.core.files import sole_writer
+from mfbench.core.paths import data_home
+
+if TYPE_CHECKING:
+    import requests
+
+AT_ONCE = 1 << 18
+CONNECT_AND_READ_SECONDS = (15, 60)
+
+GROUPLENS = "https://files.grouplens.org/datasets/movielens/"
+
+
+Layout = Literal["csv", "100k", "dat"]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An official archive, known by its size and hashes rather than by the address it comes from.
+
+    Every hash that stands here is checked. layout: how the ratings lie inside, see `mfbench.data.movielens`.
+    address: the folder it is in, with a slash at its end.
+    """
+
+    file: str
+    size: int
+    md5: str
+    sha256: str | None
+    layout: Layout
+    encoding: str = "utf-8"
+    redistributable: bool = False
+    address: str = GROUPLENS
+
+
+def fetch(archive: Archive) -> Path:
+    """The path of the checked archive in `MFBENCH_DATA`, copied there from the folder `MFBENCH_MIRROR` or downloaded.
+
+    A download goes to `<file>.part`, goes on from there after a break, and gets its name once its size and hashes are
+    right. DataError: it cannot be had, or is not the official one. WorkError: the download broke off.
+    """
+    with sole_writer(archive.file):
+        path = data_home() / archive.file
+        if path.exists():
+            return _checked(path, archive)
+        mirror = os.environ.get("MFBENCH_MIRROR", "")
+        if mirror.startswith(("http://", "https://")):
+            addresses = [mirror.rstrip("/") + "/", archive.address]
+        elif mirror:
+            folder = Path(mirror).expanduser()
+            if not folder.is_dir():
+                raise DataError(f"MFBENCH_MIRROR: {mirror} is neither a folder nor an http(s) address")
+            if (folder / archive.file).exists():
+                return _copied(_checked(folder / archive.file, archive), path)
+            addresses = [archive.address]
+        else:
+            addresses = [archive.address]
+        if not any(_download(address + archive.file, path, archive) for address in addresses):
+            places = " nor ".join([mirror, archive.address] if mirror else [archive.address])
+            raise DataError(f"{archive.file}: not found at {places}; set MFBENCH_MIRROR to a place that has it")
+        return path
+
+
+def _checked(path: Path, archive: Archive) -> Path:
+    if fault := _fault(path, archive):
+        raise DataError(
+            f"{path}: this is not the official {archive.file} ({fault}); move it away, or put the official one there"
+        )
+    return path
+
+
+def _copied(source: Path, path: Path) -> Path:
+    part = path.with_name(path.name + ".part")
+    try:
+        shutil.copyfile(source, part)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise WorkError(f"{path}: the archive cannot be written ({error.strerror})") from None
+    return path
+
+
+def _fault(path: Path, archive: Archive) -> str | None:
+    """What tells the file from the official archive, or None."""
+    try:
+        if path.stat().st_size != archive.size:
+            return f"it has {path.stat().st_size:,} bytes instead of {archive.size:,}"
+        hashes = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
+        with path.open("rb") as file:
+            while content := file.read(AT_ONCE):
+                for h in hashes.values():
+                    h.update(content)
+    except OSError as error:
+        raise DataError(f"{path}: this cannot be read ({error.strerror})") from None
+    for kind, h in hashes.items():
+        expected = getattr(archive, kind)
+        if expected is not None and h.hexdigest() != expected:
+            return f"its {kind} is {h.hexdigest()[:12]}… instead of {expected[:12]}…"
+    return None
+
+
+def _download(url: str, path: Path, archive: Archive) -> bool:
+    """Download to `path` and check; False where the server says that it has no such file."""
+    part = path.with_name(path.name + ".part")
+    there = part.stat().st_size if part.exists() else 0
+    if there > archive.size:
+        part.unlink()
+        there = 0
+    if there < archive.size and not _get(url, part, there, archive):
+        return False
+    if part.stat().st_size < archive.size:
+        raise _broke_off(url, part, archive)
+    if fault := _fault(part, archive):
+        part.unlink()
+        raise _not_official(url, archive, fault)
+    part.replace(path)
+    return True
+
+
+def _get(url: str, part: Path, there: int, archive: Archive) -> bool:
+    """Fill `part` from byte `there` on; False where there is no such file."""
+    import requests  # here for the start-up time
+
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
+    began = False
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=CONNECT_AND_READ_SECONDS) as response:
+            if response.status_code in (404, 410):
+                return False
+            if response.status_code == 416 and there:  # what is there is longer than what the server has
+                part.unlink()
+                return _get(url, part, 0, archive)
+            content_range = response.headers.get("Content-Range", "")
+            goes_on = response.status_code == 206 and content_range.startswith(f"bytes {there}-")
+            if not goes_on and response.status_code != 200:
+                raise DataError(
+                    f"{url}: the server answered {response.status_code} {response.reason}; try again later, or set "
+                    "MFBENCH_MIRROR to a folder or address that has the archive"
+                )
+            start = there if goes_on else 0
+            size = start + int(response.headers.get("Content-Length", archive.size - start))
+            if size != archive.size:
+                part.unlink(missing_ok=True)
+                raise _not_official(url, archive, f"it has {size:,} bytes instead of {archive.size:,}")
+            began = True
+            _save(response, part, start, archive.size)
+    except requests.exceptions.SSLError:
+        raise DataError(
+            f"{url}: the TLS certificate of that host is not valid; set MFBENCH_MIRROR to a folder or address that "
+            "has the archive (it is checked by its hash)"
+        ) from None
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        raise DataError(f"{url}: this is not an address ({error}); correct MFBENCH_MIRROR") from None
+    except requests.exceptions.RequestException:
+        if began:
+            raise _broke_off(url, part, archive) from None
+        raise DataError(
+            f"{url}: the host cannot be reached; check the network, or set MFBENCH_MIRROR to a folder that has the archive"
+        ) from None
+    except OSError as error:
+        raise WorkError(f"{part}: the download cannot be written ({error.strerror})") from None
+    return True
+
+
+def _save(response: requests.Response, part: Path, start: int, size: int) -> None:
+    with part.open("ab" if start else "wb") as file, _progress(part.stem, start, size) as advance:
+        for content in response.iter_content(AT_ONCE):
+            file.write(content)
+            advance(len(content))
+            if file.tell() > size:  # some endless page: the check of the size that follows says so
+                break
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _broke_off(url: str, part: Path, archive: Archive) -> WorkError:
+    return WorkError(
+        f"{url}: the download broke off after {part.stat().st_size:,} of {archive.size:,} bytes; run it again and it "
+        "goes on from there"
+    )
+
+
+def _not_official(url: str, archive: Archive, fault: str) -> DataError:
+    return DataError(
+        f"{url}: what came is not the official {archive.file} ({fault}) and was removed; try again, or set "
+        "MFBENCH_MIRROR to a place that has it"
+    )
+
+
+@contextmanager
+def _progress(what: str, there: int, size: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr where that is a terminal; gives the function that moves it on."""
+    from rich.console import Console  # here for the start-up time
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(what, total=size, completed=there)
+        yield lambda n: progress.advance(task, n)

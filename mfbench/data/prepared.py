@@ -1,0 +1,149 @@
+"""Prepared data sets: parsed or generated once, then read back from `<data home>/<name>/`.
+
+`arrays.npz` holds the arrays, never pickled; `card.json` says what they are and what they were made from. Both are
+there completely or not at all, and a folder that is damaged, or was made from something else, is made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mfbench.core.errors import DataError, WorkError
+from mfbench.core.files import sole_writer
+from mfbench.core.paths import data_home
+from mfbench.data.dataset import Dataset, Truth
+from mfbench.matrix.ratings import Ratings
+
+VERSION = 1  # of the generator, the parsers and the files: another one makes every data set again
+
+CARD, ARRAYS = "card.json", "arrays.npz"
+
+
+def read_or_make(name: str, source: dict[str, Any], make: Callable[[], Dataset]) -> Dataset:
+    """The data set kept under `name` where it was made from `source`; else what make() gives, once it has been kept."""
+    folder = data_home() / name
+    found = _read(folder, source)
+    if found is not None:
+        return found
+    with sole_writer(name):
+        found = _read(folder, source)  # another process may have made it in the meantime
+        if found is None:
+            _refuse_strangers(folder)
+            found = make()
+            _write(folder, found, source)
+        return found
+
+
+def card(name: str) -> dict[str, Any] | None:
+    """What the card of a prepared data set says, None where there is none: its `summary`, version and source."""
+    try:
+        content = json.loads((data_home() / name / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _read(folder: Path, source: dict[str, Any]) -> Dataset | None:
+    """The data set in the folder, or None where it is not there, damaged, or made from something else."""
+    known = card(folder.name)
+    if known is None or known.get("version") != VERSION or known.get("source") != source:
+        return None
+    try:
+        with np.load(folder / ARRAYS, allow_pickle=False) as file:
+            arrays = dict(file)  # zip checks the CRC of each
+        found = _from_arrays(folder.name, arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return found if found.digest == known.get("digest") else None
+
+
+def summary(dataset: Dataset) -> dict[str, Any]:
+    """What a data set holds, for `--json` and its card."""
+    values = dataset.ratings.values
+    return {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "ratings": len(dataset.ratings),
+        "users": dataset.ratings.n_users,
+        "items": dataset.ratings.n_items,
+        "lowest": float(values.min()),
+        "highest": float(values.max()),
+        "mean": dataset.ratings.mean(),
+        "titles": dataset.titles is not None,
+        "timestamps": dataset.timestamps is not None,
+        "truth": dataset.truth is not None,
+        "folds": list(dataset.folds),
+    }
+
+
+def _write(folder: Path, dataset: Dataset, source: dict[str, Any]) -> None:
+    content = {"version": VERSION, **summary(dataset), "source": source}
+    temporary = folder.with_name(f".{folder.name}.new")  # one name is enough: there is a sole writer
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        with (temporary / ARRAYS).open("wb") as file:
+            np.savez(file, allow_pickle=False, **_to_arrays(dataset))
+            file.flush()
+            os.fsync(file.fileno())
+        with (temporary / CARD).open("w", encoding="utf-8") as text:
+            text.write(json.dumps(content, indent=1) + "\n")
+            text.flush()
+            os.fsync(text.fileno())
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise WorkError(f"{folder}: the prepared data set cannot be written ({error.strerror})") from None
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """DataError where the folder holds what mfbench did not write: it would be lost."""
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: a file stands where the prepared data set should be; move it away")
+    strangers = sorted(p.name for p in folder.glob("*") if p.name not in (CARD, ARRAYS))
+    if strangers:
+        raise DataError(
+            f"{folder}: the prepared data set should be there, but the folder holds {strangers[0]}, which mfbench did "
+            "not write; move it away, or set MFBENCH_DATA to another folder"
+        )
+
+
+def _to_arrays(dataset: Dataset) -> dict[str, Any]:
+    r = dataset.ratings
+    arrays = {
+        "users": r.users, "items": r.items, "values": r.values,
+        "user_ids": dataset.user_ids, "item_ids": dataset.item_ids,
+    }  # fmt: skip
+    if dataset.titles is not None:
+        arrays["titles"] = dataset.titles
+    if dataset.timestamps is not None:
+        arrays["timestamps"] = dataset.timestamps
+    if dataset.truth is not None:
+        arrays |= {"truth_mean": dataset.truth.mean, "truth_median": dataset.truth.median}
+    return arrays | {f"fold_{name}": mask for name, mask in dataset.folds.items()}
+
+
+def _from_arrays(name: str, arrays: dict[str, Any]) -> Dataset:
+    user_ids, item_ids = arrays["user_ids"], arrays["item_ids"]
+    ratings = Ratings(arrays["users"], arrays["items"], arrays["values"], len(user_ids), len(item_ids))
+    return Dataset(
+        name,
+        ratings,
+        user_ids,
+        item_ids,
+        titles=arrays.get("titles"),
+        timestamps=arrays.get("timestamps"),
+        folds={key.removeprefix("fold_"): mask for key, mask in arrays.items() if key.startswith("fold_")},
+        truth=Truth(arrays["truth_mean"], arrays["truth_median"]) if "truth_mean" in arrays else None,
+    )

@@ -1,0 +1,172 @@
+"""Splits: train, valid and test parts of a data set, each in its own file; the test part is sealed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from mfbench.core.arrays import Array, Positions
+from mfbench.core.errors import DataError
+from mfbench.core.files import write_model, write_whole
+from mfbench.core.paths import data_home
+from mfbench.data.catalogue import load
+from mfbench.data.dataset import Dataset
+from mfbench.data.partition import positions_of_parts
+from mfbench.data.sealed import sealed_path
+from mfbench.matrix.metrics import rmse_and_mae
+from mfbench.matrix.ratings import Ratings
+from mfbench.spec import Spec
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A prepared split: a folder with a file a part, and what is known of it without opening any.
+
+    test_digest is over the cells and values of the test part alone, None where there is none. n: the ratings of each part.
+    n_users_in: how many users have a rating in it. n_unknown counts, for valid and test, the ratings whose user or item the
+    train part lacks. highest is the highest rating of train and valid. oracle holds, for planted data, the RMSE and MAE that
+    no model can beat on each part, else it is empty.
+    """
+
+    folder: Path
+    name: str
+    data_digest: str
+    split_digest: str
+    test_digest: str | None
+    n_users: int
+    n_items: int
+    n: dict[str, int]
+    n_users_in: dict[str, int]
+    n_unknown: dict[str, dict[str, int]]
+    highest: float
+    oracle: dict[str, float]
+
+    @property
+    def train(self) -> Ratings:
+        """The train part, read anew each time: a training arranges it, and needs the memory of the original."""
+        return self._read(self.folder / "train.npz")
+
+    @cached_property
+    def valid(self) -> Ratings | None:
+        """The valid part, None where the split has none."""
+        return self._read(self.folder / "valid.npz") if "valid" in self.n else None
+
+    def ids(self) -> dict[str, Array]:
+        """Raw ids (`user_ids` [n_users], `item_ids` [n_items]) and, where known, `titles` str [n_items]."""
+        with np.load(self.folder / "ids.npz") as arrays:
+            return dict(arrays)
+
+    def described(self) -> dict[str, Any]:
+        """What a record says of its data."""
+        return {
+            "name": self.name,
+            "data_digest": self.data_digest,
+            "split_digest": self.split_digest,
+            "test_digest": self.test_digest,
+            "n_users": self.n_users,
+            "n_items": self.n_items,
+            **{f"n_{part}": count for part, count in self.n.items()},
+            "n_users_in": self.n_users_in,
+            "n_unknown": self.n_unknown,
+            "oracle": self.oracle,
+        }
+
+    def _read(self, path: Path) -> Ratings:
+        try:
+            with np.load(path) as a:
+                return Ratings(a["users"], a["items"], a["values"], self.n_users, self.n_items)
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path}: this part is damaged ({error}); remove {self.folder} and it is made again") from None
+
+
+def prepare(spec: Spec) -> Parts:
+    """Load the data of a spec, cut it, write the parts under `$MFBENCH_DATA/splits/`, and give the folder.
+
+    Parts that are there already for the same data and split are taken as they are, unless their card is damaged.
+    """
+    dataset = load(spec.data)
+    positions = positions_of_parts(dataset, spec.split)
+    digest = _split_digest(dataset, positions)
+    folder = data_home() / "splits" / digest[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        try:
+            return parts_in(folder)
+        except DataError:
+            _write_parts(folder, dataset, positions, digest)
+    return parts_in(folder)
+
+
+def parts_in(folder: Path) -> Parts:
+    """The prepared split in a folder; DataError where its card is missing or damaged."""
+    card = folder / "card.json"
+    try:
+        return Parts(folder=folder, **json.loads(card.read_text()))
+    except (OSError, TypeError, ValueError):
+        raise DataError(f"{card}: this card is damaged; remove the folder {folder} and it is made again") from None
+
+
+def _split_digest(dataset: Dataset, positions: dict[str, Positions]) -> str:
+    """sha256 over the data and, for each part in turn, its cells: ids, not positions in a file."""
+    h = hashlib.sha256(dataset.digest.encode())
+    for part, rows in positions.items():
+        h.update(f"{part} {len(rows)}\n".encode())
+        h.update(dataset.ratings.users[rows].astype("<i4").tobytes())
+        h.update(dataset.ratings.items[rows].astype("<i4").tobytes())
+    return h.hexdigest()
+
+
+def _test_digest(test: Ratings | None) -> str | None:
+    """sha256 over the test part's cells and values, whatever it was cut from and whatever the rest was cut into."""
+    if test is None:
+        return None
+    h = hashlib.sha256(test.users.astype("<i4").tobytes())
+    h.update(test.items.astype("<i4").tobytes())
+    h.update(test.values.astype("<f8").tobytes())
+    return h.hexdigest()
+
+
+def _write_parts(folder: Path, dataset: Dataset, positions: dict[str, Positions], digest: str) -> None:
+    parts = {name: dataset.ratings.take(rows) for name, rows in positions.items()}
+    for name, part in parts.items():
+        path = sealed_path(folder) if name == "test" else folder / f"{name}.npz"
+        write_model(path, {"users": part.users, "items": part.items, "values": part.values})
+    ids = {"user_ids": dataset.user_ids, "item_ids": dataset.item_ids}
+    write_model(folder / "ids.npz", ids if dataset.titles is None else {**ids, "titles": dataset.titles})
+    n_unknown, oracle = {}, {}
+    for name, part in parts.items():
+        if name != "train":
+            user, item = part.unknown_to(parts["train"])
+            n_unknown[name] = {"user": int(user.sum()), "item": int(item.sum()), "either": int((user | item).sum())}
+        if dataset.truth is not None:
+            rows = positions[name]
+            oracle[f"{name}_rmse"] = rmse_and_mae(part.values, dataset.truth.mean[rows])[0]
+            oracle[f"{name}_mae"] = rmse_and_mae(part.values, dataset.truth.median[rows])[1]
+    described = Parts(
+        folder=folder,
+        name=dataset.name,
+        data_digest=dataset.digest,
+        split_digest=digest,
+        test_digest=_test_digest(parts.get("test")),
+        n_users=dataset.ratings.n_users,
+        n_items=dataset.ratings.n_items,
+        n={name: len(part) for name, part in parts.items()},
+        n_users_in={name: len(np.unique(part.users)) for name, part in parts.items()},
+        n_unknown=n_unknown,
+        highest=max(float(part.values.max()) for name, part in parts.items() if name != "test" and len(part)),
+        oracle=oracle,
+    )
+    card = asdict(described)
+    del card["folder"]
+    write_whole(folder / "card.json", json.dumps(card, indent=1).encode())
+
+
+# --- the sealed test part --------------------------------------------------------------------------------------------

@@ -1,0 +1,102 @@
+"""Hyperparameters, and the factors P and Q with their start."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mfbench.core.arrays import Array, Floats, Floats64, Ints
+from mfbench.matrix.predicting import predicted
+from mfbench.matrix.ratings import Ratings, seen
+
+
+@dataclass(frozen=True)
+class HyperParams:
+    """What a training is told: K factors, step size alpha, L2 penalty beta, full passes, and whether biases are learned.
+
+    A backend that has no use for one of K, alpha and beta (see `Backend.tunable`) may be given None there.
+    """
+
+    K: int | None
+    alpha: float | None
+    beta: float | None
+    epochs: int
+    bias: bool
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A factor model: r̂ = mean + user_bias[u] + item_bias[i] + P[u]·Q[i].
+
+    P: [n_users, K], Q: [n_items, K], user_bias: [n_users], item_bias: [n_items], all of one floating type. Rows of users
+    and items without a rating are zero, so what is not known of them adds nothing.
+    """
+
+    P: Floats
+    Q: Floats
+    user_bias: Floats
+    item_bias: Floats
+    mean: float
+
+    def predict(self, users: Ints, items: Ints) -> Floats64:
+        """float64 [n]: the prediction for each pair; overflow shows as inf or nan."""
+        return predicted(vars(self), users, items)
+
+    @staticmethod
+    def of(arrays: Mapping[str, Array]) -> Factors | None:
+        """The factors that were saved as these arrays; None where they are a model of another kind."""
+        try:
+            P, Q, user_bias, item_bias, mean = (arrays[name] for name in ("P", "Q", "user_bias", "item_bias", "mean"))
+        except KeyError:
+            return None
+        fit = P.ndim == Q.ndim == 2 and P.shape[1] == Q.shape[1] and mean.shape == ()
+        fit = fit and user_bias.shape == P.shape[:1] and item_bias.shape == Q.shape[:1]
+        return Factors(P, Q, user_bias, item_bias, float(mean)) if fit else None
+
+    def arrays(self) -> dict[str, Floats]:
+        """What is saved, by name."""
+        return {
+            "P": self.P,
+            "Q": self.Q,
+            "user_bias": self.user_bias,
+            "item_bias": self.item_bias,
+            "mean": np.array(self.mean, dtype=np.float64),
+        }
+
+    def filled(self) -> Floats64:
+        """float64 [n_users, n_items]: the filled-in matrix mean + user_bias + item_bias + P Qᵀ."""
+        interaction: Floats64 = np.einsum("uk,ik->ui", self.P.astype(np.float64), self.Q.astype(np.float64))
+        return self.mean + self.user_bias[:, None] + self.item_bias[None, :] + interaction
+
+
+def draw_start(train: Ratings, K: int, init: Mapping[str, Any], center: bool, rng: np.random.Generator) -> Factors:
+    """The start of a training, float64: P, then Q, drawn from `init`; biases zero; the mean of `train` if `center`.
+
+    init: `{"uniform": (lo, hi)}` or `{"normal": s}` (mean 0, standard deviation s). Rows of users and items that `train`
+    lacks are zero; they are drawn all the same, so that the other rows do not depend on who is missing.
+    """
+
+    def draw(n: int) -> Floats64:
+        if "uniform" in init:
+            lo, hi = init["uniform"]
+            return rng.uniform(lo, hi, (n, K))
+        return rng.normal(0.0, init["normal"], (n, K))
+
+    P, Q = draw(train.n_users), draw(train.n_items)
+    P[~seen(train.users, train.n_users)] = 0.0
+    Q[~seen(train.items, train.n_items)] = 0.0
+    return Factors(P, Q, np.zeros(train.n_users), np.zeros(train.n_items), train.mean() if center else 0.0)
+
+
+def digest_of(arrays: Mapping[str, Floats]) -> str:
+    """sha256 over the arrays in the order of their names: name, type, shape and bytes of each."""
+    h = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        h.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        h.update(array.tobytes())
+    return h.hexdigest()

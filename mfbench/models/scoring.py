@@ -1,0 +1,78 @@
+"""Predict and score in one compiled pass: RMSE and MAE of a model over a part of the ratings."""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from mfbench.backends.base import Model
+from mfbench.core.arrays import Array, Floats64
+from mfbench.core.machine import core_list
+from mfbench.matrix.compiled import compiled, unsigned
+from mfbench.matrix.factors import Factors
+from mfbench.matrix.metrics import rmse_and_mae
+from mfbench.matrix.ratings import Ratings
+
+CHUNK = 1 << 14
+
+
+def score(model: Model, ratings: Ratings, threads: int | None = None) -> tuple[float, float]:
+    """RMSE and MAE of the model over n > 0 ratings; inf or nan where predictions overflowed.
+
+    Factors are scored by compiled code on all cores that the process may use (or on `threads`), without an array of
+    predictions: all in float64, the sums by chunks of 16,384 ratings, so that they do not depend on the threads. Any
+    other model is asked for its predictions.
+    """
+    if not isinstance(model, Factors):
+        return rmse_and_mae(ratings.values, model.predict(ratings.users, ratings.items))
+    with np.errstate(over="ignore", invalid="ignore"):
+        squared, absolute = _sums(model, ratings, threads or len(core_list())).sum(axis=0) / len(ratings)
+    return math.sqrt(squared), float(absolute)
+
+
+def _sums(model: Factors, ratings: Ratings, threads: int) -> Floats64:
+    """float64 [chunks, 2]: Σ e² and Σ |e| of each chunk."""
+    n = len(ratings)
+    sums = np.zeros((-(-n // CHUNK), 2))
+    columns: tuple[Any, ...] = (*unsigned(ratings.users, ratings.items), ratings.values)
+    tables: tuple[Any, ...] = (model.P, model.Q, model.user_bias, model.item_bias, float(model.mean))
+
+    def work(thread: int) -> None:
+        for chunk in range(thread, len(sums), threads):
+            _sum_errors(sums[chunk], chunk * CHUNK, min(n, (chunk + 1) * CHUNK), *columns, *tables)
+
+    others = [_pool().submit(work, thread) for thread in range(1, min(threads, len(sums)))]
+    work(0)
+    for other in others:
+        other.result()
+    return sums
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that wait for the next scoring: to start them takes longer than to score a small part."""
+    return ThreadPoolExecutor(os.cpu_count())
+
+
+@compiled(reordered=True)
+def _sum_errors(
+    sums: Floats64, first: int, end: int, users: Array, items: Array, values: Array,
+    P: Array, Q: Array, user_bias: Array, item_bias: Array, mean: float,
+) -> None:  # fmt: skip
+    """Put Σ e² and Σ |e| over the ratings from `first` up to `end` into `sums`."""
+    K = np.uint32(P.shape[1])
+    squared, absolute = 0.0, 0.0
+    for n in range(first, end):
+        u, i = users[n], items[n]
+        prediction = mean + user_bias[u] + item_bias[i]
+        for k in range(K):
+            prediction += np.float64(P[u, k]) * np.float64(Q[i, k])
+        e = values[n] - prediction
+        squared += e * e
+        absolute += abs(e)
+    sums[0], sums[1] = squared, absolute

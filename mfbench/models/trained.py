@@ -1,0 +1,100 @@
+"""A model that was trained, as a person uses it: raw ids in, predictions out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mfbench.core.arrays import Array, Floats, Floats64
+from mfbench.core.errors import InputError, RecordError
+from mfbench.core.files import load_model_arrays
+from mfbench.matrix.factors import Factors, digest_of
+from mfbench.matrix.predicting import answered
+
+NO_FACTORS = ("user_ids", "item_ids", "titles")
+"""What stands beside the factors in a model file."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """prediction: float64 [n]. known: str [n], of which of user and item the model has learned something: `both`,
+    `user only`, `item only` or `neither`; the other adds nothing to the prediction.
+    """
+
+    prediction: Floats64
+    known: npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """P [n_users, K], Q [n_items, K], user_bias [n_users], item_bias [n_items], mean, and the raw id of each row.
+
+    user_ids: [n_users], item_ids: [n_items], int64 or str, sorted. titles: str [n_items], None where the data has none.
+    """
+
+    P: Floats
+    Q: Floats
+    user_bias: Floats
+    item_bias: Floats
+    mean: float
+    user_ids: Array
+    item_ids: Array
+    titles: Array | None = None
+
+    @staticmethod
+    def read(path: Path, digest: str | None = None) -> TrainedModel:
+        """The model in a run's npz file; RecordError where it is missing, damaged, or not one of factors with ids.
+
+        digest: of the factors, as the run's record has it; RecordError where those of the file are others.
+        """
+        arrays = load_model_arrays(path)
+        factors = Factors.of(arrays)
+        if factors is None:
+            if "kernel_1" in arrays:  # the first layer of an `mlp`
+                raise RecordError(
+                    f"{path}: this run's model is a network and has no factors P and Q; give a run of a factor backend"
+                    " (numba, jax, adam, als, loop)"
+                )
+            raise RecordError(
+                f"{path}: this model is not one of factors P, Q, user_bias, item_bias and mean; it has the arrays"
+                f" {', '.join(sorted(arrays)) or '(none)'}, which numpy.load reads"
+            )
+        if digest is not None and digest_of({name: arrays[name] for name in arrays.keys() - set(NO_FACTORS)}) != digest:
+            raise RecordError(f"{path}: this is not the model of its record, whose factors are others; make the run again")
+        users, items = (arrays.get(name, np.empty(0)) for name in ("user_ids", "item_ids"))
+        if not (_is_map(users, len(factors.P)) and _is_map(items, len(factors.Q))):
+            raise RecordError(f"{path}: user_ids and item_ids do not fit P and Q; this file is not as mfbench wrote it")
+        return TrainedModel(
+            factors.P, factors.Q, factors.user_bias, factors.item_bias, factors.mean, users, items, arrays.get("titles")
+        )
+
+    def predict(self, users: Any, items: Any) -> Predicted:
+        """The prediction for each pair of raw ids: two lists or arrays of one length n, or one id and a list.
+
+        Unknown ids are no error, see `Predicted`. InputError for ids of another kind than the model's.
+        """
+        try:
+            user, item = np.broadcast_arrays(raw_ids("user", users, self.user_ids), raw_ids("item", items, self.item_ids))
+        except ValueError:
+            raise InputError(f"users and items: {len(users)} and {len(items)} ids do not make pairs; give as many") from None
+        prediction, known = answered(vars(self), user, item)
+        return Predicted(prediction, known)
+
+
+def _is_map(ids: Array, n: int) -> bool:
+    return ids.dtype.kind in "iU" and ids.shape == (n,) and n > 0 and bool(np.all(ids[1:] > ids[:-1]))
+
+
+def raw_ids(what: str, given: Any, ids: Array) -> Array:
+    """The given ids as an array [n]; InputError where the model's ids are numbers and these are not, or the reverse."""
+    raw = np.atleast_1d(np.asarray(given))
+    raw = np.array(raw.tolist()) if raw.dtype.kind in "OT" else raw  # as pandas holds text
+    text = ids.dtype.kind == "U"
+    if raw.ndim != 1 or (len(raw) and raw.dtype.kind not in ("U" if text else "iu")):
+        wanted = "text" if text else "whole numbers"
+        raise InputError(f"{what} ids: a list of {wanted} like {ids[0].item()!r} is needed, this is {str(given)[:60]!r}")
+    return raw

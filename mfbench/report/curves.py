@@ -1,0 +1,191 @@
+"""Pictures of one run: its learning curves, and where it errs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mfbench.report.style import (
+    GREY,
+    TRAIN,
+    VALID,
+    best_of_each,
+    colours_of,
+    hyperparameters,
+    legend_entry,
+    limit,
+    numbers,
+    panel_grid,
+    plain,
+    tip,
+    value_of,
+    words_of,
+)
+from mfbench.runs.records import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def run_curves(record: Record) -> Figure:
+    """RMSE by epoch, on train and, where it was scored, on valid, with its best epoch."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7.2, 4.3), layout="constrained")
+    axes, scores = figure.add_subplot(), record.scores
+    drawn: list[float] = []
+    for part, colour, curve in (("train", TRAIN, scores.train_rmse), ("valid", VALID, scores.valid_rmse)):
+        values = numbers(curve)
+        if len(values):
+            drawn += list(values)
+            marker = "o" if len(values) == 1 else ""
+            axes.plot(scores.epoch, values, color=colour, linewidth=1.8, marker=marker, label=part)
+    if record.stage != "final" and record.best_epoch in scores.epoch and scores.valid_rmse:
+        best = scores.valid_rmse[scores.epoch.index(record.best_epoch)]
+        if best is not None:
+            axes.plot(record.best_epoch, best, "o", color=VALID, label=f"best epoch {record.best_epoch}: {best:.4f}")
+    limit(axes, drawn)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("RMSE")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    outcome = "" if record.outcome == "completed" else f"   {record.outcome}"
+    axes.set_title(f"{record.title}   {hyperparameters(record)}{outcome}", fontsize=10, loc="left")
+    plain(axes)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def residual_picture(record: Record) -> Figure | None:
+    """RMSE and mean error by the value of the rating and by how popular the item is; None where that was not evaluated.
+
+    On test of a final run or a floor, on valid of a plain run. Groups without ratings are left out.
+    """
+    from matplotlib.figure import Figure
+
+    kinds = {kind: groups for kind in ("rating", "popularity") if (groups := _groups(record, kind))}
+    if not kinds:
+        return None
+    figure = Figure(figsize=(5.2 * len(kinds) + 0.3, 4.2), layout="constrained")
+    panels: Sequence[Axes] = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for axes, (kind, groups) in zip(panels, kinds.items(), strict=True):
+        for what, colour, marker, label in (("rmse", TRAIN, "o", "RMSE"), ("bias", VALID, "s", "mean error r̂ − r")):
+            values = [group[what] for group in groups.values()]
+            axes.plot(range(len(groups)), values, color=colour, linewidth=1.0, marker=marker, markersize=7, label=label)
+        axes.axhline(0.0, color="black", linewidth=0.8)
+        axes.set_xticks(range(len(groups)), [POPULARITY.get(name, name) if kind == "popularity" else name for name in groups])
+        axes.set_xlabel({"rating": "rating", "popularity": "popularity of the item: quintile by its ratings in train"}[kind])
+        plain(axes)
+    panels[0].set_ylabel(f"error on {_part(record)}, in units of the ratings")
+    figure.suptitle(f"{record.title}   {hyperparameters(record)}", fontsize=10, x=0.01, ha="left")
+    panels[0].legend(frameon=False, fontsize=9)
+    return figure
+
+
+POPULARITY = {"0": "unknown", "1": "1, least", "5": "5, most"}
+
+
+def _part(record: Record) -> str:
+    return "valid" if record.stage == "run" else "test"
+
+
+def _groups(record: Record, kind: str) -> dict[str, dict[str, float]]:
+    """By group of that kind its `rmse` and `bias`, lowest first, of those that have ratings."""
+    found: dict[str, dict[str, float]] = {}
+    for metric, value in record.evaluation.items():
+        words = re.fullmatch(f"{_part(record)}_(rmse|bias)_{kind}_(.+)", metric)
+        if words and value is not None:
+            found.setdefault(words[2], {})[words[1]] = value
+    whole = {name: group for name, group in found.items() if len(group) == 2}
+    return dict(sorted(whole.items(), key=lambda group: float(group[0])))
+
+
+def trial_curves(records: Sequence[Record]) -> Figure:
+    """RMSE by epoch on train and valid, a panel a backend: all trials faint, the best strong; and the floor."""
+    from matplotlib.ticker import MaxNLocator
+
+    trials = [record for record in records if record.stage == "trial"]
+    best = best_of_each(trials)
+    floors = [record for record in records if record.stage == "floor" and record.valid_rmse is not None]
+    searched = [name for name in colours_of(trials) if any(len(t.scores.epoch) > 1 for t in trials if t.backend == name)]
+    figure, panels = panel_grid(searched or list(colours_of(trials)), 3.6)
+    drawn = [value_of(floor) for floor in floors]
+    for backend, axes in panels.items():
+        for trial in sorted((t for t in trials if t.backend == backend), key=lambda t: t is best.get(backend)):
+            strong = trial is best.get(backend)
+            for part, colour in (("train", TRAIN), ("valid", VALID)):
+                values = numbers(getattr(trial.scores, f"{part}_rmse"))
+                drawn += list(values) if trial.outcome == "completed" else []
+                epochs = trial.scores.epoch[: len(values)]
+                if strong:
+                    axes.plot(epochs, values, color="white", linewidth=4.5, zorder=3)  # parts it from the faint ones
+                (line,) = axes.plot(epochs, values, color=colour, marker="o" if len(values) == 1 else "")
+                line.set(linewidth=2.2 if strong else 0.8, alpha=1.0 if strong else 0.3, zorder=4 if strong else 2)
+                tip(line, f"{words_of(trial)}  ({part})")
+        for floor in floors:
+            line = axes.axhline(value_of(floor), color=GREY, linewidth=1.2, linestyle="--")
+            tip(line, words_of(floor))
+        chosen = best.get(backend)
+        named = (
+            f"{chosen.title}, the best: {value_of(chosen):.4f}\n{hyperparameters(chosen)}"
+            if chosen
+            else f"{backend}: none completed\n"
+        )
+        axes.set_title(named, fontsize=9.5, loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in panels.values():
+        limit(axes, drawn)
+    keys = [
+        legend_entry("train", TRAIN, line=2.2),
+        legend_entry("valid", VALID, line=2.2),
+        legend_entry("other trials, faint", GREY, line=0.8),
+    ]
+    keys += [legend_entry(f"{floor.title}: {value_of(floor):.4f}", GREY, line=1.2, dash=True) for floor in floors]
+    figure.legend(handles=keys, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    figure.supxlabel("epoch", fontsize=10)
+    figure.supylabel("RMSE", fontsize=10)
+    return figure
+
+
+def mae_curves(records: Sequence[Record]) -> Figure:
+    """MAE by epoch of each backend's best trial, on valid and on train; that of a floor on valid as a level line."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7.2, 5.0), layout="constrained")
+    axes = figure.add_subplot()
+    floors = [record for record in records if record.stage == "floor" and record.valid_mae is not None]
+    level = {floor.backend for floor in floors}
+    trials = [record for record in records if record.stage == "trial" and record.backend not in level]
+    best, colours = best_of_each(trials), colours_of(trials)
+    drawn: list[float] = []
+
+    def draw(part: str, style: str) -> None:
+        for backend, record in best.items():
+            values = numbers(getattr(record.scores, f"{part}_mae"))
+            drawn.extend(values)
+            epochs = record.scores.epoch[: len(values)]
+            label = f"{backend} on {part}   {hyperparameters(record)}"
+            axes.plot(epochs, values, style, color=colours[backend], linewidth=1.8, label=label)
+
+    draw("valid", "-")
+    for floor in floors:
+        assert floor.valid_mae is not None
+        drawn.append(floor.valid_mae)
+        told = floor.spec.get("model", {}).get("options", {}).get(floor.backend, {})
+        label = f"{floor.backend} on valid   " + "  ".join(f"{name}={value}" for name, value in told.items())
+        axes.axhline(floor.valid_mae, color=GREY, linewidth=1.2, linestyle="-.", label=label)
+    draw("train", "--")
+    limit(axes, drawn)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("mean absolute error")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plain(axes)
+    if records:
+        figure.suptitle(f"{records[0].spec['name']}: mean absolute error by epoch", fontsize=11)
+    if axes.get_legend_handles_labels()[1]:
+        figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
+    return figure

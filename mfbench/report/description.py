@@ -1,0 +1,86 @@
+"""What a sweep has shown, in words: the description in Markdown that its final runs carry in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mfbench.report.leaderboard import markdown, rows
+from mfbench.runs.records import Record
+
+
+def descriptions(swept: Sequence[Record], oracle: Mapping[str, float] | None, warnings: Sequence[str] = ()) -> dict[str, str]:
+    """By run key a description for each final and floor, and by study key that of the whole sweep.
+
+    swept: all records of a sweep. oracle: as for the leaderboard. warnings: sentences that a reader should see besides.
+    """
+    board = _ranked(swept)
+    trials: dict[str, list[Record]] = {}
+    for record in swept:
+        if record.stage == "trial":
+            trials.setdefault(record.backend, []).append(record)
+    told = {}
+    for record in swept:
+        if record.stage in ("final", "floor"):
+            told[record.run_key] = _page([_place(record, board), _how(record, trials), _test(record, oracle), _again(record)])
+    if board:
+        first = board[0]
+        table = markdown(rows(board, trials, run_ids={}), oracle)
+        whole = [_place(first, board), _test(first, oracle), table.rstrip("\n"), _again(first)]
+        told[first.study] = _page(whole)
+    look = "\n".join(["**To look at**", "", *(f"- {sentence}" for sentence in warnings)]) if warnings else None
+    return {key: _page([text, look]) for key, text in told.items()}
+
+
+def _ranked(swept: Sequence[Record]) -> list[Record]:
+    """The completed final or floor of each backend, best valid RMSE first; of several the best, for it is the latest."""
+    best: dict[str, Record] = {}
+    completed = [r for r in swept if r.stage in ("final", "floor") and r.outcome == "completed" and r.valid_rmse is not None]
+    for record in sorted(completed, key=lambda record: (record.valid_rmse, record.backend)):
+        best.setdefault(record.backend, record)
+    return list(best.values())
+
+
+def _place(record: Record, board: Sequence[Record]) -> str:
+    """Which place, by how much: by the valid part, as on the leaderboard."""
+    if record.outcome != "completed":
+        return f"**{record.backend} has no usable model**: it {record.outcome} ({record.reason})."
+    others = [other for other in board if other.backend != record.backend]
+    if record not in board:
+        return f"**A longer search of {record.backend} found a better trial**; this run is no longer on the leaderboard."
+    place = "first" if record is board[0] else f"number {board.index(record) + 1}"
+    sentence = f"**{record.backend} is {place} of {len(board)}** by the valid part: RMSE {record.valid_rmse:.4f}"
+    rivals = {other.run_key: other for other in [*others[:1], *(other for other in others if other.stage == "floor")]}
+    for rival in rivals.values():
+        assert record.valid_rmse is not None
+        assert rival.valid_rmse is not None
+        behind = record.valid_rmse - rival.valid_rmse
+        named = f"the floor, {rival.backend}" if rival.stage == "floor" else rival.backend
+        sentence += f", {abs(behind):.4f} {'worse' if behind > 0 else 'better'} than {named}"
+    return sentence + "."
+
+
+def _how(record: Record, trials: Mapping[str, Sequence[Record]]) -> str | None:
+    given = [f"{name} {value:.3g}" for name in ("K", "alpha", "beta") if (value := getattr(record, name)) is not None]
+    if not given:
+        return None
+    epochs = f"{record.epochs} epoch{'s' if record.epochs > 1 else ''}"
+    of = f" of {len(trials[record.backend])}" if record.backend in trials else ""
+    return f"Chosen by trial #{record.best_trial}{of}: {', '.join(given)}; trained on train and valid together for {epochs}."
+
+
+def _test(record: Record, oracle: Mapping[str, float] | None) -> str | None:
+    if record.test_rmse is None:
+        return None
+    sentence = f"On the test part, opened when the search had ended: RMSE {record.test_rmse:.4f}, MAE {record.test_mae:.4f}."
+    if oracle:
+        known = (f"{name.removeprefix('test_').upper()} {value:.4f}" for name, value in oracle.items())
+        sentence += f" No model can beat {', '.join(known)} there."
+    return sentence
+
+
+def _again(record: Record) -> str:
+    return f"Run it again, to the same bits: `mfbench reproduce {record.run_key}`"
+
+
+def _page(parts: Sequence[str | None]) -> str:
+    return "\n\n".join(part for part in parts if part)

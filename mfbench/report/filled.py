@@ -1,0 +1,33 @@
+"""The filled-in matrix of a small factorization, as a table that a person can read."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from mfbench.core.files import load_model_arrays
+from mfbench.matrix.factors import Factors
+from mfbench.runs.records import Record, model_path
+
+MOST_CELLS = 10_000
+
+
+def filled_table(record: Record) -> str | None:
+    """The filled-in matrix of a plain or final run as CSV: a line a user, a column an item, both under their raw ids.
+
+    None where the run kept no factors P and Q, or the matrix has more than 10,000 cells.
+    """
+    small = record.data["n_users"] * record.data["n_items"] <= MOST_CELLS
+    path = model_path(record.path)
+    if not small or not path.exists():
+        return None
+    arrays = load_model_arrays(path)
+    factors = Factors.of(arrays)
+    if factors is None:
+        return None
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["user", *arrays["item_ids"]])
+    for user, line in zip(arrays["user_ids"], factors.filled(), strict=True):
+        writer.writerow([user, *(f"{value:.4f}" for value in line)])
+    return text.getvalue()

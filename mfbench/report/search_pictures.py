@@ -1,0 +1,207 @@
+"""Pictures of a search: the curves of its trials, what each tried, where the good alphas and betas are, what mattered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mfbench.report.style import (
+    ABREAST,
+    COLOURS,
+    best_of_each,
+    colours_of,
+    legend_entry,
+    limit,
+    log_ticks,
+    panel_grid,
+    plain,
+    tip,
+    value_of,
+    what_matters,
+    words_of,
+)
+from mfbench.runs.records import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+
+def sweep_picture(records: Sequence[Record]) -> Figure:
+    """The best valid RMSE of each trial against its K, its alpha and its beta: a panel each, a colour a backend."""
+    from matplotlib.figure import Figure
+
+    trials = [record for record in records if record.stage == "trial"]
+    colours = colours_of(trials)
+    figure = Figure(figsize=(10.5, 4.0), layout="constrained")
+    panels: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
+    limit(panels[0], [value_of(t) for t in trials if t.outcome == "completed"] or [value_of(t) for t in trials])
+    for axes, name in zip(panels, ("K", "alpha", "beta"), strict=True):
+        for trial in trials:
+            where = getattr(trial, name)
+            if where is not None:
+                tip(_mark(axes, trial, where, colours[trial.backend]), words_of(trial))
+        for best in best_of_each(trials).values():
+            if getattr(best, name) is not None and value_of(best) <= panels[0].get_ylim()[1]:
+                (ring,) = axes.plot(
+                    getattr(best, name), value_of(best), "o", markersize=13, markerfacecolor="none", clip_on=False
+                )
+                ring.set(markeredgecolor=colours[best.backend], markeredgewidth=1.5)
+                tip(ring, words_of(best))
+        _scale(axes, name, [getattr(trial, name) for trial in trials if getattr(trial, name) is not None])
+        axes.set_xlabel(name)
+        plain(axes)
+    panels[0].set_ylabel("best valid RMSE of the trial")
+    searched = {trial.backend for trial in trials if (trial.K, trial.alpha, trial.beta) != (None, None, None)}
+    keys = [legend_entry(backend, colour) for backend, colour in colours.items() if backend in searched]
+    keys.append(legend_entry("best of a backend", size=11, face="none"))
+    if any(value_of(trial) > panels[0].get_ylim()[1] for trial in trials):
+        keys.append(legend_entry("above the range", marker="^", size=5))
+    outcomes = {trial.outcome for trial in trials}
+    if "pruned" in outcomes:
+        keys.append(legend_entry("pruned", size=4.5, face="white"))
+    if outcomes & {"diverged", "failed"}:
+        keys.append(legend_entry("diverged or failed", marker="x"))
+    figure.legend(handles=keys, loc="outside upper center", ncols=min(len(keys), 6), frameon=False, fontsize=9)
+    return figure
+
+
+def alpha_beta_map(records: Sequence[Record]) -> Figure:
+    """Each trial at its alpha and beta, a panel a backend: the colour is its valid RMSE, the size its K, a cross diverged."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    trials = [r for r in records if r.stage == "trial" and r.alpha is not None and r.beta is not None]
+    best = best_of_each(trials)
+    figure, panels = panel_grid(list(colours_of(trials)), 3.9)
+    shown = what_matters([value_of(t) for t in trials if t.outcome == "completed"]) or (0.0, 1.0)
+    norm, colour = Normalize(*shown), colormaps["cividis"]
+    most = max((trial.K or 1 for trial in trials), default=1)
+    for backend, axes in panels.items():
+        mine = [trial for trial in trials if trial.backend == backend]
+        for trial in sorted(mine, key=value_of, reverse=True):  # the good ones on top
+            assert trial.alpha is not None
+            assert trial.beta is not None
+            if trial.outcome in ("completed", "pruned") and math.isfinite(value_of(trial)):
+                edge = "#D55E00" if trial is best.get(backend) else "white"
+                (mark,) = axes.plot(trial.alpha, trial.beta, "o", markersize=_size(trial.K, most), markeredgecolor=edge)
+                mark.set(color=colour(norm(value_of(trial))), markeredgewidth=2.5 if trial is best.get(backend) else 0.5)
+            else:
+                (mark,) = axes.plot(trial.alpha, trial.beta, "x", color="#D55E00", markersize=7, markeredgewidth=1.6)
+            tip(mark, words_of(trial))
+        for which, name in (("x", "alpha"), ("y", "beta")):
+            if (values := [getattr(trial, name) for trial in mine]) and min(values) > 0:
+                log_ticks(axes, which, values)
+        axes.set_title(backend, fontsize=10, loc="left")
+        axes.set_xlabel("alpha, the step size")
+        plain(axes)
+    for axes in list(panels.values())[::ABREAST]:
+        axes.set_ylabel("beta, the L2 penalty")
+    figure.colorbar(ScalarMappable(norm, colour), ax=list(panels.values()), label="valid RMSE", extend="max")
+    sizes = sorted({min((t.K or 1 for t in trials), default=1), most})
+    keys = [legend_entry(f"K={K}", size=_size(K, most)) for K in sizes]
+    keys += [
+        legend_entry("best of a backend", "#D55E00", size=9, face="none"),
+        legend_entry("diverged or failed", "#D55E00", marker="x"),
+    ]
+    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys), frameon=False, fontsize=9)
+    return figure
+
+
+def importance_bars(importances: Mapping[str, Mapping[str, float]]) -> Figure:
+    """How much each hyperparameter mattered, a group of bars a backend; the shares of a backend add up to 1."""
+    from matplotlib.figure import Figure
+
+    names = [name for name in ("K", "alpha", "beta") if any(name in shares for shares in importances.values())]
+    figure = Figure(figsize=(7.2, 1.3 + 0.75 * max(1, len(importances))), layout="constrained")
+    axes, height = figure.subplots(), 0.8 / max(1, len(names))
+    for k, name in enumerate(names):
+        for place, (backend, shares) in enumerate(importances.items()):
+            share, at = shares.get(name, 0.0), place + (k - (len(names) - 1) / 2) * height
+            (bar,) = axes.barh(at, share, height=0.9 * height, color=COLOURS[k], label=name if place == 0 else None)
+            axes.text(share, at, f" {share:.2f}", va="center", fontsize=8.5)
+            tip(bar, f"{backend}: {name} {share:.3f}")
+    axes.set_yticks(range(len(importances)), list(importances))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.05)
+    axes.set_xlabel("share of the importance for being among the best tenth of the trials (PED-ANOVA)")
+    plain(axes)
+    if names:
+        figure.legend(loc="outside upper right", ncols=len(names), frameon=False, fontsize=9)
+    return figure
+
+
+def _size(K: int | None, most: int) -> float:
+    """The diameter of a mark in points, so that its area is as K."""
+    return 4.0 + 9.0 * math.sqrt((K or 1) / most)
+
+
+def _mark(axes: Axes, trial: Record, where: float, colour: str) -> Line2D:
+    value = value_of(trial)
+    edge = axes.get_xaxis_transform()  # up the panel in fractions of its height, for what has no place by its value
+    face = "white" if trial.outcome == "pruned" else colour
+    if trial.outcome not in ("completed", "pruned") or not math.isfinite(value):
+        (mark,) = axes.plot(where, 0.98, "x", markersize=6, color=colour, transform=edge, markeredgewidth=1.5)
+    elif value > axes.get_ylim()[1]:
+        (mark,) = axes.plot(where, 0.93, "^", markersize=5, color=colour, markerfacecolor=face, transform=edge, alpha=0.75)
+    elif trial.outcome == "completed":
+        (mark,) = axes.plot(where, value, "o", markersize=6, color=colour, alpha=0.75, markeredgewidth=0)
+    else:
+        (mark,) = axes.plot(where, value, "o", markersize=4.5, markerfacecolor=face, markeredgecolor=colour, alpha=0.8)
+    return mark
+
+
+def _scale(axes: Axes, name: str, values: Sequence[float]) -> None:
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
+    if not values or min(values) <= 0 or (name == "K" and max(values) < 8 * min(values)):
+        return
+    if name != "K":
+        log_ticks(axes, "x", values)
+        return
+    axes.set_xscale("log", base=2)
+    powers = [2.0**k for k in range(math.floor(math.log2(min(values))), math.ceil(math.log2(max(values))) + 1)]
+    axes.xaxis.set_major_locator(FixedLocator(powers))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+
+
+def best_for_time(records: Sequence[Record]) -> list[Record]:
+    """Those with a lower valid RMSE than any that trained for less time, quickest first: the Pareto front."""
+    front: list[Record] = []
+    for record in sorted(records, key=lambda one: (one.clocks.train_seconds, value_of(one))):
+        if not front or value_of(record) < value_of(front[-1]):
+            front.append(record)
+    return front
+
+
+def trade_off_picture(records: Sequence[Record]) -> Figure:
+    """The valid RMSE of each completed run against its seconds of training, a colour a backend; the Pareto front as a line."""
+    from matplotlib.figure import Figure
+
+    shown = [
+        one for one in records if one.outcome == "completed" and math.isfinite(value_of(one)) and one.clocks.train_seconds
+    ]
+    figure = Figure(figsize=(8.5, 4.6), layout="constrained")
+    axes = figure.subplots()
+    for backend, colour in colours_of(shown).items():
+        for place, one in enumerate(own := [one for one in shown if one.backend == backend]):
+            label = f"{backend} ({len(own)})" if place == 0 else None
+            (mark,) = axes.plot(one.clocks.train_seconds, value_of(one), "o", color=colour, markersize=5, label=label)
+            tip(mark, words_of(one))
+    front = best_for_time(shown)
+    seconds = [one.clocks.train_seconds for one in shown]
+    axes.step(
+        [one.clocks.train_seconds for one in front], list(map(value_of, front)), "k-", where="post", linewidth=1, zorder=1
+    )
+    if seconds:
+        log_ticks(axes, "x", seconds)
+        limit(axes, [value_of(one) for one in shown])
+    axes.set_xlabel("seconds of training")
+    axes.set_ylabel("valid RMSE")
+    axes.legend(frameon=False)
+    plain(axes)
+    return figure

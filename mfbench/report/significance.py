@@ -1,0 +1,148 @@
+"""Which runs cannot be told from the best: their errors on the same users of the same part, compared pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from mfbench.core.arrays import Array, Floats64
+from mfbench.core.files import load_model_arrays
+from mfbench.core.randomness import generator
+from mfbench.runs.records import Record, errors_path, later_repeats, read_record
+
+DRAWS = 10_000
+LEVEL = 0.05
+SEED = 0  # not the spec's: boards of whatever runs are made with the same draws
+USERS_A_BLOCK = 1 << 18  # drawn at once; what bounds the memory
+
+
+@dataclass(frozen=True)
+class AgainstBest:
+    """A run's RMSE less that of the best, √(Σ e² / n) each, with its 95 % interval and what tests say of it.
+
+    The interval is the percentile interval of the paired bootstrap over users, p_bootstrap twice the smaller share of draws
+    on one side of 0 (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, 13.3 and 15.4). p_holm is Wilcoxon's
+    signed-rank test over users' own RMSE (Demšar, JMLR 7, 2006), corrected for as many tests as there are runs beside the
+    best (Holm, Scand. J. Statist. 6, 1979). Over folds Σ e² and n are those of all folds together, so the difference is not
+    quite that of the mean RMSEs; of several finals each user's Σ e² is the mean over them.
+    """
+
+    difference: float
+    difference_low: float
+    difference_high: float
+    p_bootstrap: float
+    p_holm: float
+
+    @property
+    def is_distinguishable(self) -> bool:
+        """Only where both say so: 0 is outside the interval, ends included, and p_holm is under 0.05."""
+        return not self.difference_low <= 0 <= self.difference_high and self.p_holm < LEVEL
+
+
+def against_best(ranked: Sequence[Record]) -> dict[str, AgainstBest]:
+    """By run key the comparison of each run with the first that is judged on the same part.
+
+    Finals and floors are judged on test, and ranked by valid: the test part chooses nothing. Plain runs are judged on valid.
+    A run without errors by user beside its record, or on other splits than the first, is not compared.
+    """
+    done = [record for record in ranked if record.outcome == "completed"]
+    tested = [record for record in done if record.test_rmse is not None]
+    plain = [record for record in done if record.stage == "run" and record.valid_rmse is not None]
+    return _against_first(tested, "test") | _against_first(plain, "valid")
+
+
+def _against_first(judged: Sequence[Record], part: str) -> dict[str, AgainstBest]:
+    errors = [(record.run_key, _errors_of(record, part)) for record in judged]
+    if not errors or (first := errors[0][1]) is None:
+        return {}
+    same = {key: one.squared for key, one in errors if one is not None and one.splits == first.splits}
+    if len(same) < 2:
+        return {}
+    return dict(zip(list(same)[1:], compare(np.stack(list(same.values())), first.counts), strict=True))
+
+
+def compare(squared: Floats64, count: Array) -> list[AgainstBest]:
+    """The comparison of each run but the first with the first.
+
+    squared: float64 [runs, users], Σ e² of each user. count: int [users], the ratings of each; users without are left out.
+    The draws depend on the order of the users, which is that of their ids wherever this is called.
+    """
+    rated = count > 0
+    squared, count = squared[:, rated], count[rated]
+    of_whole = np.sqrt(squared.sum(axis=1) / count.sum())
+    drawn = _drawn(np.vstack([squared, count]).tobytes(), len(count))
+    corrected = holm([_wilcoxon(np.sqrt(one / count) - np.sqrt(squared[0] / count)) for one in squared[1:]])
+    told = []
+    for rmse, draws, p in zip(of_whole[1:].tolist(), drawn[1:], corrected, strict=True):
+        differences = draws - drawn[0]
+        low, high = np.quantile(differences, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
+        # The sample itself is counted as a draw, so that no p is 0 (Davison and Hinkley, 1997, 4.2).
+        fewer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0)) + 1
+        told.append(AgainstBest(rmse - float(of_whole[0]), low, high, min(1.0, 2 * fewer / (DRAWS + 1)), p))
+    return told
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p: of the k-th smallest of m the largest of (m - j + 1) p_j over j ≤ k, 1 at most."""
+    p = np.array(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    p[order] = np.minimum(1, np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order]))
+    return [float(one) for one in p]
+
+
+def _wilcoxon(differences: Floats64) -> float:
+    """The two-sided p; users without a difference are left out, and where all are there is nothing to be found."""
+    from scipy.stats import wilcoxon  # takes half a second to import
+
+    return float(wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+
+
+@lru_cache(maxsize=4)
+def _drawn(table: bytes, users: int) -> Floats64:
+    """float64 [runs, DRAWS]: the RMSE of each run over as many users as there are, drawn with replacement.
+
+    table: float64 [runs + 1, users], as bytes, so that the tables of a sweep, of which there are some, draw once; its last
+    row is the count. All runs have the same draws.
+    """
+    rows = np.frombuffer(table).reshape(-1, users)
+    rng = generator(SEED, "bootstrap")
+    sums = np.empty((len(rows), DRAWS))
+    step = max(1, USERS_A_BLOCK // users)
+    for first in range(0, DRAWS, step):
+        n = min(step, DRAWS - first)
+        drawn = rng.integers(users, size=(n, users)) + users * np.arange(n)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=n * users).reshape(n, users).astype(np.float64)
+        sums[:, first : first + n] = np.einsum("ru,du->rd", rows, times)  # in a fixed order, unlike a threaded product
+    rmse: Floats64 = np.sqrt(sums[:-1] / sums[-1])
+    return rmse
+
+
+class _Errors(NamedTuple):
+    """Of a run, float64 [n_users] and int [n_users]: Σ e² and count of each user, over the parts of these splits."""
+
+    splits: set[str]
+    squared: Floats64
+    counts: Array
+
+
+def _errors_of(record: Record, part: str) -> _Errors | None:
+    """The errors on that part; None where there are none, or one is no finite number.
+
+    Of a record that stands for several they are the mean over those on one split, and the sum over splits, the folds, whose
+    valid parts share no rating.
+    """
+    mean = record.intervals.get(f"{part}_rmse")
+    repeats = [record, *(read_record(one.path) for one in later_repeats(record))] if mean else [record]
+    if len(repeats) != (mean.n if mean else 1) or not all(errors_path(one.path).exists() for one in repeats):
+        return None
+    found: dict[str, list[dict[str, Array]]] = {}
+    for one in repeats:
+        found.setdefault(one.data["split_digest"], []).append(load_model_arrays(errors_path(one.path)))
+    means = [np.mean([arrays["user_squared_error"] for arrays in each], axis=0) for _, each in sorted(found.items())]
+    squared = np.sum(means, axis=0)
+    counts = np.sum([each[0]["user_count"] for each in found.values()], axis=0)
+    return _Errors(set(found), squared, counts) if np.all(np.isfinite(squared)) else None

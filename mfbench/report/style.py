@@ -1,0 +1,193 @@
+"""How our pictures look and are saved: colours, axes, PNG, and HTML that says what the pointer is on.
+
+The same records give the same bytes. matplotlib is imported inside the functions, for the start-up time (about a second),
+and used without pyplot, whose figures are global state that threads would share.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import numpy as np
+
+from mfbench.runs.records import Record
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+# Okabe and Ito's colours, told apart by colour-blind people too; the yellow is left out, it is too pale for lines.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+TRAIN, VALID, GREY = "#0072B2", "#D55E00", "#666666"
+DPI = 120
+
+SVG = "http://www.w3.org/2000/svg"
+TIP = "tip: "
+STYLE = """body { margin: 1em; font: 14px sans-serif; color: #333 } svg { max-width: 100%; height: auto }
+.tip:hover path { stroke-width: 3; stroke-opacity: 1 } .tip:hover use { opacity: 1; stroke-width: 3 }
+.tip path.reach { stroke-width: 9; stroke-opacity: 0; pointer-events: stroke }"""
+
+
+def save(figure: Figure) -> bytes:
+    """The figure as PNG, without date or version of the software in it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save_page(figure: Figure, title: str) -> bytes:
+    """The figure as one HTML page: an SVG whose lines and points, where `tip` said so, show their words under the pointer."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "mfbench", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    for prefix, namespace in {"": SVG, "xlink": "http://www.w3.org/1999/xlink"}.items():  # as HTML reads them
+        ElementTree.register_namespace(prefix, namespace)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for group in root.iter(f"{{{SVG}}}g"):
+        if (words := group.get("id", "")).startswith(TIP):
+            group.attrib = {"class": "tip"}
+            for line in [path for path in group if path.tag == f"{{{SVG}}}path"]:  # a thin line is hard to point at
+                reach = ElementTree.SubElement(group, line.tag, {"d": line.get("d", ""), "fill": "none", "class": "reach"})
+                reach.set("stroke", "#000")
+            told = ElementTree.Element(f"{{{SVG}}}title")
+            told.text = words.removeprefix(TIP)
+            group.insert(0, told)
+    for drawn in root.iter():  # as attributes, which the style of the page may change
+        for item in drawn.attrib.pop("style", "").split(";"):
+            name, _, value = item.partition(":")
+            if value:
+                drawn.set(name.strip(), value.strip())
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    body = ElementTree.tostring(root, encoding="unicode")
+    return f"<!doctype html>\n<html><head>{head}</head><body>{body}</body></html>\n".encode()
+
+
+def tip(artist: Artist, words: str) -> None:
+    """What `save_page` shows when the pointer is on this line or point."""
+    artist.set_gid(TIP + words)
+
+
+# --- what the pictures share -----------------------------------------------------------------------------------------
+
+
+def hyperparameters(record: Record) -> str:
+    """`K=8 alpha=0.01 beta=0.05`, those that there are."""
+    values = {"K": record.K, "alpha": record.alpha, "beta": record.beta}
+    return " ".join(f"{name}={value:.3g}" for name, value in values.items() if value is not None)
+
+
+def value_of(record: Record) -> float:
+    """The valid RMSE, nan where there is none."""
+    return math.nan if record.valid_rmse is None else record.valid_rmse
+
+
+def words_of(record: Record) -> str:
+    """What a tip says of a trial."""
+    valid = f"valid RMSE {record.valid_rmse:.4f}" if record.valid_rmse is not None else record.outcome
+    return f"{record.title}  {hyperparameters(record)}  {valid}" + ("  pruned" if record.outcome == "pruned" else "")
+
+
+def best_of_each(records: Iterable[Record]) -> Mapping[str, Record]:
+    """The completed record with the lowest valid RMSE of each backend that has one."""
+    best: dict[str, Record] = {}
+    for record in records:
+        if record.outcome == "completed" and math.isfinite(value_of(record)):
+            rival = best.get(record.backend)
+            if rival is None or (value_of(record), record.number) < (value_of(rival), rival.number):
+                best[record.backend] = record
+    return best
+
+
+def colours_of(records: Iterable[Record]) -> dict[str, str]:
+    """A colour for each backend, by the order of the names, so that all pictures of a study agree."""
+    names = sorted({record.backend for record in records})
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+
+
+def numbers(values: Sequence[float | None]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """float64 [n], nan for None."""
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def what_matters(values: Sequence[float]) -> tuple[float, float] | None:
+    """The range to show: a few values far above the others, of a bad start or a run that blew up, are cut off."""
+    finite = np.array([value for value in values if math.isfinite(value)])
+    if len(finite) == 0:
+        return None
+    low, middle, high = np.quantile(finite, [0, 0.5, 1])
+    high = min(high, low + 4 * max(middle - low, 1e-12)) if high > middle else high
+    return float(low), float(high)
+
+
+def limit(axes: Axes, values: Sequence[float]) -> None:
+    """Cut the axis of values to what matters, with a margin."""
+    if (shown := what_matters(values)) is not None:
+        low, high = shown
+        margin = 0.06 * (high - low) or 0.01 * abs(high) or 0.01
+        axes.set_ylim(low - margin, high + 2 * margin)
+
+
+def log_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
+    """Make the axis `x` or `y` logarithmic, with labels that a person reads."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    if max(values) < 100 * min(values):  # powers of ten alone would leave one label or none
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def plain(axes: Axes) -> None:
+    """Two spines and a pale grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+ABREAST = 3
+
+
+def panel_grid(names: Sequence[str], height: float) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a panel for each name, at least one, three abreast, all with the same axis of values."""
+    from matplotlib.figure import Figure
+
+    names = names or [""]
+    columns = min(ABREAST, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(max(6.0, 3.5 * columns + 0.6), height * rows + 0.6), layout="constrained")
+    grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
+    panels = dict(zip(names, grid, strict=False))
+    for unused in grid[len(names) :]:
+        unused.remove()
+    for axes in panels.values():
+        plain(axes)
+    return figure, panels
+
+
+def legend_entry(
+    label: str,
+    colour: str = GREY,
+    marker: str = "o",
+    size: float = 6,
+    face: str | None = None,
+    line: float = 0,
+    dash: bool = False,
+) -> Line2D:
+    """An entry of a legend: a mark, or with a width a line."""
+    from matplotlib.lines import Line2D
+
+    if line:
+        return Line2D([], [], linestyle="--" if dash else "-", linewidth=line, color=colour, label=label)
+    return Line2D(
+        [], [], linestyle="", marker=marker, markersize=size, color=colour, markerfacecolor=face or colour, label=label
+    )

@@ -1,0 +1,73 @@
+"""What a run was made with: versions, code, processor, cores; no host name, user name or absolute path."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mfbench.core.machine import OWN_XLA_FLAG, core_list
+from mfbench.core.paths import without_places
+from mfbench.runs.checkout import code
+
+PACKAGES = (
+    "mfbench", "numpy", "scipy", "numba", "llvmlite", "jax", "jaxlib", "optax", "pandas", "pyarrow", "optuna", "mlflow",
+)  # fmt: skip
+
+SETTINGS = (
+    "XLA_FLAGS", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DISABLE_JIT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT",
+    "NUMBA_DISABLE_JIT", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES",
+)  # fmt: skip
+"""Variables of the environment that can change a bit."""
+
+
+def environment() -> dict[str, Any]:
+    """Versions, code (see `checkout.code`), settings, Python, system, processor, its cores, the threads that a run may use.
+
+    threads: the number of cores that this process may use; a worker has its share of them.
+    """
+    return {**_fixed(), "threads": len(core_list())}
+
+
+@cache
+def _fixed() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+        "cores": os.cpu_count() or 1,
+        **code(),
+        "settings": {name: value for name in SETTINGS if (value := _setting(name))},
+        "versions": {**{name: _version(name) for name in PACKAGES}, "blas": _blas()},
+    }
+
+
+def _setting(name: str) -> str:
+    words = os.environ.get(name, "").split()
+    return without_places(" ".join(word for word in words if word != OWN_XLA_FLAG))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _blas() -> str | None:
+    """The library behind NumPy's dot products: the same NumPy comes with one or another, and they sum in other orders."""
+    import numpy as np  # here for the start-up time
+
+    found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{found['name']} {found['version']}" if found.get("found") else None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,59 @@
+"""What a training begins from, made ready once for all trials that share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mfbench.backends.base import Backend
+from mfbench.core.randomness import generator
+from mfbench.data.splits import Parts
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Ratings as a backend reads them.
+
+    train: arranged by the backend, for `schedule`. valid: None in a final run, which trains on it, and where the split has
+    none. mean: of the training ratings, summed in canonical order. rng: as the arranging left it, to be copied.
+    """
+
+    train: Ratings
+    valid: Ratings | None
+    mean: float
+    schedule: Schedule
+    rng: np.random.Generator
+
+
+class Preparation:
+    """Prepares one training after another. What the last one used is kept, and made anew only for one that differs.
+
+    The trials of a study share the data, the backend's knobs and the seed, so a worker arranges the ratings once for all
+    of them. No more than one set of ratings is held, that of the training which is under way.
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[Path, Backend, int, bool] | None = None
+        self._last: Prepared | None = None
+
+    def prepare(self, parts: Parts, backend: Backend, seed: int, whole: bool) -> Prepared:
+        """The ratings for this backend; whole: train and valid together."""
+        wanted = (parts.folder, backend, seed, whole)
+        if self._last is None or self._of != wanted:
+            self._last = None  # first: there may not be memory for two
+            self._of, self._last = wanted, _prepared(*wanted[1:], parts)
+        return self._last
+
+
+def _prepared(backend: Backend, seed: int, whole: bool, parts: Parts) -> Prepared:
+    train, valid = parts.train, parts.valid
+    if whole and valid is not None:
+        train, valid = train.with_(valid), None
+    rng = generator(seed, "order")
+    mean = train.mean()
+    train, schedule = backend.arrange(train, rng)
+    return Prepared(train, valid, mean, schedule, rng)

@@ -1,0 +1,114 @@
+"""Repeats of a run taken as one: the mean of their curves and metrics, and how sure that mean is.
+
+A repeat is the same spec with another fold or another seed, see `Spec.repeat`; each has a record of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import stdev
+from typing import Any
+
+import numpy as np
+
+from mfbench.core.arrays import Floats64
+from mfbench.runs.records import Clocks, Interval, Outcome, Record, Scores
+
+SEVERITY: tuple[Outcome, ...] = ("completed", "pruned", "diverged", "failed")
+CURVES = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
+METRICS = (*CURVES, "test_rmse", "test_mae")
+
+
+def averaged(records: Iterable[Record]) -> list[Record]:
+    """For each run one record, the mean of its repeats; the runs are in the order in which they are first met."""
+    runs: dict[tuple[str, str, str, int], list[Record]] = {}
+    for one in records:
+        runs.setdefault((one.study, one.backend, one.stage, one.number), []).append(one)
+    return [mean_of(sorted(repeats, key=lambda one: one.repeat)) for repeats in runs.values()]
+
+
+def mean_of(repeats: Sequence[Record]) -> Record:
+    """The record that stands for all repeats of a run; of one alone that itself. It is never written.
+
+    Its curves are the means over the repeats at the epochs that all have scored, and its best epoch is that of the mean
+    curve. Its metrics are means too: of a trial at that best epoch, else of the repeats' own; `intervals` says how sure they
+    are. It is diverged, failed or pruned if any repeat is. Its clocks are those of all repeats together. What else it has is
+    the first repeat's.
+    """
+    first = repeats[0]
+    if len(repeats) == 1:
+        return first
+    worst = max(repeats, key=lambda one: SEVERITY.index(one.outcome))
+    epochs = sorted(set.intersection(*(set(one.scores.epoch) for one in repeats)))
+    aligned = [_at(one.scores, epochs) for one in repeats]
+    scores = Scores(
+        epoch=epochs,
+        train_seconds=_mean([one.train_seconds for one in aligned]),
+        **{name: _mean([getattr(one, name) for one in aligned]) for name in CURVES},
+    )
+    best = scores.best if worst.outcome in ("completed", "pruned") else None
+    values: dict[str, list[Any]] = {}
+    for name in METRICS:
+        at_best = first.stage == "trial" and best is not None and getattr(scores, name, None)
+        values[name] = [getattr(one, name)[best] for one in aligned] if at_best else [getattr(one, name) for one in repeats]
+    known = {name: each for name, each in values.items() if best is not None and None not in each}
+    return first.model_copy(
+        update={
+            "outcome": worst.outcome,
+            "reason": worst.reason,
+            "epochs": min(one.epochs for one in repeats),
+            "scores": scores,
+            "best_epoch": None if best is None else epochs[best],
+            **{name: _mean([[value] for value in known[name]])[0] if name in known else None for name in METRICS},
+            "evaluation": {name: _mean([[one.evaluation.get(name)] for one in repeats])[0] for name in first.evaluation},
+            # What a final run inherits of its trial is the same in all repeats, and so is how sure it was there.
+            "intervals": {name: interval(each) for name, each in known.items()} | first.intervals,
+            "data": {**first.data, "oracle": _oracle(repeats)},
+            "factors_digest": None,
+            "clocks": Clocks(**{name: sum(getattr(one.clocks, name) for one in repeats) for name in Clocks.model_fields}),
+            "started": min(one.started for one in repeats),
+            "ended": max(one.ended for one in repeats),
+            "seal": None,
+        }
+    )
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The 95 % t interval of the mean of n ≥ 2 values: half of it is t(0.975, n - 1) s / √n, s their standard deviation.
+
+    It holds for independent values. Folds share most of their train parts, so theirs is rather too narrow, and no
+    unbiased estimate of that variance is to be had (Bengio and Grandvalet, JMLR 5, 2004).
+    """
+    from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats would take half a second to import
+
+    n = len(values)
+    return Interval(half_width=float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n), n=n)
+
+
+def whole_spec(records: Sequence[Record]) -> dict[str, Any]:
+    """The spec that the records of a sweep are repeats of: without the fold of one where there are several."""
+    latest = max(records, key=lambda one: (-one.repeat, one.started)).spec
+    if len({one.spec["split"].get("fold") for one in records}) == 1:
+        return latest
+    return {**latest, "split": {**latest["split"], "fold": None}}
+
+
+def _oracle(repeats: Sequence[Record]) -> dict[str, float]:
+    """What no model can beat on average over the repeats, by metric; empty where the data does not know it."""
+    each = [one.data.get("oracle", {}) for one in repeats]
+    return {name: _mean([[oracle[name]] for oracle in each])[0] for name in each[0]}
+
+
+def _at(scores: Scores, epochs: Sequence[int]) -> Scores:
+    """The scores at these epochs alone."""
+    place = {epoch: k for k, epoch in enumerate(scores.epoch)}
+    lists = {name: getattr(scores, name) for name in Scores.model_fields}
+    return Scores(**{name: [values[place[epoch]] for epoch in epochs] if values else [] for name, values in lists.items()})
+
+
+def _mean(rows: Sequence[Sequence[float | None]]) -> list[Any]:
+    """The mean over the rows, None where one has None; counted from the first row, so that equal values have just that."""
+    table: Floats64 = np.array([[math.nan if value is None else value for value in row] for row in rows], dtype=np.float64)
+    mean = table[0] + (table - table[0]).mean(axis=0)
+    return [None if math.isnan(value) else value for value in mean.tolist()]

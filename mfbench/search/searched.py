@@ -1,0 +1,160 @@
+"""What the trials of one backend say about their search. A function of their records alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from mfbench.runs.records import Record
+from mfbench.search.edges import Edge, as_yaml, edge_of, plain, wider
+from mfbench.search.proposals import ENOUGH, Finished, best_of, importance
+from mfbench.spec import Space, Sweep
+
+GAIN = 0.001
+"""A search still gains where its last quarter has lowered the best valid RMSE by more than this share of it."""
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Every trial that diverged had at least this value of that hyperparameter; `spared` that had it, too, did not diverge."""
+
+    name: str
+    least: float
+    spared: int
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The trials of one backend, in order, and the ranges that it has a use for."""
+
+    backend: str
+    space: Space
+    trials: list[Record]
+
+    @staticmethod
+    def of(backend: str, trials: list[Record], sweep: Sweep) -> Searched:
+        """The trials of a backend under that sweep."""
+        used = [name for name in Space.model_fields if any(getattr(trial, name) is not None for trial in trials)]
+        return Searched(backend, Space(**{name: getattr(sweep.space_of(backend), name) for name in used}), trials)
+
+    def ended(self, outcome: str) -> int:
+        """How many trials ended so."""
+        return sum(trial.outcome == outcome for trial in self.trials)
+
+    @property
+    def epochs(self) -> int:
+        """All the epochs that were trained."""
+        return sum(trial.epochs for trial in self.trials)
+
+    @property
+    def seconds(self) -> float:
+        """The time that the trials took in all: compiling, training and scoring."""
+        clocks = [trial.clocks for trial in self.trials]
+        return sum(c.compile_seconds + c.train_seconds + c.evaluate_seconds for c in clocks)
+
+    @cached_property
+    def edges(self) -> list[Edge]:
+        """The hyperparameters of the best trial that lie at an end of their range."""
+        best = best_of(self.trials)
+        found = [edge_of(name, getattr(best, name), given) for name, given in self.space if given] if best else []
+        return [edge for edge in found if edge]
+
+    @cached_property
+    def divergence(self) -> Divergence | None:
+        """Where the trials diverged: by the hyperparameter that tells them best from the others, alpha before beta before K.
+
+        None where nothing diverged, or none of the three tells.
+        """
+        found = []
+        for name in ("alpha", "beta", "K"):
+            diverged, others = (
+                [getattr(trial, name) for trial in self.trials if trial.outcome in outcomes and getattr(self.space, name)]
+                for outcomes in (("diverged",), ("completed", "pruned"))
+            )
+            if diverged:
+                found.append(Divergence(name, min(diverged), sum(value >= min(diverged) for value in others)))
+        best = min(found, key=lambda one: one.spared, default=None)
+        return best if best and best.spared <= self.ended("diverged") else None
+
+    @cached_property
+    def importance(self) -> dict[str, float] | None:
+        """As `search.importance`."""
+        return importance(self.space, [Finished.of(trial) for trial in self.trials])
+
+    @property
+    def last(self) -> int:
+        """The number of trials that are the last quarter."""
+        return len(self.trials) // 4
+
+    @property
+    def before(self) -> float | None:
+        """The best valid RMSE before the last quarter of the trials."""
+        best = best_of(self.trials[: len(self.trials) - self.last])
+        return best.valid_rmse if best else None
+
+    @property
+    def after(self) -> float | None:
+        """The best valid RMSE of all trials."""
+        best = best_of(self.trials)
+        return best.valid_rmse if best else None
+
+    @property
+    def gain(self) -> float | None:
+        """By how much the last quarter lowered the best valid RMSE; None where there is no before, or no quarter."""
+        return self.before - self.after if self.last and self.before is not None and self.after is not None else None
+
+    @property
+    def still_gaining(self) -> bool:
+        """Whether more trials are likely to find better ones."""
+        if self.after is None or self.gain is None:
+            return self.after is not None and self.before is None
+        return self.gain > GAIN * self.after
+
+    def more_trials(self) -> str:
+        """What the gain of the last quarter means."""
+        n = len(self.trials)
+        if self.gain is None:
+            if self.still_gaining:
+                return f"the first trial that completed is among the last {self.last} of {n}: still gaining, raise --trials"
+            return f"{self.ended('completed')} of {n} trials completed: whether more would help cannot be told"
+        told = f"the last {self.last} of {n} trials gained {f'{self.gain:.4f}' if self.gain else 'nothing'}"
+        if self.still_gaining:
+            return f"{told}, from {self.before:.4f} to {self.after:.4f}: still gaining, raise --trials"
+        return f"{told}: more trials will hardly help" if n >= ENOUGH else f"{told}, but {n} are too few to tell"
+
+    def warnings(self) -> list[str]:
+        """What to look at, and what to try."""
+        told = [edge.sentence() for edge in self.edges]
+        if self.ended("diverged"):
+            told.append(self._divergence())
+        if self.ended("failed"):
+            told.append(f"{self.ended('failed')} of {len(self.trials)} trials failed; their records say why")
+        if self.still_gaining:
+            told.append(self.more_trials())
+        return [f"{self.backend}: {sentence}" for sentence in told]
+
+    def _divergence(self) -> str:
+        told = f"{self.ended('diverged')} of {len(self.trials)} trials diverged"
+        if best_of(self.trials) is None and self.space.alpha:
+            lower = wider(self.space.alpha, "lower")
+            return f"{told} and none completed" + (f": try alpha: {as_yaml(lower)}" if lower else "")
+        if self.divergence is None:
+            return f"{told}, and none of alpha, beta and K alone tells which"
+        one = self.divergence
+        others = f"where {one.spared} did not" if one.spared else "where none did not"
+        return f"{told}, all at {one.name} of {plain(one.least)} or more, {others}: let its range end below"
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            "backend": self.backend,
+            "trials": len(self.trials),
+            **{outcome: self.ended(outcome) for outcome in ("completed", "pruned", "diverged", "failed")},
+            "epochs": self.epochs,
+            "search_seconds": self.seconds,
+            "edges": [edge.summary() for edge in self.edges],
+            "divergence": asdict(self.divergence) if self.divergence else None,
+            "importance": self.importance,
+            "last_quarter": {"trials": self.last, "before": self.before, "after": self.after, "gain": self.gain},
+        }

@@ -1,0 +1,223 @@
+"""The sweep: for each backend a study on the same parts and the same budget, then its final run; test is opened last."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mfbench.backends import registry
+from mfbench.core.errors import RecordError, SpecError, WorkError
+from mfbench.core.paths import RUNS
+from mfbench.data.sealed import openers, worn
+from mfbench.data.splits import Parts, prepare
+from mfbench.models.evaluation import none_relevant
+from mfbench.runs.jobs import Job, backend_of
+from mfbench.runs.progress import Watcher
+from mfbench.runs.records import Record, find_record, remove_unfinished, studies_of, study_records
+from mfbench.runs.repeats import averaged, whole_spec
+from mfbench.search.outcome import Swept, none_completed
+from mfbench.search.proposals import Finished, propose
+from mfbench.search.study import Study
+from mfbench.search.workers import Task, Workers, shares
+from mfbench.spec import Spec, study_key
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that can be carried out: its spec is found right, its data is there and cut, for each fold."""
+
+    spec: Spec
+    studies: list[Study]
+    parts: list[Parts]
+
+    @staticmethod
+    def of(source: Spec) -> Plan:
+        """The plan of a spec; InputError for what is wrong with it or its data, before any work."""
+        if source.sweep is None:
+            raise SpecError(f"{source.name}: this spec has no sweep section; add one, or use `mfbench run`")
+        key = study_key(source)
+        studies = [Study.of(source, key, name, backend_of(source, name)) for name in source.backends()]
+        parts = [prepare(source.repeat(fold)) for fold in range(source.folds)]
+        if "valid" not in parts[0].n:
+            raise SpecError("split: a sweep chooses by the valid part, and this split has none; give valid a share")
+        return Plan(source, studies, parts)
+
+    def carry_out(self, workers: int, watcher: Watcher, timeout: float | None = None) -> Swept:
+        """Carry out the sweep, or go on with it: runs that have a record are not made again.
+
+        timeout: seconds after which no other batch is begun, nor the final runs. A batch is made even so, or the final runs
+        if they are all that is left, so that any timeout gets on.
+        WorkError where no trial of any backend gave a usable model.
+        """
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        key, budgets, made = self.studies[0].key, {study.backend: study.budget for study in self.studies}, list[Record]()
+        _tell_what_is_new(self.spec, key, watcher)
+        self._tell_limits(watcher)
+        with _alone(key, watcher), Workers(shares(workers)) as crew:
+            for study in self.studies:
+                watcher.study(study.backend, study.budget * self.spec.folds * self.spec.seeds)
+                for batch in _search(study, self.parts, crew, watcher):
+                    made += batch
+                    if crew.tasks and time.monotonic() > end:
+                        return Swept(self.spec, key, budgets, made)
+            searched = Swept(self.spec, key, budgets, made)
+            jobs = [job for study in self.studies for job in study.finals(searched.trials[study.backend])]
+            if jobs:
+                _tell_how_worn(self.parts[0], key, watcher)
+            finals = _records_of(jobs, self.parts, None, crew, watcher)
+        if not finals:
+            raise WorkError(none_completed(key, [trial for found in searched.trials.values() for trial in found]))
+        return Swept(self.spec, key, budgets, made + finals)
+
+    def _tell_limits(self, watcher: Watcher) -> None:
+        """Say what the search cannot promise, and what it leaves out."""
+        if "test" not in self.parts[0].n:
+            watcher.say("split: there is no test part, so a final run has no score but that of the trial it was chosen by")
+        else:
+            for sentence in none_relevant(self.spec.evaluation, self.parts[0].highest):
+                watcher.say(sentence)
+        if "train_seconds" in self.studies[0].sweep.objectives:
+            watcher.say("train_seconds is a clock: with it as an objective this sweep cannot be repeated to the same trials")
+        for study in self.studies:
+            if study.points and study.budget < study.points:
+                watcher.say(
+                    f"{study.backend}: the sweep visits {study.budget} of the {study.points} points of the grid;"
+                    f" `--trials {study.points}` visits all of them"
+                )
+
+
+def _search(study: Study, parts: Sequence[Parts], crew: Workers, watcher: Watcher) -> Iterator[list[Record]]:
+    """The records of the trials of a study, batch after batch.
+
+    Of repeats the first alone may be pruned, by the first of the trials before it, for another fold or seed may be harder;
+    the others are then made of the trials that it has not ruled out.
+    """
+    trials: list[Record] = []
+    firsts: list[Record] = []
+    while len(trials) < study.budget:
+        first, size = len(trials), min(study.sweep.batch, study.budget - len(trials))
+        proposals = propose(study.spec, study.space, first // study.sweep.batch, size, [Finished.of(one) for one in trials])
+        jobs = [job for k, params in enumerate(proposals) for job in study.trial(first + k, params)]
+        prune = study.prune([Finished.of(one) for one in firsts])
+        now = [job for job in jobs if job.repeat == 0] if prune else jobs
+        made = _records_of(now, parts, prune, crew, watcher, study.together)
+        if prune:
+            firsts += made
+            on = {record.number for record in made if record.outcome == "completed"}
+            later = [job for job in jobs if job.repeat and job.number in on]
+            made += _records_of(later, parts, None, crew, watcher, study.together)
+            made.sort(key=lambda record: (record.number, record.repeat))
+        trials += averaged(made)
+        yield made
+
+
+def _records_of(
+    jobs: Sequence[Job], parts: Sequence[Parts], prune: str | None, crew: Workers, watcher: Watcher, together: bool = False
+) -> list[Record]:
+    """The records of the jobs, in their order; those that have none yet are carried out, a group a worker if together.
+
+    parts: by fold.
+    """
+    records = {job.run_key: record for job in jobs if (record := _record_of(job, _parts_of(job, parts), watcher))}
+    for record in records.values():
+        watcher.done(record)
+
+    def on_done(record: Record) -> None:
+        records[record.run_key] = record
+        watcher.done(record)
+
+    # Those that take longest first, so that the workers come to the end of a batch together.
+    missing = sorted((job for job in jobs if job.run_key not in records), key=lambda job: -(job.K or 0))
+    # Repeat after repeat, for one has one train part and one order, which a worker keeps from job to job.
+    repeats = [[job for job in missing if job.repeat == r] for r in sorted({job.repeat for job in missing})]
+    step = len(crew) if together else max(1, len(missing))
+    groups = [group for of_one in repeats for first in range(step) if (group := of_one[first::step])]
+    tasks = [Task(jobs=group, parts=_parts_of(group[0], parts).folder, prune=prune) for group in groups]
+    crew.carry_out(tasks, on_done, watcher.epoch)
+    return [records[job.run_key] for job in jobs]
+
+
+def _parts_of(job: Job, parts: Sequence[Parts]) -> Parts:
+    return parts[job.repeat % len(parts)]
+
+
+def _record_of(job: Job, parts: Parts, watcher: Watcher) -> Record | None:
+    """The job's record from before; one that is damaged, or not of this very job, is set aside, and the job done again."""
+    path = job.path
+    try:
+        record = find_record(job)
+        fault = record and _not_of(record, job, parts)
+    except RecordError as error:
+        record, fault = None, str(error).removeprefix(f"{path}: ")
+    if fault:
+        path.replace(path.with_suffix(".aside"))
+        watcher.say(f"{path}: {fault}; it is set aside as {path.with_suffix('.aside').name}, and the run is made again")
+    return None if fault else record
+
+
+def _not_of(record: Record, job: Job, parts: Parts) -> str | None:
+    """Why a record does not stand for the job, None if it does."""
+    if record.outcome == "failed":
+        return f"this run failed ({record.reason})"
+    if not record.is_sealed:
+        return "this record was changed after it was written"
+    if (record.K, record.alpha, record.beta) != (job.K, job.alpha, job.beta):
+        return "this run had other hyperparameters than the search now proposes"
+    if record.data.get("split_digest") != parts.split_digest:
+        return "this run was made on other data"
+    if job.stage != "trial" and record.spec.get("evaluation") != job.spec.evaluation.model_dump(mode="json"):
+        return "this run was judged by another evaluation"
+    if record.backend_digest != registry.digest(job.backend):
+        return f"{job.backend} has changed since this run"
+    return None
+
+
+def _tell_what_is_new(spec: Spec, key: str, watcher: Watcher) -> None:
+    """Say, where a new study begins, in which keys its spec differs from that of the last one of this name."""
+    others = [other for other in studies_of(spec.name) if other != key]
+    if (RUNS / key).exists() or not others:
+        return
+    before = [record for record in study_records(others[-1]) if record.stage != "run"]
+    if before:
+        now, then = _flat(spec.model_dump(mode="json")), _flat(whole_spec(before))
+        changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+        watcher.say(f"{key} is a new study; it differs from {others[-1]} in {', '.join(changed) or 'the content of its data'}")
+
+
+def _tell_how_worn(parts: Parts, key: str, watcher: Watcher) -> None:
+    """Say, before a study opens the test part for the first time, which others have opened it."""
+    before = openers(parts.test_digest)
+    if key not in before:
+        for sentence in worn(parts.test_digest, before):
+            watcher.say(sentence)
+
+
+def _flat(tree: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{under}{name}.") if isinstance(value, dict) and value else {f"{under}{name}": value}
+    return flat
+
+
+@contextmanager
+def _alone(study: str, watcher: Watcher) -> Iterator[None]:
+    """Only one sweep of a study at a time; a second waits for the first."""
+    folder = RUNS / study
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".sweep.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        watcher.say(f"{study}: another sweep of this study is running; waiting for it to end")
+        lock.acquire()
+    try:
+        remove_unfinished(study)
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,258 @@
+"""MLflow: records as runs that can be looked at and compared. An export, made again at will; records stay the truth.
+
+Everything here can be repeated. A run is found by its run key and the digest of its result; one that a killed
+process left RUNNING is sent again, with the times of the record, which MLflow folds together.
+
+mlflow is imported inside functions, for the start-up time (1 to 4 seconds).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from mfbench.core.errors import InputError, WorkError
+from mfbench.core.paths import RUNS
+from mfbench.runs.records import Record, RunName, read_record
+from mfbench.tracking import contents
+from mfbench.tracking.addresses import VIEW_TAG
+from mfbench.tracking.contents import RECORD, milliseconds
+from mfbench.tracking.model import ARRAYS, put_model
+from mfbench.tracking.store import LOCK_SECONDS, make_store, shown, sqlite_path, store_errors, store_uri
+
+__all__ = ["Tracker", "exported_model", "exported_record", "store_uri"]
+
+METRICS_A_CALL = 1000  # MLflow refuses more
+MODEL = "model"  # the folder among a run's artifacts: `runs:/<run id>/model`
+
+
+def exported_record(run_id: str) -> Record:
+    """The record that was exported with an MLflow run, by the run's id or the digits that it begins with.
+
+    InputError where the store has no such run of ours, or more than one.
+    """
+    with store_errors(), tempfile.TemporaryDirectory() as folder:
+        client, run = _exported(run_id)
+        if run.data.tags["mfbench.stage"] == "sweep":
+            raise InputError(f"run {run_id}: this is a whole sweep in MLflow; give one of its runs")
+        if RECORD not in {file.path for file in client.list_artifacts(run.info.run_id)}:
+            raise InputError(f"run {run_id}: MLflow has no {RECORD} of it; `mfbench sync` finishes its export")
+        return read_record(Path(client.download_artifacts(run.info.run_id, RECORD, folder)))
+
+
+def exported_model(run_id: str, folder: Path) -> Path | None:
+    """The file of the model that was exported with an MLflow run, put into the folder; None where it has none."""
+    with store_errors():
+        client, run = _exported(run_id)
+        name = f"{MODEL}/{ARRAYS}"
+        if name not in {file.path for file in client.list_artifacts(run.info.run_id, MODEL)}:
+            return None
+        return Path(client.download_artifacts(run.info.run_id, name, str(folder)))
+
+
+def _exported(run_id: str) -> tuple[Any, Any]:
+    """The client, and our run whose id begins with these digits."""
+    client = make_store()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments, f"attributes.run_id LIKE {_quoted(f'{run_id}%')}", max_results=2)
+    ours = [run for run in found if "mfbench.run_key" in run.data.tags]
+    if not ours:
+        raise InputError(
+            f"run {run_id}: MLflow at {shown(store_uri())} has no such run of mfbench;"
+            " give a run key (study/backend/number/stage) or an MLflow run id"
+        )
+    if len(found) > 1:
+        raise InputError(f"run {run_id}: the ids of several runs begin so; give more digits")
+    return client, ours[0]
+
+
+class Tracker:
+    """The runs of one experiment in the store."""
+
+    def __init__(self, name: str) -> None:
+        with store_errors():
+            self.client = make_store()
+            self.experiment_id = self._experiment(name)
+        self._parents: dict[str, str] = {}
+
+    def open_sweep(self, record: Record) -> str:
+        """The id of the parent run of the record's sweep, made with what the record says of data and commit."""
+        study = record.study
+        if study not in self._parents:
+            with _exporting(study):
+                run = self._find(study, None)
+                if run is None:
+                    start, tags = milliseconds(record.started), contents.parent_tags(record)
+                    run = self.client.create_run(self.experiment_id, start, tags, f"sweep {study}")
+            self._parents[study] = run.info.run_id
+        return self._parents[study]
+
+    def is_exported(self, record: Record) -> bool:
+        """Whether the store has the whole of this record."""
+        run = self._find(record.run_key, record.result)
+        return run is not None and run.info.status != "RUNNING"
+
+    def export(self, record: Record, parent_run_id: str | None) -> str:
+        """Make the run of a record unless it is there, finish it where it was left half done, and give its id."""
+        # The lock is held to the end: whoever finds a run that is RUNNING knows that nobody is at work on it.
+        with _exporting(record.study):
+            run = self._find(record.run_key, record.result)
+            if run is not None and run.info.status != "RUNNING":
+                return str(run.info.run_id)
+            if run is None:
+                tags = contents.tags(record) | ({"mlflow.parentRunId": parent_run_id} if parent_run_id else {})
+                start, name = milliseconds(record.started), contents.run_name(record)
+                run = self.client.create_run(self.experiment_id, start, tags, name)
+            run_id = str(run.info.run_id)
+            # MLflow refuses another value for a param that it has, as a retry on another machine may bring.
+            params = {k: v for k, v in contents.params(record).items() if k not in run.data.params}
+            self._send(run_id, contents.metrics(record), params)
+            self._send_data(run_id, record.data)
+            self._send_files(run, contents.files(record), record)
+            self.client.set_terminated(run_id, contents.STATUS[record.outcome], milliseconds(record.ended))
+            return run_id
+
+    def close_sweep(
+        self,
+        parent_run_id: str,
+        swept: Sequence[Record],
+        oracle: Mapping[str, float] | None = None,
+        extra: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Put the finals' numbers, pictures and leaderboard on the parent, descriptions on it and the finals, and end it.
+
+        swept: all records of the sweep. oracle: the RMSE and MAE that no model can beat, of planted data. extra: more
+        files by name, beside `leaderboard.md`, `sweep.png`, `learning_curves.png`, `spec.yaml`.
+        """
+        self._send(parent_run_id, contents.parent_metrics(swept, oracle), {})
+        self._send_files(self.client.get_run(parent_run_id), {**contents.parent_files(swept, oracle), **(extra or {})})
+        for run_key, text in contents.notes(swept, oracle).items():
+            if (run := self._find(run_key, None)) is not None:
+                self.client.set_tag(run.info.run_id, "mlflow.note.content", text)
+        self._set_apart(swept)
+        self.client.set_terminated(parent_run_id, "FINISHED", _ended(swept))
+
+    def stop_sweep(self, parent_run_id: str, swept: Sequence[Record], status: str) -> None:
+        """End the parent run of a sweep that ended before its final runs; once it has gone on, `close_sweep` does."""
+        self.client.set_terminated(parent_run_id, status, _ended(swept))
+
+    def is_closed(self, parent_run_id: str, swept: Sequence[Record]) -> bool:
+        """Whether the parent run has been ended after all of these records: not before a sweep that has gone on since."""
+        info = self.client.get_run(parent_run_id).info
+        return str(info.status) == "FINISHED" and info.end_time == _ended(swept)
+
+    def run_ids(self, study: str) -> dict[str, str]:
+        """MLflow run id by run key, of the study's sweep and all its runs; of a run made twice, the later."""
+        found, token = {}, None
+        query, order = f"tags.`mfbench.study` = {_quoted(study)}", ["attributes.start_time ASC"]
+        while True:
+            with store_errors():
+                page = self.client.search_runs([self.experiment_id], query, order_by=order, page_token=token)
+            found.update({run.data.tags["mfbench.run_key"]: run.info.run_id for run in page})
+            token = page.token
+            if not token:
+                return found
+
+    def keep_view(self, name: str, view: str) -> None:
+        """Keep a view of the experiment's runs under that name, see `mlflow_addresses.charts_view`."""
+        with store_errors():
+            self.client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{name}", view)
+
+    def _set_apart(self, swept: Sequence[Record]) -> None:
+        """Tell the finals that count from those of before that a longer search, or another evaluation, has replaced.
+
+        These keep all that they have, but have another stage, so no chart of the finals shows them, and another name.
+        """
+        finals = {record.run_key: record for record in swept if record.stage in ("final", "floor")}
+        query = f"tags.`mfbench.study` = {_quoted(swept[0].study)} and tags.`mfbench.stage` != 'trial'"
+        for run in self.client.search_runs([self.experiment_id], query):
+            tags, record = run.data.tags, finals.get(run.data.tags["mfbench.run_key"])
+            if tags["mfbench.stage"] in ("run", "sweep"):
+                continue
+            counts = record is not None and tags["mfbench.result"] == record.result
+            name = RunName.of_key(tags["mfbench.run_key"])
+            stage = name.stage if name and counts else "replaced"
+            if name and stage != tags["mfbench.stage"]:
+                title = name.title if counts else f"{name.title} of #{name.number}, replaced"
+                self.client.set_tag(run.info.run_id, "mfbench.stage", stage)
+                self.client.update_run(run.info.run_id, name=title)
+
+    def _experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
+            # MLflow's own default is the current folder, wherever the database is; runs belong beside it.
+            path = sqlite_path(store_uri())
+            place = str(path.parent.resolve() / "mlruns" / name) if path else None
+            try:
+                return str(self.client.create_experiment(name, place))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            experiment = self.client.get_experiment_by_name(name)  # another process was first
+        if experiment.lifecycle_stage == "deleted":
+            raise WorkError(
+                f"the experiment {name} was deleted in MLflow at {shown(store_uri())};"
+                f" `mlflow experiments restore --experiment-id {experiment.experiment_id}` brings it back"
+            )
+        return str(experiment.experiment_id)
+
+    def _find(self, run_key: str, result: str | None) -> Any:
+        query = f"tags.`mfbench.run_key` = {_quoted(run_key)}"
+        if result is not None:
+            query += f" and tags.`mfbench.result` = '{result}'"
+        return next(iter(self.client.search_runs([self.experiment_id], query, max_results=1)), None)
+
+    def _send(self, run_id: str, metrics: contents.Metrics, params: Mapping[str, str]) -> None:
+        from mlflow.entities import Metric, Param
+
+        sent = [Param(name, value) for name, value in params.items()]
+        made = [Metric(*metric) for metric in metrics]
+        first = METRICS_A_CALL - len(sent)  # params count against the limit too
+        self.client.log_batch(run_id, made[:first], sent)
+        for at in range(first, len(made), METRICS_A_CALL):
+            self.client.log_batch(run_id, made[at : at + METRICS_A_CALL])
+
+    def _send_data(self, run_id: str, data: Mapping[str, Any]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(**contents.data_set(data))
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+    def _send_files(self, run: Any, files: Mapping[str, bytes], record: Record | None = None) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in files.items():
+                Path(folder, name).write_bytes(content)
+            if record is not None and (model := contents.model(record)) is not None:
+                Path(folder, MODEL).mkdir()
+                put_model(Path(folder, MODEL), record, model)
+            # The client's log_artifacts would ask the store for the run once more: a tenth of an export's time.
+            get_artifact_repository(run.info.artifact_uri, tracking_uri=self.client.tracking_uri).log_artifacts(folder)
+
+
+# --- helpers ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _exporting(study: str) -> Iterator[None]:
+    """One process at a time looks for and makes runs of a study."""
+    folder = RUNS / study
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".export.lock", timeout=LOCK_SECONDS):
+        yield
+
+
+def _ended(swept: Sequence[Record]) -> int:
+    return milliseconds(max(record.ended for record in swept))
+
+
+def _quoted(value: str) -> str:
+    return f'"{value}"' if "'" in value else f"'{value}'"

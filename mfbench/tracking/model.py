@@ -1,0 +1,61 @@
+"""A run's model as MLflow reads it: a folder that `mlflow.pyfunc.load_model` and `mlflow models serve` take.
+
+A model from code, so nothing is pickled: the arrays as npz, the source of `predicting`, and MLmodel, which says what they
+are. Written here and not by `mlflow.pyfunc.save_model`, which would load the model to save it, copy its arrays twice and
+put absolute paths of this machine into it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from mfbench.matrix import predicting
+from mfbench.runs.records import Record
+
+ARRAYS, CODE, REQUIREMENTS, PYTHON = "model.npz", "predicting.py", "requirements.txt", "python_env.yaml"
+EXAMPLE, SERVING_EXAMPLE = "input_example.json", "serving_input_example.json"
+FACTORS = {"P", "Q", "user_bias", "item_bias", "mean", "user_ids", "item_ids"}
+EXAMPLES = 3
+
+
+def put_model(folder: Path, record: Record, path: Path) -> None:
+    """Fill the folder with the model of that record, whose npz lies at `path`; it is linked to, for it may be large.
+
+    The model of a user's own backend that is not one of factors is its arrays alone.
+    """
+    (folder / ARRAYS).symlink_to(path.resolve())
+    with np.load(path, allow_pickle=False) as arrays:
+        if not set(arrays) >= FACTORS:
+            return
+        ids = {"user": arrays["user_ids"], "item": arrays["item_ids"]}
+    from mlflow.models import Model, ModelSignature
+    from mlflow.pyfunc import add_to_model
+    from mlflow.types import ColSpec, Schema
+
+    versions = record.environment.get("versions", {})
+    needed = [f"{name}=={versions[name]}" if versions.get(name) else name for name in ("mlflow", "numpy", "pandas")]
+    example = {"columns": list(ids), "data": list(zip(*(each[:EXAMPLES].tolist() for each in ids.values()), strict=False))}
+    inputs = [ColSpec("string" if each.dtype.kind == "U" else "long", name) for name, each in ids.items()]
+    outputs = [ColSpec("double", "prediction"), ColSpec("string", "known")]
+    described = Model(
+        signature=ModelSignature(Schema(inputs), Schema(outputs)),
+        saved_input_example_info={
+            "artifact_path": EXAMPLE, "serving_input_path": SERVING_EXAMPLE, "type": "dataframe", "pandas_orient": "split"
+        },
+        metadata={"run_key": record.run_key},
+    )  # fmt: skip
+    add_to_model(
+        described, "mlflow.pyfunc.loaders.code_model", python_env=PYTHON, model_code_path=CODE,
+        artifacts={"arrays": {"path": ARRAYS, "uri": ARRAYS}},
+    )  # fmt: skip
+    described.save(str(folder / "MLmodel"))
+    (folder / CODE).write_text(f"{Path(predicting.__file__).read_text()}\n\nserve()\n")
+    (folder / REQUIREMENTS).write_text("\n".join(needed) + "\n")
+    python = {"python": record.environment["python"], "build_dependencies": ["pip"], "dependencies": [f"-r {REQUIREMENTS}"]}
+    (folder / PYTHON).write_text(yaml.safe_dump(python))
+    (folder / EXAMPLE).write_text(json.dumps(example))
+    (folder / SERVING_EXAMPLE).write_text(json.dumps({"dataframe_split": example}))
