@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from mfbench.core.tables import markdown
-from mfbench.runs.records import read_record
+from mfbench.runs.record_files import read_record
 from mfbench.tracking.store import FIRM_SETTINGS
 
 SPEC: dict[str, Any] = {

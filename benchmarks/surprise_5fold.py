@@ -22,7 +22,8 @@ from mfbench.core.errors import MfbenchError
 from mfbench.core.files import write_whole
 from mfbench.core.paths import RESULTS
 from mfbench.data.splits import prepare
-from mfbench.runs.records import RunName, find_record
+from mfbench.runs.records import RunName
+from mfbench.runs.record_files import find_record
 from mfbench.runs.repeats import interval
 from mfbench.spec import Spec, load_spec, run_study_key
 

@@ -25,7 +25,7 @@ import yaml
 from mfbench.core.files import write_whole
 from mfbench.core.paths import RESULTS
 from mfbench.core.tables import markdown
-from mfbench.runs.records import read_record
+from mfbench.runs.record_files import read_record
 from mfbench.tracking.store import FIRM_SETTINGS
 
 SPACE = {

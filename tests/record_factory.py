@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mfbench.core.files import write_model
-from mfbench.runs.records import Clocks, Outcome, Record, Scores, Stage, model_path, write_record
+from mfbench.data.splits import DataDescription
+from mfbench.runs.environment import Environment
+from mfbench.runs.record_files import model_path, write_record
+from mfbench.runs.records import Clocks, Outcome, Record, Scores, Stage
+from mfbench.search.outcome import Swept
+from mfbench.spec import Spec
 
 STUDY = "little-0badcafe"
 STARTED = 1_700_000_000.0
@@ -61,8 +68,8 @@ def record(
     return Record(
         study=study, backend=backend, number=number, stage=stage, outcome=outcome,
         reason=None if outcome in ("completed", "pruned") else f"it {outcome}",
-        spec=spec(epochs=epochs), options={"batch_size": 64, "threads": None, "mode": "waves"},
-        **({"K": None, "alpha": None, "beta": None} if stage == "floor" else {"K": K, "alpha": alpha, "beta": beta}),
+        spec=Spec.model_validate(spec(epochs=epochs)), options={"batch_size": 64, "threads": None, "mode": "waves"},
+        hyper={} if stage == "floor" else {"K": K, "alpha": alpha, "beta": beta},
         planned_epochs=1 if stage == "floor" else epochs, epochs=n,
         scores=Scores(
             epoch=epoch, train_rmse=train, train_mae=[v and 0.8 * v for v in train], valid_rmse=valid,
@@ -74,10 +81,21 @@ def record(
         valid_mae=0.8 * best[0] if best else (0.74 if opened else None),
         test_rmse=0.95 if opened else None, test_mae=0.75 if opened else None,
         best_trial=2 if stage == "final" else None,
-        data=DATA, factors_digest=f"{number:064x}" if outcome == "completed" else None,
+        data=DataDescription.model_validate(DATA), factors_digest=f"{number:064x}" if outcome == "completed" else None,
         clocks=Clocks(setup_seconds=0.5, compile_seconds=0.4, train_seconds=0.25 * n, evaluate_seconds=0.1),
-        environment=ENVIRONMENT, started=STARTED + 60 * number, ended=ended,
+        environment=Environment.model_validate(ENVIRONMENT), started=STARTED + 60 * number, ended=ended,
     )  # fmt: skip
+
+
+def altered(one: Record, **changes: Any) -> Record:
+    """The record with other fields: K, alpha and beta are hyperparameters (None: none), a tree changes the spec or data."""
+    hyper = {name: changes.pop(name, one.hyper.get(name)) for name in ("K", "alpha", "beta")}
+    changes["hyper"] = {name: value for name, value in hyper.items() if value is not None}
+    for name in ("spec", "data"):
+        if isinstance(changes.get(name), dict):
+            whole = getattr(one, name)
+            changes[name] = type(whole).model_validate({**whole.model_dump(mode="json"), **changes[name]})
+    return one.changed(changes)
 
 
 def sweep_records(study: str = STUDY) -> list[Record]:
@@ -90,6 +108,14 @@ def sweep_records(study: str = STUDY) -> list[Record]:
     ]
     finals = [record(0, backend=backend, stage="final", study=study, seed=9) for backend in ("jax", "adam")]
     return [*trials, *finals, record(0, backend="mean", stage="floor", study=study)]
+
+
+def swept(records: list[Record], oracle: dict[str, float] | None = None) -> Swept:
+    """The sweep of these records, on data that knows this oracle."""
+    known = {"data": DataDescription.model_validate({**DATA, "oracle": oracle or {}})}
+    found = Swept.of([one.changed(known) for one in records])
+    assert found is not None
+    return found
 
 
 def write(records: list[Record]) -> None:

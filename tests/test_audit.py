@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from record_factory import DATA, STUDY, record, spec
+from record_factory import DATA, STUDY, altered, record
 
 from mfbench.data.sealed import log_opening, openers
 from mfbench.runs.records import Clocks, Outcome, Record
 from mfbench.search.audit import Audit, audit
-from mfbench.search.edges import Edge, edge_of, ends
+from mfbench.search.edges import Edge, edge_of
 from mfbench.spec import FloatRange, IntRange
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -32,9 +32,10 @@ def trial(number: int, valid: float | None = 1.0, **given: Any) -> Record:
     changes = {
         "K": 32, "alpha": 0.01, "beta": 0.2, "valid_rmse": valid, "epochs": 10,
         "clocks": Clocks(setup_seconds=99.0, compile_seconds=seconds, train_seconds=seconds, evaluate_seconds=seconds),
-        "spec": {**spec(), "sweep": {"trials": 4, "backends": ["jax", "adam"], "space": SPACE}},
+        "spec": {"sweep": {"trials": 4, "backends": ["jax", "adam"], "space": SPACE}},
     }  # fmt: skip
-    made = record(number, backend=backend, outcome=outcome).model_copy(update=changes | given)
+    made = record(number, backend=backend, outcome=outcome)
+    made = altered(made, **(changes | given))
     if outcome == "completed":
         made.scores.valid_rmse = [valid] * len(made.scores.epoch)
     return made
@@ -51,7 +52,7 @@ def said(of: Audit, about: str) -> list[str]:
 def one_edge(name: str, value: float, given: IntRange | FloatRange) -> tuple[str, tuple[float, float] | None]:
     edge = edge_of(name, value, given)
     assert edge is not None
-    return edge.end, ends(edge.wider) if edge.wider else None
+    return edge.end, edge.wider.bounds if edge.wider else None
 
 
 # --- edges -----------------------------------------------------------------------------------------------------------
@@ -103,12 +104,12 @@ RANGES = st.one_of(
 
 @given(given=RANGES, upper=st.booleans())
 def test_the_next_range_holds_the_old_one_and_its_value_is_inside(given: IntRange | FloatRange, upper: bool) -> None:
-    lo, hi = ends(given)
+    lo, hi = given.bounds
     edge = edge_of("x", hi if upper else lo, given)
     assert edge is not None
     assert edge.end == ("upper" if upper else "lower")
     if edge.wider:
-        new_lo, new_hi = ends(edge.wider)
+        new_lo, new_hi = edge.wider.bounds
         assert (new_lo == lo and new_hi > hi) if upper else (new_lo < lo and new_hi == hi)
         assert edge.wider.log == given.log
         assert not re.search(r"nan|inf|e-|e\+", edge.sentence())
@@ -132,7 +133,7 @@ def test_only_the_best_trial_s_values_count_and_the_sentence_can_be_pasted() -> 
 
 def test_a_backend_s_own_range_is_what_its_values_are_held_against() -> None:
     own = {"space": SPACE, "spaces": {"adam": {"alpha": {"float": [0.0001, 0.011], "log": True}}}}
-    sweep = {**spec(), "sweep": {"backends": ["jax", "adam"], **own}}
+    sweep = {"sweep": {"backends": ["jax", "adam"], **own}}
     found = audit([trial(0, backend=backend, spec=sweep) for backend in ("jax", "adam")])
     assert {one.backend: [edge.name for edge in one.edges] for one in found.searched} == {"adam": ["alpha"], "jax": []}
 
@@ -154,7 +155,7 @@ def test_the_smallest_alpha_that_diverged_where_alpha_tells() -> None:
     alphas = [0.01, 0.02, 0.03, 0.05, 0.08]
     found = audit([trial(k, None if alpha > 0.04 else 1.0, alpha=alpha, beta=k / 20) for k, alpha in enumerate(alphas)])
     assert said(found, "diverged") == [
-        "jax: 2 of 5 trials diverged, all at alpha of 0.05 or more, where none did not: let its range end below"
+        "jax: 2 of 5 trials diverged, all at alpha of 0.05 or more, where none did not: lower the upper bound below this"
     ]
     assert found.searched[0].summary()["divergence"] == {"name": "alpha", "least": 0.05, "spared": 0}
 
@@ -162,11 +163,11 @@ def test_the_smallest_alpha_that_diverged_where_alpha_tells() -> None:
 def test_another_hyperparameter_where_it_tells_better_and_none_where_none_does() -> None:
     by_K = [trial(k, None if K > 40 else 1.0, K=K) for k, K in enumerate((8, 32, 50, 64))]
     assert said(audit(by_K), "diverged") == [
-        "jax: 2 of 4 trials diverged, all at K of 50 or more, where none did not: let its range end below"
+        "jax: 2 of 4 trials diverged, all at K of 50 or more, where none did not: lower the upper bound below this"
     ]
     anywhere = [trial(k, None if k == 0 else 1.0) for k in range(4)]  # all at the same place, and only the first diverged
     assert said(audit(anywhere), "diverged") == [
-        "jax: 1 of 4 trials diverged, and none of alpha, beta and K alone tells which"
+        "jax: 1 of 4 trials diverged; no single hyperparameter explains the divergence"
     ]
     assert audit(anywhere).searched[0].divergence is None
 
@@ -213,8 +214,7 @@ def test_importance_finds_what_matters_and_is_the_same_each_time() -> None:
 
 def test_importance_needs_trials_that_completed_and_leaves_out_what_was_not_searched() -> None:
     assert audit([*valley(19), *[trial(k, None) for k in range(19, 40)]]).searched[0].importance is None
-    fixed = {**spec(), "sweep": {"space": SPACE}}
-    unsearched = [made.model_copy(update={"K": None, "spec": fixed}) for made in valley(20)]
+    unsearched = [altered(made, K=None, spec={"sweep": {"space": SPACE}}) for made in valley(20)]
     (one,) = audit(unsearched).searched
     assert one.importance is not None
     assert one.importance.keys() == {"alpha", "beta"}

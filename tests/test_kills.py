@@ -23,7 +23,7 @@ from mfbench import sweep
 from mfbench.core.errors import WorkError
 from mfbench.core.files import write_whole
 from mfbench.runs.progress import Watcher
-from mfbench.runs.records import remove_unfinished, study_records
+from mfbench.runs.record_files import remove_unfinished, study_records
 from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec
 from mfbench.tracking.export import sync
@@ -169,7 +169,7 @@ def test_a_signal_ends_a_sweep_with_a_sentence_and_no_orphans(number: int, small
     code, out, err = ended(process)
     assert code == 128 + number
     assert out == ""
-    assert err == "mfbench: stopped; what is finished is kept, and the same command goes on from there\n"
+    assert err == "mfbench: stopped; finished trials are saved; rerun the command to resume\n"
     assert psutil.wait_procs(workers, timeout=60)[1] == []
 
 

@@ -12,21 +12,22 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from record_factory import record, write
+from record_factory import record, swept, write
 from typer.testing import CliRunner
 
 from mfbench.commands.cli.main import app
 from mfbench.commands.compare import compared
 from mfbench.runs.records import Record
 from mfbench.search.pareto import as_csv, front
+from mfbench.spec import load_spec
 from mfbench.tracking.contents import parent_files
 from mfbench.tracking.store import make_store
 
 
 def trial(number: int, K: int, valid_rmse: float | None, second: str = "K", **more: Any) -> Record:
     made = record(number, **more)
-    spec = {**made.spec, "sweep": {**made.spec["sweep"], "objectives": ["valid_rmse", second]}}
-    return made.model_copy(update={"spec": spec, "K": K, "valid_rmse": valid_rmse})
+    spec = load_spec(made.spec, [f"sweep.objectives=[valid_rmse, {second}]", "sweep.pruner=none"])
+    return made.changed({"spec": spec, "hyper": {**made.hyper, "K": K}, "valid_rmse": valid_rmse})
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from([0.8, 0.9, 1.0, 1.1])), min_size=1, max_size=12))
@@ -63,8 +64,8 @@ def test_the_front_goes_to_results_and_to_the_parent_run() -> None:
     compared(["little"]).write_results()
     written_there = Path("results/little/pareto.csv").read_text()
     assert [line["K"] for line in csv.DictReader(io.StringIO(written_there))] == ["8", "4"]
-    assert parent_files([*trials, final], None)["pareto.csv"].decode() == written_there
-    assert "pareto.csv" not in parent_files([record(0), record(0, stage="final")], None)
+    assert parent_files(swept([*trials, final]))["pareto.csv"].decode() == written_there
+    assert "pareto.csv" not in parent_files(swept([record(0), record(0, stage="final")]))
 
 
 def parent_status() -> str:
@@ -86,8 +87,8 @@ def test_what_a_user_sees_of_two_objectives_and_of_a_timeout(small: dict[str, An
     assert (summary["finals"], summary["finished"]) == ([], {"loop": 3})
     assert stopped.stderr.count("train_seconds is a clock") == 1
     assert (
-        "mfbench: the time was up before the final runs; 3 of 4 trials of loop are finished,"
-        " and the same command goes on from there" in stopped.stderr
+        "mfbench: time limit reached before the final runs; 3 of 4 trials of loop are finished;"
+        " rerun the command to resume" in stopped.stderr
     )
     assert parent_status() == "KILLED"
     done = call(app, ["sweep", "spec.yaml"])

@@ -196,4 +196,4 @@ def test_the_card_counts_the_users_of_each_part(small: dict[str, Any], split: di
     assert parts.valid is not None
     test = open_test(parts, "small-1", "to see")
     expected = {name: len(set(part.users)) for name, part in (("train", parts.train), ("valid", parts.valid), ("test", test))}
-    assert parts.n_users_in == expected == parts.described()["n_users_in"]
+    assert parts.n_users_in == expected == parts.described().n_users_in

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from record_factory import record, sweep_records
+from record_factory import record, sweep_records, swept
 
 from mfbench.report.curves import mae_curves, residual_picture, run_curves, trial_curves
 from mfbench.report.search_pictures import alpha_beta_map, importance_bars, sweep_picture
@@ -142,7 +142,7 @@ def test_the_page_names_each_trial_under_the_pointer_and_asks_for_nothing_from_e
 
 def test_what_the_sweep_has_in_mlflow():
     names = {"learning_curves.png", "learning_curves.html", "sweep.png", "sweep.html", "alpha_beta.png"}
-    assert names <= parent_files(sweep_records(), None).keys()
+    assert names <= parent_files(swept(sweep_records())).keys()
 
 
 # --- whatever there is -----------------------------------------------------------------------------------------------

@@ -53,6 +53,12 @@ def test_trials_after_one_another_are_what_each_is_alone(parts: Parts, small: di
     spec, shared = load_spec(small), Preparation()
     for number, stage in enumerate(("trial", "trial", "final", "trial")):
         job = Job(
-            study="s-1", backend=backend, number=number, stage=stage, spec=spec, K=3 + number, alpha=0.01, beta=0.1, epochs=3
+            study="s-1",
+            backend=backend,
+            number=number,
+            stage=stage,
+            spec=spec,
+            epochs=3,
+            hyper={} if backend == "mean" else {"K": 3 + number, "alpha": 0.01, "beta": 0.1},
         )
         assert carry_out([job], parts, None, shared)[0].result == carry_out([job], parts)[0].result

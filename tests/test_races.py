@@ -11,7 +11,7 @@ import pytest
 import mfbench
 from mfbench.core.errors import InputError, SpecError
 from mfbench.core.machine import core_list
-from mfbench.runs.records import study_records
+from mfbench.runs.record_files import study_records
 from mfbench.spec import load_spec, run_study_key
 
 
@@ -35,7 +35,7 @@ def test_a_race_writes_what_each_entry_did(small: dict[str, Any]) -> None:
     assert Path("results/small/race.png").stat().st_size > 1000
     runs = list(study_records(f".races/{run_study_key(load_spec(small))}"))
     assert len(runs) == 2 * len(laps)
-    assert {run.environment["threads"] for run in runs} == set(threads)
+    assert {run.environment.threads for run in runs} == set(threads)
 
 
 @pytest.mark.usefixtures("workplace")

@@ -21,7 +21,7 @@ from mfbench.runs.repeats import averaged, interval, mean_of
 from mfbench.search.outcome import Swept
 from mfbench.search.proposals import Finished
 from mfbench.search.sweep import Plan
-from mfbench.spec import Spec, load_spec, run_study_key, study_key
+from mfbench.spec import load_spec, run_study_key, study_key
 from mfbench.tracking.store import make_store
 
 KFOLD = {"kind": "kfold", "folds": 3, "test": 0.15, "seed": 7}
@@ -186,7 +186,7 @@ def test_finals_are_repeated_with_each_seed_and_not_on_each_fold(small: dict[str
     assert [len([r for r in result.records if r.stage == "trial" and r.number == one.number]) for one in trials] == [6] * 3
     best = min(trials, key=lambda one: one.valid_rmse or math.inf)
     finals = [record for record in result.records if record.stage == "final"]
-    assert [(one.repeat, one.spec["model"]["seed"]) for one in finals] == [(0, 3), (3, 4)]
+    assert [(one.repeat, one.spec.model.seed) for one in finals] == [(0, 3), (3, 4)]
     assert {one.epochs for one in finals} == {best.best_epoch}
     assert {one.valid_rmse for one in finals} == {best.valid_rmse}
     (final,) = result.finals
@@ -197,7 +197,7 @@ def test_finals_are_repeated_with_each_seed_and_not_on_each_fold(small: dict[str
     assert final.evaluation["test_ndcg_10"] == pytest.approx((ndcg[0] + ndcg[1]) / 2)
     assert len({one.factors_digest for one in finals}) == 2
     for one in result.records:
-        derived = Spec.model_validate(one.spec)
+        derived = one.spec
         assert derived == load_spec(small, ["sweep.repeats=2", "sweep.trials=3"]).repeat(one.repeat)
     for one in (result.records[4], finals[1]):
         assert mfbench.reproduce(one.run_key, strict=True).verdict == "to the bit"
@@ -217,7 +217,7 @@ def test_folds_without_a_test_part_are_said_to_have_no_test_score(small: dict[st
     result = Plan.of(load_spec(small, ["sweep.trials=1"])).carry_out(1, Listener())
     assert [sentence for sentence in said if "there is no test part" in sentence]
     assert result.finals[0].test_rmse is None
-    assert result.finals[0].data["n_train"] + result.finals[0].data["n_valid"] == 2000
+    assert result.finals[0].data.n_train + (result.finals[0].data.n_valid or 0) == 2000
 
 
 # --- where it is shown -----------------------------------------------------------------------------------------------

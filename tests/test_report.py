@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from record_factory import STUDY, record, sweep_records, write
+from record_factory import STUDY, altered, record, sweep_records, write
 
 from mfbench.commands.compare import compared
 from mfbench.report.page import page, write_report
@@ -47,9 +47,9 @@ def test_the_page_has_every_final_and_how_to_make_it_again(report):
     assert not read.open
     assert len(comparison.board) == 3
     for row in comparison.board:
-        assert f"{row.valid_rmse:.4f}" in read.text
-        assert f"{row.test_rmse:.4f}" in read.text
-        assert f"mfbench reproduce {row.run_key}" in read.text
+        assert f"{row.record.valid_rmse:.4f}" in read.text
+        assert f"{row.record.test_rmse:.4f}" in read.text
+        assert f"mfbench reproduce {row.record.run_key}" in read.text
     assert all(sentence in read.text for sentence in comparison.audit.sentences())
     assert {path.name for path in report.parent.iterdir()} >= {"leaderboard.csv", "leaderboard.md", "metrics.json"}
 
@@ -78,7 +78,7 @@ def test_it_needs_nothing_else(report):
 
 def test_what_it_is_given_is_escaped(workplace):  # noqa: ARG001
     made = record(0, stage="run", study="little-11111111")
-    write([made.model_copy(update={"data": {**made.data, "name": "<b>R & D</b>"}})])
+    write([altered(made, data={"name": "<b>R & D</b>"})])
     assert "&lt;b&gt;R &amp; D&lt;/b&gt;" in page(compared(["little"]))
 
 

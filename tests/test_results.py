@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from record_factory import STUDY, record, sweep_records, write
+from record_factory import STUDY, altered, record, sweep_records, write
 
 from mfbench.commands.compare import compared
 from mfbench.core.errors import InputError
 from mfbench.core.files import write_model
 from mfbench.report.filled import filled_table
-from mfbench.runs.records import Record, model_path
+from mfbench.runs.record_files import model_path
+from mfbench.runs.records import Record
 from mfbench.search.audit import audit
 from mfbench.tracking.contents import files
 
@@ -43,7 +44,7 @@ def test_results_are_the_latest_finals_and_the_floor_without_ids() -> None:
     later = record(2, backend="jax", stage="final", seed=9).model_copy(update={"valid_rmse": 0.9, "test_rmse": 0.91})
     write([*records, later, record(0, stage="run", study="little-11111111")])
     comparison = compared(["little"])
-    assert earlier.run_key not in {row.run_key for row in comparison.board}
+    assert earlier.run_key not in {row.record.run_key for row in comparison.board}
     comparison.write_results()
 
     lines = list(csv.DictReader(io.StringIO((RESULTS / "leaderboard.csv").read_text())))
@@ -97,7 +98,7 @@ def test_a_plain_run_has_its_curve_and_its_small_matrix_in_the_results() -> None
 def test_a_large_matrix_a_model_without_factors_and_a_trial_have_no_table() -> None:
     made = whole_model(record(0, stage="final"))
     assert filled_table(made) is not None
-    assert filled_table(made.model_copy(update={"data": {**made.data, "n_users": 100, "n_items": 101}})) is None
+    assert filled_table(altered(made, data={"n_users": 100, "n_items": 101})) is None
     assert filled_table(given_factors(record(0, stage="floor"), user_bias=[0.0, 1.0])) is None
     assert filled_table(record(0, stage="trial")) is None
 
@@ -105,7 +106,7 @@ def test_a_large_matrix_a_model_without_factors_and_a_trial_have_no_table() -> N
 @pytest.mark.usefixtures("workplace")
 def test_results_are_of_one_experiment() -> None:
     other = record(0, stage="run", study="other-11111111")
-    write([record(0, stage="run"), other.model_copy(update={"spec": {**other.spec, "name": "other"}})])
+    write([record(0, stage="run"), altered(other, spec={"name": "other"})])
     with pytest.raises(InputError, match="one experiment at a time"):
         compared([]).write_results()
 

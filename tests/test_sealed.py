@@ -17,7 +17,8 @@ from mfbench.data.sealed import open_test, openers
 from mfbench.data.splits import prepare
 from mfbench.matrix.ratings import Ratings
 from mfbench.runs.progress import Watcher
-from mfbench.runs.records import Record, study_records
+from mfbench.runs.record_files import study_records
+from mfbench.runs.records import Record
 from mfbench.search.outcome import Swept
 from mfbench.search.sweep import Plan
 from mfbench.search.workers import Task, Workers
@@ -162,7 +163,7 @@ def test_a_further_study_is_told_before_its_finals_who_has_opened_the_same_test_
     def told(changes: list[str]) -> tuple[list[str], int]:
         listener = Listener()
         result = swept(load_spec(small, [*few, *changes]), listener)
-        return listener.heard, len(SweepResult(result, {}).audit.openings)
+        return listener.heard, len(SweepResult(result, {}).swept.audit.openings)
 
     by_one = f"test part {digest[:8]} has been opened by 1 other study ({key}): its numbers are less and less of a surprise"
     another = ["name=another", "split.valid=0.2"]  # another name and other valid cells, but these test cells

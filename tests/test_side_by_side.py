@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from mfbench.backends.adam import Adam
-from mfbench.backends.base import Backend, SideBySide
+from mfbench.backends.base import Backend, SideBySide, Training
 from mfbench.backends.jax import Jax
 from mfbench.core.randomness import generator
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.ratings import Ratings
 from mfbench.runs.progress import Watcher
-from mfbench.runs.records import study_records
+from mfbench.runs.record_files import study_records
 from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec
 from mfbench.testing import small_ratings
@@ -42,10 +42,16 @@ def together(backend: Any, train: Ratings, hypers: list[Any], bias: bool, epochs
     """All models by epoch; stop: the epoch after which a trial ends, by trial."""
     rng = generator(5, "order")
     arranged, schedule = backend.arrange(train, rng)
-    starts = [draw_start(train, K, {"normal": 0.1}, True, generator(5, "start")) for K, _, _ in hypers]
-    told = [HyperParams(*hyper, epochs, bias) for hyper in hypers]
-    rngs = [copy.deepcopy(rng) for _ in hypers]
-    training = backend.epochs_many(arranged, starts, told, [schedule] * len(hypers), rngs)
+    trainings = [
+        Training(
+            draw_start(train, K, {"normal": 0.1}, True, generator(5, "start")),
+            HyperParams(K, alpha, beta, epochs, bias),
+            schedule,
+            copy.deepcopy(rng),
+        )
+        for K, alpha, beta in hypers
+    ]
+    training = backend.epochs_many(arranged, trainings)
     models = [next(training)]
     for epoch in range(epochs):
         models.append(training.send(np.array([epoch < stop.get(j, epochs) for j in range(len(hypers))])))

@@ -12,8 +12,8 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from record_factory import altered, sweep_records, write
 from record_factory import record as make_record
-from record_factory import sweep_records, write
 from rich.console import Console
 
 import mfbench
@@ -25,7 +25,8 @@ from mfbench.models.evaluation import user_errors
 from mfbench.report.leaderboard import MARK, Row, markdown, note, rows, table
 from mfbench.report.significance import AgainstBest, compare, holm
 from mfbench.runs.progress import Watcher
-from mfbench.runs.records import Interval, Record, errors_path, model_path
+from mfbench.runs.record_files import errors_path, model_path
+from mfbench.runs.records import Interval, Record
 from mfbench.runs.repeats import averaged
 from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec
@@ -153,7 +154,7 @@ def test_a_board_marks_what_cannot_be_told_from_the_best_by_valid() -> None:
     records = finals(1.0, 1.0, 2.0)
     records[2].valid_rmse = 1.1
     board = rows(records, {}, {})
-    assert {row.backend: row.marked for row in board} == {"adam": None, "jax": "test", "mean": None}
+    assert {row.record.backend: row.marked for row in board} == {"adam": None, "jax": "test", "mean": None}
     assert board[0].against_best is None
     assert board[2].against_best is not None
     assert board[2].told()["difference_low"] > 0
@@ -171,8 +172,8 @@ def test_without_errors_or_on_another_test_part_nothing_is_marked() -> None:
     records = finals(1.0)
     assert not [row for row in rows(records, {}, {}) if row.against_best]
     records = finals(1.0, 1.0, 1.0)
-    records[1].data = {**records[1].data, "split_digest": "00"}
-    assert [row.backend for row in rows(records[::2], {}, {}) if row.against_best] == ["mean"]
+    records[1] = altered(records[1], data={"split_digest": "00"})
+    assert [row.record.backend for row in rows(records[::2], {}, {}) if row.against_best] == ["mean"]
     assert not [row for row in rows(records[:2], {}, {}) if row.against_best]
     assert note(rows(records[:2], {}, {})) is None
 
@@ -180,11 +181,11 @@ def test_without_errors_or_on_another_test_part_nothing_is_marked() -> None:
 @pytest.mark.usefixtures("workplace")
 def test_a_plain_run_that_is_first_takes_no_mark_from_those_that_were_tested() -> None:
     records = finals(1.0, 1.0, 2.0)
-    found = {row.run_key: row.against_best for row in rows(records, {}, {})}
+    found = {row.record.run_key: row.against_best for row in rows(records, {}, {})}
     plain = make_record(7, stage="run").model_copy(update={"valid_rmse": 0.5})
     board = rows([*records, plain], {}, {})
-    assert board[0].run_key == plain.run_key
-    assert {row.run_key: row.against_best for row in board[1:]} == found
+    assert board[0].record.run_key == plain.run_key
+    assert {row.record.run_key: row.against_best for row in board[1:]} == found
     assert sum(one is not None for one in found.values()) == 2
 
 
@@ -197,7 +198,7 @@ def test_of_several_finals_the_mean_of_each_users_errors_is_compared() -> None:
     write([repeat])
     write_model(errors_path(repeat.path), {"user_squared_error": squared * 5, "user_count": count})
     mean = jax.model_copy(update={"intervals": {"test_rmse": Interval(half_width=0.1, n=2)}})
-    board = {row.backend: row for row in rows([mean, *(one for one in records if one is not jax)], {}, {})}
+    board = {row.record.backend: row for row in rows([mean, *(one for one in records if one is not jax)], {}, {})}
     found = board["jax"].against_best or board["adam"].against_best
     assert found is not None
     whole = np.sqrt(squared.sum() / count.sum())
@@ -211,8 +212,8 @@ def on_folds(backend: str, squared: list[list[float]], splits: str = "ab") -> Re
     made = []
     for r, (own, split) in enumerate(zip(squared, splits, strict=True)):
         plain = make_record(backend=backend, stage="run", seed=0)
-        update = {"repeat": r, "valid_rmse": float(np.sqrt(np.mean(own))), "data": {**plain.data, "split_digest": split}}
-        made.append(plain.model_copy(update=update))
+        rmse = float(np.sqrt(np.mean(own)))
+        made.append(altered(plain, repeat=r, valid_rmse=rmse, data={"split_digest": split}))
         counts = np.ones(len(own), dtype=np.int64)
         write_model(errors_path(made[-1].path), {"user_squared_error": np.array(own), "user_count": counts})
     write(made)
@@ -240,7 +241,7 @@ def test_over_folds_each_users_errors_are_summed() -> None:
 @pytest.mark.usefixtures("workplace")
 def test_plain_runs_are_compared_on_valid_and_those_that_were_tested_on_test() -> None:
     tested = finals(1.0, 1.0, 2.0)
-    alone = {row.run_key: row.against_best for row in rows(tested, {}, {})}
+    alone = {row.record.run_key: row.against_best for row in rows(tested, {}, {})}
     plain = []
     squared, count = errors(seed=1)
     for number, factor in enumerate((1.0, 1.0, 2.0)):  # on the same split as the finals, whose valid part is another one
@@ -248,7 +249,7 @@ def test_plain_runs_are_compared_on_valid_and_those_that_were_tested_on_test() -
         write_model(errors_path(one.path), {"user_squared_error": squared * factor, "user_count": count})
         plain.append(one)
     board = rows([*tested, *plain], {}, {})
-    found: dict[str, Row] = {row.run_key: row for row in board}
+    found: dict[str, Row] = {row.record.run_key: row for row in board}
     assert {key: found[key].against_best for key in alone} == alone
     first, same, worse = (found[one.run_key] for one in plain)
     assert (first.against_best, same.marked, worse.marked) == (None, "valid", None)
@@ -275,7 +276,7 @@ def test_cross_validations_without_a_test_part_are_compared_on_their_folds(small
     assert [count.sum() for count in counts] == [record.evaluation["n_valid"] for record in one.records]
     assert np.sum(counts) == 2000
     board = compared(["small", "again"])
-    rows_of = {row.run_key: row for row in board.board}
+    rows_of = {row.record.run_key: row for row in board.board}
     assert [row.marked for row in board.board] == [None, "valid", None]
     twin = max(one.record.run_key, again.record.run_key)
     assert rows_of[twin].against_best == AgainstBest(0.0, 0.0, 0.0, 1.0, 1.0)
@@ -308,7 +309,7 @@ def test_a_sweep_marks_its_board_wherever_it_is_shown(small: dict[str, Any]) -> 
     for final in others:
         assert final["difference"] == pytest.approx(final["test_rmse"] - first["test_rmse"])
         assert final["difference_low"] <= final["difference"] <= final["difference_high"]
-    marked = {row.backend for row in result.leaderboard() if row.marked}
+    marked = {row.record.backend for row in result.leaderboard() if row.marked}
     told = {final["backend"]: final for final in others}
     assert marked == {
         name for name, one in told.items() if one["difference_low"] <= 0 <= one["difference_high"] or one["p_holm"] >= 0.05

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mfbench.core.errors import SpecError
-from mfbench.spec import load_spec, run_study_key, study_key
+from mfbench.spec import FloatRange, load_spec, run_study_key, study_key
 
 GOOD = {
     "name": "tiny",
@@ -37,11 +37,20 @@ GOOD = {
         ("split.kind=foo", "split: kind is 'foo'; it is one of 'random', 'temporal', 'last'"),
         ("sweep.space.K.int=[9, 3]", "sweep.space.K.int: the range [9, 3]"),
         ("sweep.space.alpha.float=[0, 1]", "must start above 0"),
-        ("sweep.space.alpha.flot=[0, 1]", "sweep.space.alpha.flot: unknown key; known here are int or float, log"),
+        ("sweep.space.alpha.flot=[0, 1]", "sweep.space.alpha.flot: unknown key; known here are int, float or choice, log"),
         ("sweep.space.alpha=0", "sweep.space.alpha: input should be greater than 0, not 0"),
         ("sweep.spaces.adam.K=1.5", "sweep.spaces.adam.K: input should be a valid integer"),
         ("sweep.backends=[loop, loop]", "names a backend twice"),
-        ("sweep.spaces.als.K.int=[1, 4]", "sweep.spaces has ranges for als"),
+        ("sweep.space.K=[4, 8]", "sweep.space.K: [4, 8] is neither a range, as in {int: [4, 64]}"),
+        ("sweep.space.K={float: [1, 4]}", "sweep.space.K: input should be a valid integer"),
+        ("sweep.space.alpha={int: [1, 4]}", "sweep.space.alpha: the range of alpha is written as {float:"),
+        ("sweep.space.init={float: [0, 1]}", "sweep.space.init: input should be greater than 0"),
+        ("sweep.space.bias={choice: [true, 2]}", "sweep.space.bias: input should be a valid boolean"),
+        ("sweep.space.bias={choice: [true, true]}", "must be 2 values or more, each once"),
+        (
+            "sweep.space.epochs={int: [1, 4]}",
+            "sweep.space.epochs: this is not searched; of the model these can be: K, alpha, beta",
+        ),
         ("data.file=x.csv", "give exactly one of dataset, planted and file"),
         ("data.user=uid", "only a file has columns to name"),
         ("name=a/b", "name: 'a/b' is not letters"),
@@ -86,10 +95,9 @@ def test_a_space_of_its_own_replaces_range_by_range() -> None:
     sweep = load_spec(GOOD).sweep
     assert sweep is not None
     own, common = sweep.space_of("adam"), sweep.space_of("loop")
-    assert own.K == common.K
-    assert own.alpha is not None
-    assert own.alpha.float == (0.0001, 0.01)
-    assert common.beta is None
+    assert own["K"] == common["K"]
+    assert own["alpha"] == FloatRange(float=(0.0001, 0.01))
+    assert common.keys() == {"K", "alpha"}
 
 
 def test_a_value_in_the_place_of_a_range_is_that_backends_alone() -> None:
@@ -97,9 +105,8 @@ def test_a_value_in_the_place_of_a_range_is_that_backends_alone() -> None:
     assert sweep is not None
     assert sweep.values_of("adam") == {"alpha": 0.002, "beta": 0}
     assert sweep.values_of("loop") == {"beta": 0.1}
-    assert (sweep.space_of("adam").alpha, sweep.space_of("adam").beta) == (None, None)
-    assert sweep.space_of("adam").K is not None
-    assert sweep.space_of("loop").alpha is not None
+    assert sweep.space_of("adam").keys() == {"K"}
+    assert sweep.space_of("loop").keys() == {"K", "alpha"}
 
 
 def test_the_study_key_moves_with_what_can_change_a_result_and_with_nothing_else() -> None:

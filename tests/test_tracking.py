@@ -15,12 +15,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from record_factory import DATA, ENVIRONMENT, STUDY, record, sweep_records, write
+from record_factory import DATA, ENVIRONMENT, STUDY, record, sweep_records, swept, write
 
 from mfbench import sweep
 from mfbench.core.errors import InputError, WorkError
 from mfbench.data.sealed import log_opening
-from mfbench.runs.records import model_path
+from mfbench.runs.record_files import model_path
 from mfbench.search.audit import audit
 from mfbench.tracking.client import Tracker, exported_record
 from mfbench.tracking.export import Export, sync
@@ -52,7 +52,7 @@ def export(records):
         for made in records:
             out.put(made)
         if any(made.stage == "final" for made in records):
-            out.close_sweep(records, {"test_rmse": 0.5})
+            out.close_sweep(swept(records, {"test_rmse": 0.5}))
     return out
 
 
@@ -117,7 +117,8 @@ def test_a_sweep_is_a_parent_with_a_child_for_each_record():
         (dataset,) = [given.dataset for given in run.inputs.dataset_inputs]
         assert dataset.name == "planted"
         assert DATA["data_digest"].startswith(dataset.digest)
-        assert exported_record(run.info.run_id) == exported_record(run.info.run_id[:8]) == made
+        by_id, by_digits = exported_record(run.info.run_id), exported_record(run.info.run_id[:8])
+        assert by_id.model_dump() == by_digits.model_dump() == made.model_dump()
     names = {runs[made.run_key].info.run_name for made in records}
     assert {"jax #0", "adam #3", "jax final", "mean floor"} <= names
 
@@ -127,7 +128,7 @@ def test_a_record_is_read_without_a_progress_bar(capfd, monkeypatch):
     run_id = export([made]).run_ids[made.run_key]
     monkeypatch.delenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", raising=False)
     capfd.readouterr()
-    assert exported_record(run_id) == made
+    assert exported_record(run_id).model_dump() == made.model_dump()
     assert capfd.readouterr() == ("", "")
 
 
@@ -229,7 +230,7 @@ def test_artifacts_hold_the_run_and_no_pickle():
     parent = client.list_artifacts(out.run_ids[STUDY])
     assert {f.path for f in parent} == {
         "audit.md", "leaderboard.md", "spec.yaml", "sweep.png", "sweep.html", "learning_curves.png", "learning_curves.html",
-        "alpha_beta.png", "mae.png",
+        "alpha_beta.png", "mae.png", "trade_off.png",
     }  # fmt: skip
     assert "mlflow.parentRunId" not in client.get_run(out.run_ids["little-11111111/jax/0/run"]).data.tags
 
@@ -307,7 +308,7 @@ def test_closing_a_sweep_sends_the_records_that_an_earlier_export_did_not():
     records = sweep_records()
     with Export("little") as out:
         out.put(records[-1])
-        out.close_sweep(records)
+        out.close_sweep(swept(records))
     assert out.problem is None
     assert out.run_ids.keys() == {STUDY} | {made.run_key for made in records}
 

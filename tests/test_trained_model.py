@@ -25,7 +25,7 @@ from mfbench.core.errors import InputError, RecordError
 from mfbench.core.files import write_model
 from mfbench.matrix.factors import Factors, digest_of
 from mfbench.models.trained import NO_FACTORS, TrainedModel
-from mfbench.runs.records import model_path, read_record, write_record
+from mfbench.runs.record_files import model_path, read_record, write_record
 from mfbench.tracking.client import Tracker
 
 # A user and an item that the training lacked: bob has a row of zeros, and so has item 30.
@@ -289,7 +289,7 @@ def test_every_final_of_a_sweep_has_a_model_that_predicts_what_was_scored(
         made = find_run(final["run_key"])
         assert made is not None
         home = tmp_path_factory.getbasetemp() / "shared/data/splits"
-        with np.load(home / made.data["split_digest"][:16] / "sealed/test.npz") as test:
+        with np.load(home / made.data.split_digest[:16] / "sealed/test.npz") as test:
             users, items, values = (test[name] for name in ("users", "items", "values"))
         answer = model.predict(model.user_ids[users], model.item_ids[items])
         assert np.isclose(np.sqrt(np.mean((values - answer.prediction) ** 2)), final["test_rmse"], rtol=1e-12)

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mfbench.backends.base import Model, SideBySideTraining
+from mfbench.backends.base import Model, SideBySideTraining, Training
 from mfbench.core.arrays import Array
 from mfbench.core.errors import SpecError
 from mfbench.matrix.factors import Factors, HyperParams
@@ -80,18 +80,11 @@ class SideBySideOnDevice(OnDevice, ABC):
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
     ) -> Iterator[Model]:
         """Yield the start once compiled, then a model after each epoch; overflow shows as inf or nan."""
-        for (model,) in self.epochs_many(train, [start], [hyper], [schedule], [rng]):
+        for (model,) in self.epochs_many(train, [Training(start, hyper, schedule, rng)]):
             yield model
 
     @abstractmethod
-    def epochs_many(
-        self,
-        train: Ratings,
-        starts: Sequence[Factors],
-        hypers: Sequence[HyperParams],
-        schedules: Sequence[Schedule],
-        rngs: Sequence[np.random.Generator],
-    ) -> SideBySideTraining:
+    def epochs_many(self, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
         """As `epochs`, for all trials in one program, see `backends.base.SideBySide`."""
 
 
@@ -161,8 +154,9 @@ def ratings_on(device: Any, train: Ratings, dtype: str, beyond: int = 0) -> tupl
     return column(train.users, "int32"), column(train.items, "int32"), column(train.values, dtype)
 
 
-def tables_on(device: Any, starts: Sequence[Factors], dtype: str) -> tuple[Any, Any, Any, Any]:
+def tables_on(device: Any, trainings: Sequence[Training], dtype: str) -> tuple[Any, Any, Any, Any]:
     """P, Q (K padded to that of the widest), user_bias, item_bias of all trials, a leading axis, on the device: copies."""
+    starts = [one.start for one in trainings]
     width = max(padded(start.P.shape[1]) for start in starts)
 
     def stacked(name: str) -> Any:
@@ -176,13 +170,7 @@ def tables_on(device: Any, starts: Sequence[Factors], dtype: str) -> tuple[Any, 
 
 
 def side_by_side(
-    run: Callable[[Any, int, Array], tuple[Any, ...]],
-    starts: Sequence[Factors],
-    hypers: Sequence[HyperParams],
-    schedules: Sequence[Schedule],
-    rngs: Sequence[np.random.Generator],
-    width: int,
-    dtype: str,
+    run: Callable[[Any, int, Array], tuple[Any, ...]], trainings: Sequence[Training], width: int, dtype: str
 ) -> SideBySideTraining:
     """The loop of `epochs_many`; `epochs` is the same with one trial.
 
@@ -190,33 +178,35 @@ def side_by_side(
     user_bias and item_bias with a leading axis. told: [trials, 3], alpha, beta and mean. A trial that has ended is given a
     step of 0.
     """
-    told = np.array([(h.alpha, h.beta, s.mean) for h, s in zip(hypers, starts, strict=True)], dtype)
+    told = np.array([(one.hyper.alpha, one.hyper.beta, one.start.mean) for one in trainings], dtype)
 
     def epochs(draws: Sequence[np.random.Generator]) -> tuple[Any, int]:
-        drawn = [schedule.epoch(rng) for schedule, rng in zip(schedules, draws, strict=True)]
+        drawn = [one.schedule.epoch(rng) for one, rng in zip(trainings, draws, strict=True)]
         return jax.tree.map(lambda *one: np.stack(one), *(packed(epoch, width) for epoch in drawn)), len(drawn[0])
 
     def factors(tables: tuple[Any, ...], j: int) -> Factors:
         # Copies: the device's own tables are written over by the next epoch.
         P, Q, user_bias, item_bias = (np.asarray(table)[j] for table in tables)
-        K = starts[j].P.shape[1]
-        return Factors(P[:, :K].copy(), Q[:, :K].copy(), user_bias.copy(), item_bias.copy(), starts[j].mean)
+        start = trainings[j].start
+        K = start.P.shape[1]
+        return Factors(P[:, :K].copy(), Q[:, :K].copy(), user_bias.copy(), item_bias.copy(), start.mean)
 
-    first, _ = epochs([copy.deepcopy(rng) for rng in rngs])
+    rngs = [one.rng for one in trainings]
+    first, _ = epochs(copy.deepcopy(rngs))
     tables = run(first, 0, told)  # compiles for the shapes to come, and changes nothing
-    models: list[Model] = [factors(tables, j) for j in range(len(starts))]
+    models: list[Model] = [factors(tables, j) for j in range(len(trainings))]
     going = yield models
-    for _ in range(hypers[0].epochs):
+    for _ in range(trainings[0].hyper.epochs):
         if going is not None:
             told[~going, 0] = 0
         tables = run(*epochs(rngs), told)
-        models = [models[j] if going is not None and not going[j] else factors(tables, j) for j in range(len(starts))]
+        models = [models[j] if going is not None and not going[j] else factors(tables, j) for j in range(len(trainings))]
         going = yield models
 
 
-def widest(schedules: Sequence[Schedule], rngs: Sequence[np.random.Generator]) -> int:
+def widest(trainings: Sequence[Training]) -> int:
     """The size of the largest group of an epoch."""
-    drawn = [schedule.epoch(copy.deepcopy(rng)) for schedule, rng in zip(schedules, rngs, strict=True)]
+    drawn = [one.schedule.epoch(copy.deepcopy(one.rng)) for one in trainings]
     return max(int(np.diff(epoch.offsets).max(initial=1)) for epoch in drawn)
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
 
 from mfbench.backends.accelerator import (
     SideBySideOnDevice,
@@ -20,12 +19,10 @@ from mfbench.backends.accelerator import (
     use_compile_cache,
     widest,
 )
-from mfbench.backends.base import SideBySideTraining
+from mfbench.backends.base import SideBySideTraining, Training
 from mfbench.backends.keras_adam import InBatches, descended, keras_adam
 from mfbench.core.arrays import Array
-from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
-from mfbench.matrix.schedule import Schedule
 
 DTYPE = "float32"
 
@@ -41,21 +38,14 @@ class Adam(InBatches, SideBySideOnDevice):
     batch_size: ratings a batch. device: cpu, gpu, tpu, cpu:0, ...; the best there is by default. float32 throughout.
     """
 
-    def epochs_many(
-        self,
-        train: Ratings,
-        starts: Sequence[Factors],
-        hypers: Sequence[HyperParams],
-        schedules: Sequence[Schedule],
-        rngs: Sequence[np.random.Generator],
-    ) -> SideBySideTraining:
+    def epochs_many(self, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
         """Yield the starts once compiled, then Factors in float32 after each epoch, for all trials in one program."""
         use_compile_cache()
-        device, width = device_named(self.device), widest(schedules, rngs)
+        device, width, bias = device_named(self.device), widest(trainings), trainings[0].hyper.bias
         ratings = ratings_on(device, train, DTYPE, beyond=width)
-        P, Q, user_bias, item_bias = tables_on(device, starts, DTYPE)
-        learned: tuple[Any, ...] = (P, Q, user_bias, item_bias) if hypers[0].bias else (P, Q)
-        fixed: tuple[Any, ...] = () if hypers[0].bias else (user_bias, item_bias)
+        P, Q, user_bias, item_bias = tables_on(device, trainings, DTYPE)
+        learned: tuple[Any, ...] = (P, Q, user_bias, item_bias) if bias else (P, Q)
+        fixed: tuple[Any, ...] = () if bias else (user_bias, item_bias)
         state = jax.device_put(_initial(learned), device)
 
         def run(epochs: Any, groups: int, told: Array) -> Any:
@@ -63,7 +53,7 @@ class Adam(InBatches, SideBySideOnDevice):
             learned, state = _epochs(learned, state, fixed, ratings, epochs, groups, told, width=width)
             return (*learned, *fixed)
 
-        yield from side_by_side(run, starts, hypers, schedules, rngs, width, DTYPE)
+        yield from side_by_side(run, trainings, width, DTYPE)
 
 
 @jax.jit  # type: ignore[untyped-decorator]

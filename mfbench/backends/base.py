@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -65,6 +66,16 @@ class HasDevice(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Training:
+    """What tells one of the trainings that run side by side from the others; start is float64, and is not changed."""
+
+    start: Factors
+    hyper: HyperParams
+    schedule: Schedule
+    rng: np.random.Generator
+
+
 SideBySideTraining = Generator[list[Model], npt.NDArray[np.bool_] | None, None]
 """Yields the models of all trials; is sent bool [trials], those that go on, or None for all."""
 
@@ -78,14 +89,7 @@ class SideBySide(Protocol):
         """Whether its device is one where side by side is the faster way."""
         ...
 
-    def epochs_many(
-        self,
-        train: Ratings,
-        starts: Sequence[Factors],
-        hypers: Sequence[HyperParams],
-        schedules: Sequence[Schedule],
-        rngs: Sequence[np.random.Generator],
-    ) -> SideBySideTraining:
+    def epochs_many(self, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
         """As `epochs` for each trial at once: each has its own K, alpha, beta, start and order, and none touches another.
 
         Yield the starts, then all models after each epoch; the caller sends which trials go on. The model of one that does

@@ -22,10 +22,9 @@ from mfbench.backends.accelerator import (
     use_compile_cache,
     widest,
 )
-from mfbench.backends.base import SideBySideTraining
+from mfbench.backends.base import SideBySideTraining, Training
 from mfbench.core.arrays import Array, Positions
 from mfbench.core.errors import SpecError
-from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Replayed, Schedule, Shuffled
 
@@ -83,32 +82,25 @@ class Jax(SideBySideOnDevice):
         """On a CPU, and with waves anywhere."""
         return self.schedule == "waves" or super().exact
 
-    def epochs_many(
-        self,
-        train: Ratings,
-        starts: Sequence[Factors],
-        hypers: Sequence[HyperParams],
-        schedules: Sequence[Schedule],
-        rngs: Sequence[np.random.Generator],
-    ) -> SideBySideTraining:
+    def epochs_many(self, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
         """Yield the starts once compiled, then Factors in `dtype` after each epoch, for all trials in one program."""
         use_compile_cache()
-        device, exact, width = device_named(self.device), self.schedule == "waves", widest(schedules, rngs)
+        device, exact, width = device_named(self.device), self.schedule == "waves", widest(trainings)
         with jax.enable_x64(self.dtype == "float64"):
             ratings = ratings_on(device, train, self.dtype, beyond=width)
-            tables = tables_on(device, starts, self.dtype)
+            tables = tables_on(device, trainings, self.dtype)
             n_slots = () if exact else (train.n_users, train.n_items)
-            slots = tuple(jax.device_put(np.zeros((len(starts), n), np.int32), device) for n in n_slots)
+            slots = tuple(jax.device_put(np.zeros((len(trainings), n), np.int32), device) for n in n_slots)
 
         def run(epochs: Any, groups: int, told: Array) -> Any:
             nonlocal tables, slots
             with jax.enable_x64(self.dtype == "float64"):  # not around a yield: it would leak to the caller
                 tables, slots = _epochs(
-                    tables, slots, ratings, epochs, groups, told, width=width, bias=hypers[0].bias, exact=exact
+                    tables, slots, ratings, epochs, groups, told, width=width, bias=trainings[0].hyper.bias, exact=exact
                 )
             return tables
 
-        yield from side_by_side(run, starts, hypers, schedules, rngs, width, self.dtype)
+        yield from side_by_side(run, trainings, width, self.dtype)
 
 
 @partial(jax.jit, donate_argnums=(0, 1), static_argnames=("width", "bias", "exact"))

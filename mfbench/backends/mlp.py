@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from mfbench.backends.accelerator import OnDevice, device_named, packed, ratings_on, tables_on, use_compile_cache, widest
+from mfbench.backends.base import Training
 from mfbench.backends.keras_adam import InBatches, descended, keras_adam
 from mfbench.core.arrays import Floats, Floats64, Ints
 from mfbench.matrix.factors import Factors, HyperParams
@@ -95,9 +96,10 @@ class Mlp(InBatches, OnDevice):
     ) -> Iterator[Network]:
         """Yield the start once compiled, with kernels drawn from rng, then a Network in float32 after each epoch."""
         use_compile_cache()
-        device, width, K = device_named(self.device), widest([schedule], [rng]), start.P.shape[1]
+        one = [Training(start, hyper, schedule, rng)]
+        device, width, K = device_named(self.device), widest(one), start.P.shape[1]
         ratings = ratings_on(device, train, DTYPE, beyond=width)
-        tables = tuple(table[0] for table in tables_on(device, [start], DTYPE))
+        tables = tuple(table[0] for table in tables_on(device, one, DTYPE))
         learned: Any = (tables, jax.device_put(_padded(_drawn(K, rng), K, tables[0].shape[1]), device))
         state = jax.device_put(keras_adam().init(learned), device)
         told = np.array([hyper.alpha, hyper.beta, start.mean], DTYPE)

@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mfbench.backends.base import Backend
 from mfbench.core.errors import SpecError
+from mfbench.spec.faults import fault
 
 BUILT_IN = {
     "loop": "mfbench.backends.loop:Loop",
@@ -42,15 +43,16 @@ def names() -> list[str]:
     return [*BUILT_IN, *sorted(_installed())]
 
 
-def resolve(name: str, options: Mapping[str, Any]) -> Backend:
+def resolve(name: str, options: Mapping[str, Any], where: str | None = None) -> Backend:
     """The backend `name` with `options` for its knobs.
 
     name: one of `names()`, or `path/to/mine.py:Mine`, or `package.module:Mine`. SpecError for a name that is not known,
-    a class that is no backend, a knob that it lacks, and a value that the knob cannot take.
+    a class that is no backend, a knob that it lacks, and a value that the knob cannot take. where: the key that holds the
+    options, for the message.
     """
     backend = _class(name)
     known = [field.name for field in _knobs(backend)]
-    where = f"model.options.{name}"
+    where = where or f"model.options.{name}"
     for key in options:
         if key not in known:
             there = f"known here are {', '.join(known)}" if known else f"{name} has no knobs"
@@ -61,8 +63,15 @@ def resolve(name: str, options: Mapping[str, Any]) -> Backend:
     except SpecError as error:  # a backend's own check; its message starts with the knob
         raise SpecError(f"{where}.{error}") from None
     except ValidationError as error:
-        raise SpecError(f"{where}{_sentence(error)}") from None
+        found = fault(error)
+        raise SpecError(f"{where}.{found.key}: {found.says}") from None
     return cast(Backend, made)
+
+
+def tunable(name: str) -> frozenset[str]:
+    """Which of K, alpha and beta the backend has a use for."""
+    found: frozenset[str] = _class(name).tunable
+    return found
 
 
 def knobs(backend: Backend) -> dict[str, Any]:
@@ -106,13 +115,6 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return None if field.default is dataclasses.MISSING else field.default
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = "".join(f".{step}" for step in first["loc"])
-    what = first["msg"].removeprefix("Value error, ")
-    return f"{key}: {what[0].lower()}{what[1:]}, not {first['input']!r}"
 
 
 # --- from a name to a class ------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ from mfbench.commands.find import all_experiments, find_run, studies
 from mfbench.core.errors import InputError, WorkError
 from mfbench.report.leaderboard import rows
 from mfbench.report.results import Comparison
-from mfbench.runs.records import Record, study_records
+from mfbench.runs.record_files import study_records
+from mfbench.runs.records import Record
 from mfbench.runs.repeats import averaged
-from mfbench.search.outcome import none_completed
+from mfbench.search.outcome import Swept
 from mfbench.tracking.client import Tracker
 from mfbench.tracking.pages import compare_page, pointer
 
@@ -23,44 +24,41 @@ def compared(what: Sequence[str]) -> Comparison:
     Without `what`, all that there are. InputError where one means nothing.
     """
     records: dict[str, Record] = {}
-    trials: dict[str, list[Record]] = {}
-    without_final: list[str] = []
+    sweeps: list[Swept] = []
     for one in what or all_experiments():
         single = find_run(one)
         if single is not None:
             records[single.run_key] = single
             continue
         for study in studies([one]):
-            found = averaged(study_records(study))
-            for record in found:
-                if record.stage == "trial":
-                    trials.setdefault(record.backend, []).append(record)
-            last = [record for record in found if record.stage != "trial"]
-            records |= {record.run_key: record for record in last if not _outdated(record, found)}
-            if found and not last:
-                without_final.append(_why_no_final(study, found))
+            found = list(study_records(study))
+            swept = Swept.of(found)
+            sweeps += [swept] if swept else []
+            last = swept.finals if swept else averaged(found)
+            records |= {record.run_key: record for record in last if not _outdated(record, last)}
     if not records:
         advice = "there is no finished run to compare yet; make one with `mfbench run SPEC` or `mfbench sweep SPEC`"
-        raise InputError("; ".join(without_final) or advice)
+        raise InputError("; ".join(map(_why_no_final, sweeps)) or advice)
     ids: dict[str, str] = {}
     problem = None
-    for study, name in {(record.study, record.spec["name"]) for record in records.values()}:
+    for study, name in {(record.study, record.spec.name) for record in records.values()}:
         try:
             ids |= Tracker(name).run_ids(study)
         except WorkError as error:  # the board needs records alone
             problem = str(error)
     kept = list(records.values())
-    if len({record.study for record in kept if record.stage != "run"}) > 1:
-        trials = {}  # of several sweeps: one backend's are not of one search
-    return Comparison(kept, rows(kept, trials, ids), [trial for each in trials.values() for trial in each], problem)
+    # Of several sweeps one backend's trials are not of one search.
+    swept = sweeps[0] if len({record.study for record in kept if record.stage != "run"}) <= 1 and len(sweeps) == 1 else None
+    return Comparison(rows(kept, swept.trials if swept else {}, ids), swept, problem)
 
 
-def _why_no_final(study: str, trials: Sequence[Record]) -> str:
-    ended = Counter(trial.outcome for trial in trials)
+def _why_no_final(swept: Swept) -> str:
+    ended = Counter(trial.outcome for trial in swept.all_trials)
     if not ended["completed"]:
-        return none_completed(study, trials)
+        return swept.none_completed
     told = ", ".join(f"{count} {outcome}" for outcome, count in ended.items())
-    return f"{study}: of its {len(trials)} trials {told}, but there is no final run yet; `mfbench sweep SPEC` goes on to it"
+    trials = f"{len(swept.all_trials)} trials {told}"
+    return f"{swept.study}: of its {trials}, but there is no final run yet; `mfbench sweep SPEC` goes on to it"
 
 
 def _outdated(record: Record, study: Sequence[Record]) -> bool:
@@ -73,7 +71,6 @@ def addresses(comparison: Comparison) -> list[str]:
     """For each experiment a sentence with the address of MLflow's page that has just these runs beside each other."""
     found = [comparison.problem] if comparison.problem else []
     for experiment in comparison.experiments:
-        mine = {record.run_key for record in comparison.records if record.spec["name"] == experiment}
-        ids = [row.run_id for row in comparison.board if row.run_key in mine and row.run_id]
+        ids = [row.run_id for row in comparison.board if row.record.spec.name == experiment and row.run_id]
         found += [pointer(compare_page, experiment, ids)] if ids else []
     return found

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from mfbench.backends import registry
 from mfbench.data.splits import Parts
+from mfbench.runs.environment import Environment
 from mfbench.runs.records import Record
-from mfbench.spec import Space, Spec
 
 Weight = Literal["fault", "bits", "note"]
 
@@ -36,9 +36,9 @@ class Difference:
         return f"{self.what}: {self.says} (recorded {self.recorded}, here {self.here}){means}"
 
 
-def differences(record: Record, spec: Spec, parts: Parts, here: Mapping[str, Any]) -> list[Difference]:
-    """All that differs, faults first. spec: the record's own; parts: its data as they are now; here: the environment."""
-    found = [*_in_record(record), *_in_spec(record, spec), *_in_data(record, parts)]
+def differences(record: Record, parts: Parts, here: Environment) -> list[Difference]:
+    """All that differs, faults first. parts: the record's data as they are now; here: the environment."""
+    found = [*_in_record(record), *_in_spec(record), *_in_data(record, parts)]
     return [*found, *_in_backend(record), *_in_environment(record.environment, here)]
 
 
@@ -48,21 +48,19 @@ def _in_record(record: Record) -> Iterator[Difference]:
         yield Difference("record", f"seal {seal}", "another", "fault", "it was changed after it was written")
 
 
-def _in_spec(record: Record, spec: Spec) -> Iterator[Difference]:
+def _in_spec(record: Record) -> Iterator[Difference]:
     """Hyperparameters and knobs of the record that its own spec rules out."""
-    model = spec.model
-    sweep = spec.sweep if record.stage != "run" else None
-    space, values = (sweep.space_of(record.backend), sweep.values_of(record.backend)) if sweep else (Space(), {})
+    model, sweep = record.spec.model, record.spec.sweep if record.stage != "run" else None
+    space, values = (sweep.space_of(record.backend), sweep.values_of(record.backend)) if sweep else ({}, {})
+    told = {**dict(model), **model.options.get(record.backend, {}), **values}
     if record.stage in ("run", "trial") and record.planned_epochs not in (model.epochs, 1):
         yield _contradiction("epochs", record.planned_epochs, model.epochs)
-    for name in ("K", "alpha", "beta"):
-        value, fixed, range_ = getattr(record, name), values.get(name, getattr(model, name)), getattr(space, name)
-        bounds = range_ and next(iter(range_.model_dump().values()))
-        if value is not None and not (bounds[0] <= value <= bounds[1] if bounds else value == fixed):
-            yield _contradiction(name, value, bounds or fixed)
-    for name, value in model.options.get(record.backend, {}).items():
-        if name in record.options and record.options[name] != value:
-            yield _contradiction(name, record.options[name], value)
+    for name, value in (record.options | record.hyper).items():
+        if given := space.get(name):
+            if not given.holds(value):
+                yield _contradiction(name, value, list(getattr(given, "bounds", given.samples())))
+        elif name in told and value != told[name]:
+            yield _contradiction(name, value, told[name])
 
 
 def _contradiction(name: str, recorded: object, told: object) -> Difference:
@@ -72,7 +70,7 @@ def _contradiction(name: str, recorded: object, told: object) -> Difference:
 
 def _in_data(record: Record, parts: Parts) -> Iterator[Difference]:
     for what, says in (("data", "these are not the ratings of the run"), ("split", "the same ratings are cut another way")):
-        was, now = str(record.data.get(f"{what}_digest")), parts.described()[f"{what}_digest"]
+        was, now = (str(getattr(one, f"{what}_digest")) for one in (record.data, parts.described()))
         if was != now:
             yield Difference(what, f"digest {was[:12]}", f"digest {now[:12]}", "fault", says)
             return
@@ -85,25 +83,30 @@ def _in_backend(record: Record) -> Iterator[Difference]:
         yield Difference(record.backend, f"digest {record.backend_digest}", f"digest {now}", "bits", says)
 
 
-def _in_environment(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
-    if was.get("source") != now["source"]:
+def _in_environment(was: Environment, now: Environment) -> Iterator[Difference]:
+    if was.source != now.source:
         yield Difference("code", _commit(was), _commit(now), "bits", "the package's source is another")
     elif _commit(was) != _commit(now):
         yield Difference("commit", _commit(was), _commit(now), "note", "another one, with the same source of the package")
-    for group, kind in (("versions", "version"), ("settings", "setting"), ("device", "device")):
-        old, new = was.get(group, now[group]), now[group]
+    groups = (
+        (was.versions, now.versions, "version"),
+        (was.settings, now.settings, "setting"),
+        (was.device, now.device, "device"),
+    )
+    for old, new, kind in groups:
+        if old is None or new is None:
+            continue
         for name in sorted((old.keys() | new.keys()) - NO_PART_IN_THE_BITS):
             if old.get(name) != new.get(name):
                 yield Difference(name, str(old.get(name)), str(new.get(name)), "bits", f"another {kind}")
     for name, says in (("python", "another version"), ("system", "another system"), ("cpu", "another processor")):
-        if was.get(name) != now[name]:
-            yield Difference(name, str(was.get(name)), str(now[name]), "bits", says)
-    if was.get("threads") != now["threads"]:
-        yield Difference("threads", str(was.get("threads")), str(now["threads"]), "note", "another number")
+        if getattr(was, name) != getattr(now, name):
+            yield Difference(name, str(getattr(was, name)), str(getattr(now, name)), "bits", says)
+    if was.threads != now.threads:
+        yield Difference("threads", str(was.threads), str(now.threads), "note", "another number")
 
 
-def _commit(found: Mapping[str, Any]) -> str:
-    commit, diff = found.get("git_commit"), found.get("git_diff")
-    if commit is None:
-        return f"version {found.get('versions', {}).get('mfbench')}"
-    return f"commit {commit[:8]}" + (f" with changes {diff[:8]}" if diff else "")
+def _commit(found: Environment) -> str:
+    if found.git_commit is None:
+        return f"version {(found.versions or {}).get('mfbench')}"
+    return f"commit {found.git_commit[:8]}" + (f" with changes {found.git_diff[:8]}" if found.git_diff else "")

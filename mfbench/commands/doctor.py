@@ -15,7 +15,7 @@ def findings() -> dict[str, Any]:
     """Versions, cores, memory, JAX's devices, and where data and runs go."""
     import psutil
 
-    found = environment()
+    found = environment().model_dump(exclude_none=True)
     versions = found.pop("versions")
     return {
         **found,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mfbench.core.errors import InputError
 from mfbench.core.paths import RUNS
-from mfbench.runs.records import Record, RunName, find_record, read_record, studies_of, study_records
+from mfbench.runs.record_files import find_record, read_record, studies_of, study_records
+from mfbench.runs.records import Record, RunName
 from mfbench.spec import load_spec, run_study_key, study_key
 from mfbench.tracking.client import exported_record
 

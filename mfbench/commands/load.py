@@ -10,8 +10,8 @@ from mfbench.core.errors import InputError, RecordError
 from mfbench.data.splits import prepare
 from mfbench.models.recommender import Recommender
 from mfbench.models.trained import TrainedModel
-from mfbench.runs.records import Record, model_path, read_record
-from mfbench.spec import Spec
+from mfbench.runs.record_files import model_path, read_record
+from mfbench.runs.records import Record
 from mfbench.tracking.client import exported_model
 
 
@@ -30,13 +30,12 @@ def recommender(run: str | Path) -> Recommender:
     """What the model of a run recommends and finds alike; run: as for `load_model`. Its data is fetched if need be."""
     record = one_run(str(run))
     model = _model_of(str(run), record)
-    spec = Spec.model_validate(record.spec)
-    parts = prepare(spec)
-    if parts.split_digest != record.data["split_digest"]:
+    parts = prepare(record.spec)
+    if parts.split_digest != record.data.split_digest:
         raise InputError(f"{record.run_key}: its data is not what it was; get that data again, or make the run again")
     train, valid = parts.train, parts.valid
     known = train if valid is None else train.with_(valid)
-    return Recommender(model, known, (record.beta or 0.0) / 2, spec.model.seed)
+    return Recommender(model, known, (record.beta or 0.0) / 2, record.spec.model.seed)
 
 
 def _model_of(given: str, record: Record) -> TrainedModel:

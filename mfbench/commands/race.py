@@ -6,8 +6,6 @@ memory is its own. Rounds go A B C, A B C: the speed of a machine drifts, and th
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -22,16 +20,14 @@ from mfbench.core.machine import core_list
 from mfbench.core.paths import RESULTS
 from mfbench.data.splits import Parts, prepare
 from mfbench.report.style import COLOURS, save
-from mfbench.runs.jobs import Job, backend_of
+from mfbench.runs.jobs import backend_of, job_of
 from mfbench.runs.progress import ProgressBar, Watcher
-from mfbench.runs.records import Record
+from mfbench.runs.records import CURVES, Record
 from mfbench.search.workers import Task, Workers
 from mfbench.spec import Spec, SpecSource, load_spec, run_study_key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-SCORED = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def carry_out_race(spec: Spec, target: tuple[str, float] | None, watcher: Watche
     threads = sorted({len(cores) if one == "all" else min(one, len(cores)) for one in spec.race.threads})
     entries = [Entry(backend, K, n) for K in spec.race.K or [spec.model.K] for backend in spec.race.backends for n in threads]
     for backend in spec.race.backends:
-        backend_of(spec, backend)
+        backend_of(spec.model, backend)
     parts = prepare(spec)
     rounds: dict[Entry, list[Record]] = {entry: [] for entry in entries}
     for backend in spec.race.backends:
@@ -92,10 +88,7 @@ def carry_out_race(spec: Spec, target: tuple[str, float] | None, watcher: Watche
 
 def _one(spec: Spec, parts: Parts, entry: Entry, number: int, cores: Sequence[int], watcher: Watcher) -> Record:
     made: list[Record] = []
-    job = Job(
-        study=f".races/{run_study_key(spec)}", backend=entry.backend, number=number, stage="trial", spec=spec,
-        K=entry.K, alpha=spec.model.alpha, beta=spec.model.beta, epochs=spec.model.epochs,
-    )  # fmt: skip
+    job = job_of(spec, f".races/{run_study_key(spec)}", entry.backend, "trial", number, changes={"K": entry.K})
     with Workers([cores]) as alone:
         alone.carry_out([Task(jobs=[job], parts=parts.folder)], made.append, watcher.epoch)
     (record,) = made
@@ -106,11 +99,11 @@ def _one(spec: Spec, parts: Parts, entry: Entry, number: int, cores: Sequence[in
 
 def _lap(entry: Entry, records: Sequence[Record], target: tuple[str, float] | None) -> Lap:
     first = records[0]
-    n, K = first.data["n_train"], entry.K
+    n, K = first.data.n_train, entry.K
     speeds = [n * one.epochs / one.clocks.train_seconds for one in records]
     reached = [found for one in records if target and (found := _reached(one, *target))]
     seconds = [found[1] for found in reached]
-    factors = 4 * (K + 1) * (first.data["n_users"] + first.data["n_items"])
+    factors = 4 * (K + 1) * (first.data.n_users + first.data.n_items)
 
     def middle(figures: Iterable[float | None]) -> float | None:
         known = [figure for figure in figures if figure is not None]
@@ -147,11 +140,11 @@ def target_of(text: str) -> tuple[str, float]:
     """`valid_rmse=0.87` as metric and value; InputError for another form."""
     metric, _, value = text.partition("=")
     try:
-        if metric in SCORED:
+        if metric in CURVES:
             return metric, float(value)
     except ValueError:
         pass
-    raise InputError(f"--target {text}: write it as METRIC=VALUE with a metric of {', '.join(SCORED)}, e.g. valid_rmse=0.87")
+    raise InputError(f"--target {text}: write it as METRIC=VALUE with a metric of {', '.join(CURVES)}, e.g. valid_rmse=0.87")
 
 
 def _reached(record: Record, metric: str, target: float) -> tuple[int, float] | None:
@@ -161,15 +154,6 @@ def _reached(record: Record, metric: str, target: float) -> tuple[int, float] | 
         if value is not None and value <= target:
             return epoch, seconds
     return None
-
-
-def as_csv(laps: Sequence[Lap]) -> bytes:
-    """The table as CSV, numbers to the last digit."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, asdict(laps[0]).keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(lap) for lap in laps)
-    return text.getvalue().encode()
 
 
 def cells(laps: Sequence[Lap]) -> tuple[list[str], list[list[str]]]:
@@ -220,7 +204,8 @@ def race_picture(laps: Sequence[Lap]) -> Figure:
 def write_race(name: str, laps: Sequence[Lap]) -> None:
     """Write `results/<name>/race.csv`, `race.md` and `race.png`."""
     folder = RESULTS / name
-    write_whole(folder / "race.csv", as_csv(laps))
+    lines = [asdict(lap) for lap in laps]
+    write_whole(folder / "race.csv", tables.as_csv(list(lines[0]), lines).encode())
     write_whole(folder / "race.md", tables.markdown(*cells(laps)).encode())
     write_whole(folder / "race.png", save(race_picture(laps)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ from mfbench.core.errors import InputError, MfbenchError, RecordError, WorkError
 from mfbench.core.machine import core_list, on_cores
 from mfbench.data.splits import prepare
 from mfbench.runs.environment import environment
-from mfbench.runs.jobs import BestTrial, Job, backend_of
+from mfbench.runs.jobs import BestTrial, Job, hardware
 from mfbench.runs.preparation import Preparation
 from mfbench.runs.progress import ProgressBar, Watcher
-from mfbench.runs.records import Record
-from mfbench.runs.training import hardware, make
+from mfbench.runs.records import CURVES, METRICS, Record
+from mfbench.runs.training import make
 from mfbench.spec import load_spec
 
 TOLERANCE = 1e-5
@@ -32,7 +31,6 @@ Other vector instructions on the same processor moved no metric of 60 epochs of 
 than 3e-7.
 """
 
-CURVES = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
 Verdict = Literal["to the bit", "within tolerance", "not reproduced", "refused"]
 
 
@@ -147,13 +145,11 @@ def make_again(record: Record, watcher: Watcher, strict: bool = False, file: str
     user's own file. A trial that was pruned is stopped after as many epochs, for its siblings decided that. One that was
     trained side by side with others is made alone.
     """
-    with on_cores(record.environment.get("threads") or len(core_list())):
+    with on_cores(record.environment.threads or len(core_list())):
         job = _job(record, file)
-        backend = backend_of(job.spec, job.backend)
-        exact = backend.exact if isinstance(backend, HasDevice) else True
+        exact = job.trainer.exact if isinstance(job.trainer, HasDevice) else True
         parts = prepare(job.spec)
-        here = {**environment(), "device": hardware(backend)}
-        found = differences(record, load_spec(record.spec), parts, here)
+        found = differences(record, parts, environment(hardware(job.trainer)))
         for one in found:
             watcher.say(str(one))
         if strict and any(one.weight != "note" for one in found):
@@ -164,19 +160,19 @@ def make_again(record: Record, watcher: Watcher, strict: bool = False, file: str
             watcher.epoch(job, epoch, value)
             return record.outcome == "pruned" and epoch >= record.epochs
 
-        (made,), _ = make([job], parts, watch, Preparation(), f"reproduce {record.run_key}")
-        return Reproduction(record.run_key, found, list(_compared(record, made)), exact, made)
+        (made,) = make([job], parts, watch, Preparation(), f"reproduce {record.run_key}")
+        return Reproduction(record.run_key, found, list(_compared(record, made.record)), exact, made.record)
 
 
 def _job(record: Record, file: str | None) -> Job:
     """The job of a record, with each of the backend's knobs as it was, also where its default has changed since."""
-    tree: Any = json.loads(json.dumps(record.spec))
+    tree = record.spec.model_dump(mode="json")
     knobs = dict(record.options)
-    if knobs.get("device", "") is None and record.environment["device"].get("kind") == "cpu":
+    if knobs.get("device", "") is None and (record.environment.device or {}).get("kind") == "cpu":
         knobs["device"] = "cpu"  # it was the best there was, and may not be here
     if knobs:
         tree["model"]["options"][record.backend] = knobs
-    recorded = tree["data"].get("file")
+    recorded = record.spec.data.file
     if file is not None and recorded is None:
         raise InputError(f"--data {file}: {record.run_key} is not on a file of your own; leave --data out")
     if recorded is not None and not Path(file or recorded).expanduser().exists():
@@ -191,8 +187,8 @@ def _job(record: Record, file: str | None) -> Job:
             number=record.best_trial, valid_rmse=record.valid_rmse, valid_mae=record.valid_mae, intervals=record.intervals
         )
     return Job(
-        study=record.study, backend=record.backend, number=record.number, stage=record.stage, repeat=record.repeat,
-        spec=load_spec(tree), K=record.K, alpha=record.alpha, beta=record.beta, epochs=record.planned_epochs, best=best,
+        **record.names,
+        spec=load_spec(tree), hyper=record.hyper, epochs=record.planned_epochs, best=best,
     )  # fmt: skip
 
 
@@ -206,7 +202,7 @@ def _compared(was: Record, now: Record) -> Iterator[Line]:
         if getattr(was.scores, name) or getattr(now.scores, name):
             old, new = (dict(zip(one.scores.epoch, getattr(one.scores, name), strict=False)) for one in (was, now))
             yield _many(f"{name} by epoch", old, new, _last(old), _last(new))
-    for name in (*CURVES, "test_rmse", "test_mae"):
+    for name in METRICS:
         if was.best_trial is None or not name.startswith("valid"):  # a final run has those of its trial
             yield from _single(name, getattr(was, name), getattr(now, name))
     if was.evaluation or now.evaluation:

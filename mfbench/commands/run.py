@@ -1,4 +1,4 @@
-"""What a call answers: the records of a run or a sweep, their ids in MLflow, and what `--json` prints of them."""
+"""A run, as it is asked for and answered."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from mfbench.data.splits import prepare
 from mfbench.models.evaluation import none_relevant
 from mfbench.models.trained import TrainedModel
 from mfbench.report.leaderboard import Row, rows
-from mfbench.runs.jobs import Job, backend_of
-from mfbench.runs.records import Record, model_path
+from mfbench.runs.jobs import Job, backend_of, job_of
+from mfbench.runs.record_files import model_path
+from mfbench.runs.records import METRICS, Record
 from mfbench.runs.repeats import mean_of
 from mfbench.runs.training import carry_out
-from mfbench.spec import SpecSource, load_spec, run_study_key
+from mfbench.spec import FIRST, SpecSource, load_spec, run_study_key
 from mfbench.tracking.export import watched
 
 
@@ -49,11 +50,10 @@ class RunResult:
         return told
 
     def _told(self, record: Record) -> dict[str, Any]:
-        names = ("run_key", "outcome", "reason", "backend", "K", "alpha", "beta", "epochs", "best_epoch")
-        metrics = ("train_rmse", "train_mae", "valid_rmse", "valid_mae", "test_rmse", "test_mae")
+        names = ("run_key", "outcome", "reason", "backend", *FIRST, "epochs", "best_epoch", *METRICS)
         return {
             "run_id": self.run_ids.get(record.run_key),
-            **{name: getattr(record, name) for name in (*names, *metrics)},
+            **{name: getattr(record, name) for name in names},
             "evaluation": record.evaluation,
             "factors_digest": record.factors_digest,
             **record.clocks.model_dump(),
@@ -75,21 +75,14 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
     spec: a file, a mapping or a Spec; changes: like `model.K=32`. InputError says what is wrong with them.
     """
     checked = load_spec(spec, changes)
-    model = checked.model
-    tunable = backend_of(checked, model.backend).tunable
-    K, alpha, beta = (getattr(model, name) if name in tunable else None for name in ("K", "alpha", "beta"))
-    jobs = [
-        Job(
-            study=run_study_key(checked), backend=model.backend, number=0, stage="run", repeat=r, spec=checked.repeat(r),
-            K=K, alpha=alpha, beta=beta, epochs=model.epochs if tunable else 1,
-        )
-        for r in range(checked.folds)
-    ]  # fmt: skip
+    study, backend = run_study_key(checked), checked.model.backend
+    backend_of(checked.model, backend)
+    jobs = [job_of(checked, study, backend, "run", repeat=r) for r in range(checked.folds)]
     parts = [prepare(job.spec) for job in jobs]
     with watched(checked.name) as (watcher, export):
         for sentence in none_relevant(checked.evaluation, parts[0].highest) if "valid" in parts[0].n else []:
             watcher.say(sentence)
-        watcher.study(model.backend, len(jobs))
+        watcher.study(backend, len(jobs))
         records = []
 
         def watch(job: Job, epoch: int, value: float) -> bool:

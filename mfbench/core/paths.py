@@ -17,6 +17,11 @@ def data_home() -> Path:
     return Path(os.environ.get("MFBENCH_DATA") or "data").expanduser()
 
 
+def file_safe(backend: str) -> str:
+    """The name of a backend as part of a file's or a metric's: `my_mine.py_Mine` for `my/mine.py:Mine`."""
+    return backend.replace("/", "_").replace(":", "_")
+
+
 def portable(path: str) -> str:
     """A path of the user's as it may stand in a record: from the current folder, or from the home folder as `~/...`.
 

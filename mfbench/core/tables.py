@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -20,6 +23,15 @@ def drawn(title: str, header: Sequence[str], body: Lines, dim_last: bool = False
         last = dim_last and k == len(body) - 1
         table.add_row(*line, style="dim" if last else None, end_section=dim_last and k == len(body) - 2)
     return table
+
+
+def as_csv(columns: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> str:
+    """These columns as CSV, every number to the last bit; what a line lacks is empty, what else it has is left out."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
 
 
 def markdown(header: Sequence[str], body: Lines) -> str:

@@ -8,10 +8,10 @@ import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from pydantic import BaseModel, ConfigDict
 
 from mfbench.core.arrays import Array, Positions
 from mfbench.core.errors import DataError
@@ -24,6 +24,29 @@ from mfbench.data.sealed import sealed_path
 from mfbench.matrix.metrics import rmse_and_mae
 from mfbench.matrix.ratings import Ratings
 from mfbench.spec import Spec
+
+
+class DataDescription(BaseModel):
+    """What a record says of its data; the fields are as in `Parts`, and n_train, n_valid, n_test the ratings of each part."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    data_digest: str
+    split_digest: str
+    test_digest: str | None = None
+    n_users: int
+    n_items: int
+    n_train: int
+    n_valid: int | None = None
+    n_test: int | None = None
+    n_users_in: dict[str, int] = {}
+    n_unknown: dict[str, dict[str, int]] = {}
+    oracle: dict[str, float] = {}
+
+    def oracle_of(self, part: str) -> dict[str, float] | None:
+        """The RMSE and MAE that no model can beat on that part, by metric name, where the data knows them."""
+        return {name: value for name, value in self.oracle.items() if name.startswith(f"{part}_")} or None
 
 
 @dataclass(frozen=True)
@@ -64,20 +87,9 @@ class Parts:
         with np.load(self.folder / "ids.npz") as arrays:
             return dict(arrays)
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> DataDescription:
         """What a record says of its data."""
-        return {
-            "name": self.name,
-            "data_digest": self.data_digest,
-            "split_digest": self.split_digest,
-            "test_digest": self.test_digest,
-            "n_users": self.n_users,
-            "n_items": self.n_items,
-            **{f"n_{part}": count for part, count in self.n.items()},
-            "n_users_in": self.n_users_in,
-            "n_unknown": self.n_unknown,
-            "oracle": self.oracle,
-        }
+        return DataDescription.model_validate({**vars(self), **{f"n_{part}": count for part, count in self.n.items()}})
 
     def _read(self, path: Path) -> Ratings:
         try:

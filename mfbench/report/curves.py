@@ -175,7 +175,7 @@ def mae_curves(records: Sequence[Record]) -> Figure:
     for floor in floors:
         assert floor.valid_mae is not None
         drawn.append(floor.valid_mae)
-        told = floor.spec.get("model", {}).get("options", {}).get(floor.backend, {})
+        told = floor.spec.model.options.get(floor.backend, {})
         label = f"{floor.backend} on valid   " + "  ".join(f"{name}={value}" for name, value in told.items())
         axes.axhline(floor.valid_mae, color=GREY, linewidth=1.2, linestyle="-.", label=label)
     draw("train", "--")
@@ -185,7 +185,7 @@ def mae_curves(records: Sequence[Record]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain(axes)
     if records:
-        figure.suptitle(f"{records[0].spec['name']}: mean absolute error by epoch", fontsize=11)
+        figure.suptitle(f"{records[0].spec.name}: mean absolute error by epoch", fontsize=11)
     if axes.get_legend_handles_labels()[1]:
         figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
     return figure

@@ -5,36 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mfbench.report.leaderboard import markdown, rows
+from mfbench.report.style import shown
 from mfbench.runs.records import Record
+from mfbench.search.outcome import Swept
 
 
-def descriptions(swept: Sequence[Record], oracle: Mapping[str, float] | None, warnings: Sequence[str] = ()) -> dict[str, str]:
+def descriptions(swept: Swept) -> dict[str, str]:
     """By run key a description for each final and floor, and by study key that of the whole sweep.
 
-    swept: all records of a sweep. oracle: as for the leaderboard. warnings: sentences that a reader should see besides.
+    With what the audit warns of, which is in none of the numbers.
     """
-    board = _ranked(swept)
-    trials: dict[str, list[Record]] = {}
-    for record in swept:
-        if record.stage == "trial":
-            trials.setdefault(record.backend, []).append(record)
-    told = {}
-    for record in swept:
-        if record.stage in ("final", "floor"):
-            told[record.run_key] = _page([_place(record, board), _how(record, trials), _test(record, oracle), _again(record)])
+    board, oracle = _ranked(swept.finals), swept.oracle
+    told = {
+        record.run_key: _page([_place(record, board), _how(record, swept.trials), _test(record, oracle), _again(record)])
+        for record in swept.finals
+    }
     if board:
         first = board[0]
-        table = markdown(rows(board, trials, run_ids={}), oracle)
-        whole = [_place(first, board), _test(first, oracle), table.rstrip("\n"), _again(first)]
-        told[first.study] = _page(whole)
+        table = markdown(rows(board, swept.trials, run_ids={}), oracle)
+        told[first.study] = _page([_place(first, board), _test(first, oracle), table.rstrip("\n"), _again(first)])
+    warnings = swept.audit.warnings() if swept.audit else []
     look = "\n".join(["**To look at**", "", *(f"- {sentence}" for sentence in warnings)]) if warnings else None
     return {key: _page([text, look]) for key, text in told.items()}
 
 
-def _ranked(swept: Sequence[Record]) -> list[Record]:
+def _ranked(finals: Sequence[Record]) -> list[Record]:
     """The completed final or floor of each backend, best valid RMSE first; of several the best, for it is the latest."""
     best: dict[str, Record] = {}
-    completed = [r for r in swept if r.stage in ("final", "floor") and r.outcome == "completed" and r.valid_rmse is not None]
+    completed = [record for record in finals if record.outcome == "completed" and record.valid_rmse is not None]
     for record in sorted(completed, key=lambda record: (record.valid_rmse, record.backend)):
         best.setdefault(record.backend, record)
     return list(best.values())
@@ -60,11 +58,11 @@ def _place(record: Record, board: Sequence[Record]) -> str:
 
 
 def _how(record: Record, trials: Mapping[str, Sequence[Record]]) -> str | None:
-    given = [f"{name} {value:.3g}" for name in ("K", "alpha", "beta") if (value := getattr(record, name)) is not None]
+    given = [f"{name} {shown(value)}" for name, value in record.hyper.items()]
     if not given:
         return None
     epochs = f"{record.epochs} epoch{'s' if record.epochs > 1 else ''}"
-    of = f" of {len(trials[record.backend])}" if record.backend in trials else ""
+    of = f" of {len(trials[record.backend])}" if trials.get(record.backend) else ""
     return f"Chosen by trial #{record.best_trial}{of}: {', '.join(given)}; trained on train and valid together for {epochs}."
 
 

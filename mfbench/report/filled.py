@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 from mfbench.core.files import load_model_arrays
+from mfbench.core.tables import as_csv
 from mfbench.matrix.factors import Factors
-from mfbench.runs.records import Record, model_path
+from mfbench.runs.record_files import model_path
+from mfbench.runs.records import Record
 
 MOST_CELLS = 10_000
 
@@ -17,7 +16,7 @@ def filled_table(record: Record) -> str | None:
 
     None where the run kept no factors P and Q, or the matrix has more than 10,000 cells.
     """
-    small = record.data["n_users"] * record.data["n_items"] <= MOST_CELLS
+    small = record.data.n_users * record.data.n_items <= MOST_CELLS
     path = model_path(record.path)
     if not small or not path.exists():
         return None
@@ -25,9 +24,8 @@ def filled_table(record: Record) -> str | None:
     factors = Factors.of(arrays)
     if factors is None:
         return None
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["user", *arrays["item_ids"]])
-    for user, line in zip(arrays["user_ids"], factors.filled(), strict=True):
-        writer.writerow([user, *(f"{value:.4f}" for value in line)])
-    return text.getvalue()
+    columns = ["user", *arrays["item_ids"]]
+    filled = (
+        [user, *(f"{value:.4f}" for value in line)] for user, line in zip(arrays["user_ids"], factors.filled(), strict=True)
+    )
+    return as_csv(columns, [dict(zip(columns, line, strict=True)) for line in filled])

@@ -3,53 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from rich.table import Table
 
 from mfbench.core import tables
 from mfbench.report.significance import AgainstBest, against_best
-from mfbench.runs.records import Interval, Record
+from mfbench.runs.records import METRICS, Record
+from mfbench.spec import FIRST, ordered
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line: a run, with the seconds that its search took beside those of its own training.
+    """One line: the record of a run, the seconds that its search took, and how it compares.
 
-    intervals has, by name, those of the metrics that are means: over so many repeats those of train and valid, over so
-    many final runs those of test. Both numbers are None where there is nothing but the one run. against_best is its
-    comparison with the first row that is judged on the same part, None where there is none.
+    trials and search_seconds are those of the search that the run was chosen by. against_best is its comparison with the
+    first row that is judged on the same part, None where there is none.
     """
 
-    backend: str
-    run_key: str
-    outcome: str
-    trials: int | None
-    K: int | None
-    alpha: float | None
-    beta: float | None
-    epochs: int
-    train_rmse: float | None
-    train_mae: float | None
-    valid_rmse: float | None
-    valid_mae: float | None
-    test_rmse: float | None
-    test_mae: float | None
-    train_seconds: float
-    search_seconds: float | None
+    record: Record
     run_id: str | None
-    repeats: int | None = None
-    finals: int | None = None
-    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    trials: int | None = None
+    search_seconds: float | None = None
     against_best: AgainstBest | None = None
 
     def told(self) -> dict[str, Any]:
-        """By name what `--json` and CSV have of it; `valid_rmse_ci95` is half the 95 % interval of a mean `valid_rmse`."""
-        told = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("intervals", "against_best")}
-        if not self.intervals:
-            del told["repeats"], told["finals"]
-        told |= {f"{name}_ci95": interval.half_width for name, interval in self.intervals.items()}
+        """By name what `--json` and CSV have of it; `valid_rmse_ci95` is half the 95 % interval of a mean `valid_rmse`.
+
+        repeats and finals: over how many repeats the metrics of train and valid, and of test, are means.
+        """
+        record = self.record
+        told: dict[str, Any] = {
+            "backend": record.backend,
+            "run_key": record.run_key,
+            "run_id": self.run_id,
+            "outcome": record.outcome,
+            "trials": self.trials,
+            **dict.fromkeys(FIRST),
+            **record.hyper,
+            **{name: getattr(record, name) for name in ("epochs", *METRICS)},
+            "train_seconds": record.clocks.train_seconds,
+            "search_seconds": self.search_seconds,
+        }
+        if record.intervals:
+            told |= {"repeats": _most(record, "train_", "valid_"), "finals": _most(record, "test_")}
+            told |= {f"{name}_ci95": interval.half_width for name, interval in record.intervals.items()}
         return told | (asdict(self.against_best) if self.against_best else {})
 
     @property
@@ -57,18 +56,24 @@ class Row:
         """The part, test where it was tested, else valid, whose RMSE cannot be told from the best; None where it can."""
         if self.against_best is None or self.against_best.is_distinguishable:
             return None
-        return "valid" if self.test_rmse is None else "test"
+        return "valid" if self.record.test_rmse is None else "test"
 
 
-COLUMNS = {
-    "backend": "backend", "K": "K", "alpha": "alpha", "beta": "beta", "epochs": "epochs", "train_rmse": "train RMSE",
-    "train_mae": "train MAE", "valid_rmse": "valid RMSE", "valid_mae": "valid MAE", "test_rmse": "test RMSE",
-    "test_mae": "test MAE", "repeats": "repeats", "finals": "finals", "trials": "trials", "search_seconds": "search s",
-    "train_seconds": "train s", "outcome": "outcome", "run_id": "run",
+AFTER_HYPER = {
+    "epochs": "epochs", "train_rmse": "train RMSE", "train_mae": "train MAE", "valid_rmse": "valid RMSE",
+    "valid_mae": "valid MAE", "test_rmse": "test RMSE", "test_mae": "test MAE", "repeats": "repeats", "finals": "finals",
+    "trials": "trials", "search_seconds": "search s", "train_seconds": "train s", "outcome": "outcome", "run_id": "run",
 }  # fmt: skip
 
 COMPARED = tuple(one.name for one in fields(AgainstBest))
 """What `--json` and CSV have besides of a row that was compared with the best."""
+
+
+def columns(board: Sequence[Row]) -> dict[str, str]:
+    """The columns of a board and what stands above each: the hyperparameters that any row has, K, alpha and beta first."""
+    hyper = ordered({*FIRST, *(name for row in board for name in row.record.hyper)})
+    return {"backend": "backend", **{name: name for name in hyper}, **AFTER_HYPER}
+
 
 MARK = "="
 SAID = {
@@ -86,29 +91,13 @@ def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_
 
     def row(record: Record) -> Row:
         searched = trials.get(record.backend) if record.stage != "run" else None
-        clocks = [trial.clocks for trial in searched or ()]
+        seconds = sum(trial.clocks.search_seconds for trial in searched or ())
         return Row(
-            backend=record.backend,
-            run_key=record.run_key,
-            outcome=record.outcome,
-            trials=len(searched) if searched else None,
-            K=record.K,
-            alpha=record.alpha,
-            beta=record.beta,
-            epochs=record.epochs,
-            train_rmse=record.train_rmse,
-            train_mae=record.train_mae,
-            valid_rmse=record.valid_rmse,
-            valid_mae=record.valid_mae,
-            test_rmse=record.test_rmse,
-            test_mae=record.test_mae,
-            train_seconds=record.clocks.train_seconds,
-            search_seconds=sum(c.compile_seconds + c.train_seconds + c.evaluate_seconds for c in clocks) or None,
-            run_id=run_ids.get(record.run_key),
-            repeats=_most(record, "train_", "valid_"),
-            finals=_most(record, "test_"),
-            intervals=record.intervals,
-            against_best=found.get(record.run_key),
+            record,
+            run_ids.get(record.run_key),
+            len(searched) if searched else None,
+            seconds or None,
+            found.get(record.run_key),
         )
 
     def place(record: Record) -> tuple[bool, float, str]:
@@ -130,11 +119,12 @@ def cells(board: Sequence[Row], oracle: Mapping[str, float] | None) -> tuple[lis
     lines: list[dict[str, Any]] = [{**row.told(), "marked": f"{row.marked}_rmse"} for row in board]
     if oracle:
         lines.append({"backend": "oracle", **oracle})
-    dull = {"outcome"} if all(row.outcome == "completed" for row in board) else set()
-    if any(row.valid_rmse is not None for row in board):  # else the errors on train are all there is
+    dull = {"outcome"} if all(row.record.outcome == "completed" for row in board) else set()
+    if any(row.record.valid_rmse is not None for row in board):  # else the errors on train are all there is
         dull |= {"train_rmse", "train_mae"}
-    shown = [name for name in COLUMNS if name not in dull and any(line.get(name) is not None for line in lines)]
-    return [COLUMNS[name] for name in shown], [[_cell(name, line) for name in shown] for line in lines]
+    named = columns(board)
+    shown = [name for name in named if name not in dull and any(line.get(name) is not None for line in lines)]
+    return [named[name] for name in shown], [[_cell(name, line) for name in shown] for line in lines]
 
 
 def _cell(name: str, line: Mapping[str, Any]) -> str:

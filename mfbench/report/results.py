@@ -2,61 +2,63 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from mfbench.core import tables
 from mfbench.core.errors import InputError
 from mfbench.core.files import write_whole
 from mfbench.core.paths import RESULTS
-from mfbench.report.curves import mae_curves, run_curves
+from mfbench.report.curves import run_curves
 from mfbench.report.filled import filled_table
-from mfbench.report.leaderboard import COLUMNS, COMPARED, Row, markdown
-from mfbench.report.search_pictures import sweep_picture
+from mfbench.report.gallery import Picture, gallery
+from mfbench.report.leaderboard import COMPARED, Row, columns, markdown
 from mfbench.report.style import save
 from mfbench.runs.records import Record
-from mfbench.search.audit import Audit, audit
-from mfbench.search.pareto import as_csv, front
+from mfbench.search import pareto
+from mfbench.search.audit import Audit
+from mfbench.search.outcome import Swept
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A leaderboard of runs, with the records behind it."""
+    """A leaderboard of runs, best first, and the sweep that they are of, where all of them are of one.
 
-    records: list[Record]
+    problem: why the runs' ids in MLflow are not known, None where they are.
+    """
+
     board: list[Row]
-    trials: list[Record]
+    swept: Swept | None
     problem: str | None = None
+
+    @property
+    def records(self) -> list[Record]:
+        """The records of the rows, in their order."""
+        return [row.record for row in self.board]
 
     @property
     def oracle(self) -> dict[str, float] | None:
         """What no model can beat, where all runs are on the same data and split."""
-        found = [record.oracle("test") for record in self.records]
+        found = [record.data.oracle_of("test") for record in self.records]
         return found[0] if found and all(one == found[0] for one in found) else None
 
     @property
-    def best(self) -> Record:
-        """The record of the board's first row."""
-        return next(record for record in self.records if record.run_key == self.board[0].run_key)
-
-    @cached_property
     def audit(self) -> Audit | None:
-        """The audit of the search, where all that is compared is of one sweep."""
-        return audit(self.trials) if self.trials else None
+        """The audit of the search."""
+        return self.swept.audit if self.swept else None
 
     @cached_property
-    def search_png(self) -> bytes:
-        """What each trial tried, as PNG: drawn once for the results and for the page."""
-        return save(sweep_picture([*self.trials, *self.records]))
+    def gallery(self) -> dict[str, Picture]:
+        """The pictures of the search, see `gallery.gallery`."""
+        return gallery(self.swept) if self.swept and self.swept.all_trials else {}
 
     @property
     def experiments(self) -> list[str]:
         """The names of the experiments, each once."""
-        return sorted({record.spec["name"] for record in self.records})
+        return sorted({record.spec.name for record in self.records})
 
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -72,50 +74,48 @@ class Comparison:
         """
         if len(self.experiments) != 1:
             raise InputError("results are written of one experiment at a time; give its spec")
-        records = {record.run_key: record for record in self.records}
         plain = all(record.stage == "run" for record in self.records)
-        board = [replace(row, run_id=None) for row in self.board if plain or records[row.run_key].stage != "run"]
-        filled = [table for row in board if (table := filled_table(records[row.run_key]))]
+        board = [replace(row, run_id=None) for row in self.board if plain or row.record.stage != "run"]
+        filled = [table for row in board if (table := filled_table(row.record))]
         made = {
-            "leaderboard.csv": _csv(board).encode(),
-            "leaderboard.md": markdown(board, self.oracle).encode(),
-            "metrics.json": (json.dumps(_metrics(board, self.oracle), indent=1) + "\n").encode(),
+            "leaderboard.csv": _csv(board),
+            "leaderboard.md": markdown(board, self.oracle),
+            "metrics.json": json.dumps(_metrics(board, self.oracle), indent=1) + "\n",
         }
         if filled:
-            made["filled.csv"] = filled[0].encode()
-        if (found := front(self.trials)) is not None:
-            made["pareto.csv"] = as_csv(found).encode()
-        if self.audit and len(self.trials) > len({trial.backend for trial in self.trials}):
-            made["audit.md"] = self.audit.markdown().encode()
-            made["sweep.png"] = self.search_png
-        elif self.trials:  # nothing was searched
-            made["mae.png"] = save(mae_curves([*self.trials, *self.records]))
+            made["filled.csv"] = filled[0]
+        pictures = {}
+        if self.swept:
+            made |= search_files(self.swept) if self.swept.is_searched else {}
+            name = "sweep" if self.swept.is_searched else "mae"
+            pictures = {f"{name}.png": self.gallery[name].png}
         elif plain:
-            made["learning_curves.png"] = save(run_curves(records[board[0].run_key]))
-        for name, content in made.items():
+            pictures = {"learning_curves.png": save(run_curves(board[0].record))}
+        for name, content in {**{name: text.encode() for name, text in made.items()}, **pictures}.items():
             write_whole(RESULTS / self.experiments[0] / name, content)
+
+
+def search_files(swept: Swept) -> dict[str, str]:
+    """What a search leaves in words, by the name of its file: its audit, and with two objectives the Pareto front."""
+    made = {"audit.md": swept.audit.markdown()} if swept.audit else {}
+    return made | ({"pareto.csv": pareto.as_csv(swept.front)} if swept.front is not None else {})
 
 
 def _csv(board: Sequence[Row]) -> str:
     lines = [row.told() for row in board]
     known = {name for line in lines for name in line}
-    named = [column for name in COLUMNS for column in (name, f"{name}_ci95") if column in known]
+    named = [column for name in columns(board) for column in (name, f"{name}_ci95") if column in known]
     kept = [name for name in named if not name.endswith(("_seconds", "_id"))]
-    kept += [name for name in COMPARED if name in known]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*kept, "run_key"], extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return tables.as_csv([*kept, *(name for name in COMPARED if name in known), "run_key"], lines)
 
 
 def _metrics(board: Sequence[Row], oracle: Mapping[str, float] | None) -> dict[str, dict[str, float]]:
     """By backend what it was judged by: valid and test where there are such parts, else train."""
     found: dict[str, dict[str, float]] = {}
     for row in board:
-        judged = ("valid", "test") if row.valid_rmse is not None else ("train",)
+        judged = ("valid", "test") if row.record.valid_rmse is not None else ("train",)
         told = row.told()
         names = [f"{part}_{kind}{end}" for part in judged for kind in ("rmse", "mae") for end in ("", "_ci95")]
         numbers = {name: told.get(name) for name in names}
-        found.setdefault(row.backend, {name: value for name, value in numbers.items() if value is not None})
+        found.setdefault(row.record.backend, {name: value for name, value in numbers.items() if value is not None})
     return found | ({"oracle": dict(oracle)} if oracle else {})

@@ -22,6 +22,8 @@ from mfbench.report.style import (
     words_of,
 )
 from mfbench.runs.records import Record
+from mfbench.search.pareto import undominated
+from mfbench.spec import FIRST, Value, ordered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,34 +32,30 @@ if TYPE_CHECKING:
 
 
 def sweep_picture(records: Sequence[Record]) -> Figure:
-    """The best valid RMSE of each trial against its K, its alpha and its beta: a panel each, a colour a backend."""
-    from matplotlib.figure import Figure
-
+    """The best valid RMSE of each trial against each hyperparameter that was searched: a panel each, a colour a backend."""
     trials = [record for record in records if record.stage == "trial"]
     colours = colours_of(trials)
-    figure = Figure(figsize=(10.5, 4.0), layout="constrained")
-    panels: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
-    limit(panels[0], [value_of(t) for t in trials if t.outcome == "completed"] or [value_of(t) for t in trials])
-    for axes, name in zip(panels, ("K", "alpha", "beta"), strict=True):
-        for trial in trials:
-            where = getattr(trial, name)
-            if where is not None:
-                tip(_mark(axes, trial, where, colours[trial.backend]), words_of(trial))
-        for best in best_of_each(trials).values():
-            if getattr(best, name) is not None and value_of(best) <= panels[0].get_ylim()[1]:
-                (ring,) = axes.plot(
-                    getattr(best, name), value_of(best), "o", markersize=13, markerfacecolor="none", clip_on=False
-                )
+    figure, panels = panel_grid(varied(trials), 3.4, width=3.5)
+    first = next(iter(panels.values()))
+    limit(first, [value_of(t) for t in trials if t.outcome == "completed"] or [value_of(t) for t in trials])
+    for name, axes in panels.items():
+        having = [trial for trial in trials if name in trial.hyper]
+        places = _places(axes, name, [trial.hyper[name] for trial in having])
+        for trial in having:
+            tip(_mark(axes, trial, places[trial.hyper[name]], colours[trial.backend]), words_of(trial))
+        for best in best_of_each(having).values():
+            if value_of(best) <= first.get_ylim()[1]:
+                where = places[best.hyper[name]]
+                (ring,) = axes.plot(where, value_of(best), "o", markersize=13, markerfacecolor="none", clip_on=False)
                 ring.set(markeredgecolor=colours[best.backend], markeredgewidth=1.5)
                 tip(ring, words_of(best))
-        _scale(axes, name, [getattr(trial, name) for trial in trials if getattr(trial, name) is not None])
         axes.set_xlabel(name)
-        plain(axes)
-    panels[0].set_ylabel("best valid RMSE of the trial")
-    searched = {trial.backend for trial in trials if (trial.K, trial.alpha, trial.beta) != (None, None, None)}
+    for axes in list(panels.values())[::ABREAST]:
+        axes.set_ylabel("best valid RMSE of the trial")
+    searched = {trial.backend for trial in trials if trial.hyper}
     keys = [legend_entry(backend, colour) for backend, colour in colours.items() if backend in searched]
     keys.append(legend_entry("best of a backend", size=11, face="none"))
-    if any(value_of(trial) > panels[0].get_ylim()[1] for trial in trials):
+    if any(value_of(trial) > first.get_ylim()[1] for trial in trials):
         keys.append(legend_entry("above the range", marker="^", size=5))
     outcomes = {trial.outcome for trial in trials}
     if "pruned" in outcomes:
@@ -66,6 +64,15 @@ def sweep_picture(records: Sequence[Record]) -> Figure:
         keys.append(legend_entry("diverged or failed", marker="x"))
     figure.legend(handles=keys, loc="outside upper center", ncols=min(len(keys), 6), frameon=False, fontsize=9)
     return figure
+
+
+def varied(trials: Sequence[Record]) -> list[str]:
+    """K, alpha and beta, and what else differs between the trials of a backend."""
+    values: dict[tuple[str, str], set[Value]] = {}
+    for trial in trials:
+        for name, value in trial.hyper.items():
+            values.setdefault((trial.backend, name), set()).add(value)
+    return ordered({*FIRST, *(name for (_, name), found in values.items() if len(found) > 1)})
 
 
 def alpha_beta_map(records: Sequence[Record]) -> Figure:
@@ -115,13 +122,15 @@ def importance_bars(importances: Mapping[str, Mapping[str, float]]) -> Figure:
     """How much each hyperparameter mattered, a group of bars a backend; the shares of a backend add up to 1."""
     from matplotlib.figure import Figure
 
-    names = [name for name in ("K", "alpha", "beta") if any(name in shares for shares in importances.values())]
+    names = ordered({name for shares in importances.values() for name in shares})
     figure = Figure(figsize=(7.2, 1.3 + 0.75 * max(1, len(importances))), layout="constrained")
     axes, height = figure.subplots(), 0.8 / max(1, len(names))
     for k, name in enumerate(names):
         for place, (backend, shares) in enumerate(importances.items()):
             share, at = shares.get(name, 0.0), place + (k - (len(names) - 1) / 2) * height
-            (bar,) = axes.barh(at, share, height=0.9 * height, color=COLOURS[k], label=name if place == 0 else None)
+            (bar,) = axes.barh(
+                at, share, height=0.9 * height, color=COLOURS[k % len(COLOURS)], label=name if place == 0 else None
+            )
             axes.text(share, at, f" {share:.2f}", va="center", fontsize=8.5)
             tip(bar, f"{backend}: {name} {share:.3f}")
     axes.set_yticks(range(len(importances)), list(importances))
@@ -154,10 +163,23 @@ def _mark(axes: Axes, trial: Record, where: float, colour: str) -> Line2D:
     return mark
 
 
+def _places(axes: Axes, name: str, values: Sequence[Value]) -> dict[Value, float]:
+    """Where on the axis each value stands, which is given a scale and labels that suit them: words have no order."""
+    if any(isinstance(value, bool | str) for value in values):
+        names = sorted({str(value) for value in values})
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        return {value: names.index(str(value)) for value in values}
+    places = {value: float(value) for value in values}
+    _scale(axes, name, list(places.values()))
+    return places
+
+
 def _scale(axes: Axes, name: str, values: Sequence[float]) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-    if not values or min(values) <= 0 or (name == "K" and max(values) < 8 * min(values)):
+    near = bool(values) and max(values) < 8 * min(values)
+    if not values or min(values) <= 0 or (name not in ("alpha", "beta") and near):
         return
     if name != "K":
         log_ticks(axes, "x", values)
@@ -171,11 +193,7 @@ def _scale(axes: Axes, name: str, values: Sequence[float]) -> None:
 
 def best_for_time(records: Sequence[Record]) -> list[Record]:
     """Those with a lower valid RMSE than any that trained for less time, quickest first: the Pareto front."""
-    front: list[Record] = []
-    for record in sorted(records, key=lambda one: (one.clocks.train_seconds, value_of(one))):
-        if not front or value_of(record) < value_of(front[-1]):
-            front.append(record)
-    return front
+    return undominated(records, lambda one: (one.clocks.train_seconds, value_of(one)))
 
 
 def trade_off_picture(records: Sequence[Record]) -> Figure:

@@ -12,7 +12,8 @@ import numpy as np
 from mfbench.core.arrays import Array, Floats64
 from mfbench.core.files import load_model_arrays
 from mfbench.core.randomness import generator
-from mfbench.runs.records import Record, errors_path, later_repeats, read_record
+from mfbench.runs.record_files import errors_path, later_repeats, read_record
+from mfbench.runs.records import Record
 
 DRAWS = 10_000
 LEVEL = 0.05
@@ -141,7 +142,7 @@ def _errors_of(record: Record, part: str) -> _Errors | None:
         return None
     found: dict[str, list[dict[str, Array]]] = {}
     for one in repeats:
-        found.setdefault(one.data["split_digest"], []).append(load_model_arrays(errors_path(one.path)))
+        found.setdefault(one.data.split_digest, []).append(load_model_arrays(errors_path(one.path)))
     means = [np.mean([arrays["user_squared_error"] for arrays in each], axis=0) for _, each in sorted(found.items())]
     squared = np.sum(means, axis=0)
     counts = np.sum([each[0]["user_count"] for each in found.values()], axis=0)

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from mfbench.runs.records import Record
+from mfbench.spec import Value
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -79,9 +80,13 @@ def tip(artist: Artist, words: str) -> None:
 
 
 def hyperparameters(record: Record) -> str:
-    """`K=8 alpha=0.01 beta=0.05`, those that there are."""
-    values = {"K": record.K, "alpha": record.alpha, "beta": record.beta}
-    return " ".join(f"{name}={value:.3g}" for name, value in values.items() if value is not None)
+    """`K=8 alpha=0.01 beta=0.05`, those that there are, and whatever else was searched."""
+    return " ".join(f"{name}={shown(value)}" for name, value in record.hyper.items())
+
+
+def shown(value: Value) -> str:
+    """The value of a hyperparameter, a number to three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def value_of(record: Record) -> float:
@@ -157,14 +162,14 @@ def plain(axes: Axes) -> None:
 ABREAST = 3
 
 
-def panel_grid(names: Sequence[str], height: float) -> tuple[Figure, dict[str, Axes]]:
+def panel_grid(names: Sequence[str], height: float, width: float = 3.5) -> tuple[Figure, dict[str, Axes]]:
     """A figure with a panel for each name, at least one, three abreast, all with the same axis of values."""
     from matplotlib.figure import Figure
 
     names = names or [""]
     columns = min(ABREAST, len(names))
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(max(6.0, 3.5 * columns + 0.6), height * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(max(6.0, width * columns + 0.6), height * rows + 0.6), layout="constrained")
     grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     panels = dict(zip(names, grid, strict=False))
     for unused in grid[len(names) :]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel
 
 from mfbench.core.machine import OWN_XLA_FLAG, core_list
 from mfbench.core.paths import without_places
@@ -24,25 +26,43 @@ SETTINGS = (
 """Variables of the environment that can change a bit."""
 
 
-def environment() -> dict[str, Any]:
+class Environment(BaseModel):
     """Versions, code (see `checkout.code`), settings, Python, system, processor, its cores, the threads that a run may use.
 
-    threads: the number of cores that this process may use; a worker has its share of them.
+    threads: the number of cores that this process may use; a worker has its share of them. device: what the backend computes
+    on. What is None was not recorded, as in records of before there was such a field.
     """
-    return {**_fixed(), "threads": len(core_list())}
+
+    python: str | None = None
+    system: str | None = None
+    cpu: str | None = None
+    cores: int | None = None
+    source: str | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    git_diff: str | None = None
+    settings: dict[str, str] | None = None
+    versions: dict[str, str | None] | None = None
+    device: dict[str, str] | None = None
+    threads: int | None = None
+
+
+def environment(device: Mapping[str, str] | None = None) -> Environment:
+    """What a run is made with that computes on this device, here and now."""
+    return _fixed().model_copy(update={"threads": len(core_list()), "device": device and dict(device)})
 
 
 @cache
-def _fixed() -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(),
-        "cores": os.cpu_count() or 1,
+def _fixed() -> Environment:
+    return Environment(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        cpu=_cpu(),
+        cores=os.cpu_count() or 1,
         **code(),
-        "settings": {name: value for name in SETTINGS if (value := _setting(name))},
-        "versions": {**{name: _version(name) for name in PACKAGES}, "blas": _blas()},
-    }
+        settings={name: value for name in SETTINGS if (value := _setting(name))},
+        versions={**{name: _version(name) for name in PACKAGES}, "blas": _blas()},
+    )
 
 
 def _setting(name: str) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict
 
 from mfbench.backends import registry
-from mfbench.backends.base import Backend
+from mfbench.backends.base import Backend, HasDevice
 from mfbench.core.paths import without_places
 from mfbench.data.splits import Parts
 from mfbench.runs.environment import environment
-from mfbench.runs.records import Clocks, Interval, Record, RunName, Scores, write_record
-from mfbench.spec import Spec
+from mfbench.runs.record_files import write_record
+from mfbench.runs.records import Clocks, Interval, Record, RunName, Scores, Stage
+from mfbench.spec import FIRST, Hyper, ModelSpec, Spec, Value, ordered
 
 
 class BestTrial(BaseModel):
@@ -27,41 +30,67 @@ class BestTrial(BaseModel):
 
 
 class Job(RunName):
-    """One training to be made: where its record belongs, and its hyperparameters. spec is that of its repeat."""
+    """One training to be made: where its record belongs, its hyperparameters (see `Record`), the spec of its repeat."""
 
     model_config = ConfigDict(frozen=True)
 
     spec: Spec
-    K: int | None
-    alpha: float | None
-    beta: float | None
+    hyper: Hyper
     epochs: int
     best: BestTrial | None = None
 
+    @cached_property
+    def model(self) -> ModelSpec:
+        """The spec's model with the job's own hyperparameters."""
+        return self.spec.model.with_hyper(self.backend, self.hyper)
 
-def backend_of(spec: Spec, name: str) -> Backend:
-    """The backend of that name with the knobs that the spec gives it; SpecError for a name or a knob that is not known."""
-    for known in spec.model.options:
-        registry.resolve(known, spec.model.options[known])  # also those that are not asked for: a typo must not pass
-    return registry.resolve(name, spec.model.options.get(name, {}))
+    @cached_property
+    def trainer(self) -> Backend:
+        """The backend with its knobs, those that are searched too."""
+        return backend_of(self.model, self.backend)
+
+
+def job_of(
+    spec: Spec,
+    study: str,
+    backend: str,
+    stage: Stage,
+    number: int = 0,
+    repeat: int = 0,
+    changes: Mapping[str, Value] | None = None,
+    epochs: int | None = None,
+    best: BestTrial | None = None,
+) -> Job:
+    """The job of the spec's model with these changes, for so many epochs: by default the spec's, of a floor one.
+
+    spec: that of the whole study, of which the job is the repeat of that number.
+    """
+    tunable = registry.tunable(backend)
+    told = {name: getattr(spec.model, name) for name in FIRST} | dict(changes or {})
+    hyper = {name: told[name] for name in ordered(told) if name in tunable or name not in FIRST}
+    return Job(
+        study=study, backend=backend, number=number, stage=stage, repeat=repeat, spec=spec.repeat(repeat), hyper=hyper,
+        epochs=epochs or (spec.model.epochs if tunable else 1), best=best,
+    )  # fmt: skip
+
+
+def backend_of(model: ModelSpec, name: str) -> Backend:
+    """The backend of that name with the knobs that the model gives it; SpecError for a name or a knob that is not known."""
+    for known in model.options:
+        registry.resolve(known, model.options[known])  # also those that are not asked for: a typo must not pass
+    return registry.resolve(name, model.options.get(name, {}))
 
 
 def blank(job: Job, parts: Parts) -> Record:
     """The record of a job before its training."""
     now = time.time()
     return Record(
-        study=job.study,
-        backend=job.backend,
-        number=job.number,
-        stage=job.stage,
-        repeat=job.repeat,
+        **job.names,
         outcome="completed",
-        spec=job.spec.model_dump(mode="json"),
+        spec=job.spec,
         options={},
         backend_digest=registry.digest(job.backend),
-        K=job.K,
-        alpha=job.alpha,
-        beta=job.beta,
+        hyper=job.hyper,
         planned_epochs=job.epochs,
         epochs=0,
         scores=Scores(),
@@ -72,6 +101,11 @@ def blank(job: Job, parts: Parts) -> Record:
         started=now,
         ended=now,
     )
+
+
+def hardware(backend: Backend) -> dict[str, str]:
+    """What a backend computes on, by what it is asked about; the processor unless it says otherwise."""
+    return dict(backend.hardware) if isinstance(backend, HasDevice) else {"platform": "cpu"}
 
 
 def failed(job: Job, parts: Parts, reason: str) -> Record:

@@ -10,17 +10,23 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from mfbench.core.errors import RecordError
-from mfbench.core.files import write_whole
-from mfbench.core.paths import RUNS
+from mfbench.core.paths import RUNS, file_safe
+from mfbench.data.splits import DataDescription
+from mfbench.runs.environment import Environment
+from mfbench.spec import FIRST, Hyper, Spec
 
 STUDY = "[A-Za-z0-9][A-Za-z0-9._-]*"  # a folder's name, never a way out of runs/; the laps of a race have one of their own
+CURVES = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
+"""The metrics that are scored epoch by epoch."""
+METRICS = (*CURVES, "test_rmse", "test_mae")
+"""All metrics that stand for a whole run, but for its evaluation."""
+
 Stage = Literal["run", "trial", "final", "floor"]
 Outcome = Literal["completed", "diverged", "pruned", "failed"]
 
@@ -71,6 +77,11 @@ class Clocks(BaseModel):
     evaluate_seconds: float = 0.0
     log_seconds: float = 0.0
 
+    @property
+    def search_seconds(self) -> float:
+        """What a trial costs its search: compiling, training and scoring."""
+        return self.compile_seconds + self.train_seconds + self.evaluate_seconds
+
 
 class Interval(BaseModel):
     """The 95 % interval of a mean over n repeats reaches half_width to either side of it."""
@@ -91,6 +102,11 @@ class RunName(BaseModel):
     repeat: int = 0
 
     @property
+    def names(self) -> dict[str, Any]:
+        """Its fields by name, to name another thing so."""
+        return {name: getattr(self, name) for name in RunName.model_fields}
+
+    @property
     def run_key(self) -> str:
         """`study/backend/number/stage`, and `/repeat` from the second repeat on: its name wherever a person sees it."""
         return f"{self.study}/{self.backend}/{self.number}/{self.stage}" + (f"/{self.repeat}" if self.repeat else "")
@@ -105,7 +121,7 @@ class RunName(BaseModel):
     def path(self) -> Path:
         """Where its record stands, under the current folder."""
         name = f"{self.stage}-{self.number:04d}" + (f"-r{self.repeat}" if self.repeat else "")
-        return RUNS / self.study / self.backend.replace("/", "_").replace(":", "_") / f"{name}.json"
+        return RUNS / self.study / file_safe(self.backend) / f"{name}.json"
 
     @staticmethod
     def of_key(run_key: str) -> RunName | None:
@@ -118,7 +134,8 @@ class RunName(BaseModel):
 class Record(RunName):
     """A finished run.
 
-    K, alpha, beta are None where the backend has no use for them. `planned_epochs` are those that it was told to train for,
+    hyper has the hyperparameters that the backend has a use for: K, alpha and beta, and what else was searched or given by
+    the sweep. `planned_epochs` are those that it was told to train for,
     `epochs` those that it did; one that was pruned or diverged did fewer. The metrics that stand alone belong to the model
     that the run stands for: of a plain run the last epoch's, of a trial the best scored epoch's. Of a final run valid_rmse and
     valid_mae are those of the trial that it was chosen by, since its own training saw the valid part. evaluation has the
@@ -134,12 +151,10 @@ class Record(RunName):
 
     outcome: Outcome
     reason: str | None = None
-    spec: dict[str, Any]
+    spec: Spec
     options: dict[str, Any]
     backend_digest: str | None = None
-    K: int | None
-    alpha: float | None
-    beta: float | None
+    hyper: Hyper
     planned_epochs: int
     epochs: int
     scores: Scores
@@ -153,28 +168,67 @@ class Record(RunName):
     intervals: dict[str, Interval] = {}
     evaluation: dict[str, float | int | None] = {}
     best_trial: int | None = None
-    data: dict[str, Any]
+    data: DataDescription
     factors_digest: str | None = None
     clocks: Clocks
     memory: dict[str, int] = {}
-    environment: dict[str, Any]
+    environment: Environment
     started: float
     ended: float
     seal: str | None = None
 
+    _content: bytes | None = PrivateAttr(None)  # of the file that it was read from
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_three_fields(cls, tree: Any) -> Any:
+        """Records of before any hyperparameter could be searched have K, alpha and beta as fields of their own."""
+        if not isinstance(tree, dict) or "hyper" in tree:
+            return tree
+        hyper = {name: tree[name] for name in FIRST if tree.get(name) is not None}
+        return {**{name: value for name, value in tree.items() if name not in FIRST}, "hyper": hyper}
+
+    @property
+    def K(self) -> int | None:
+        """Number of factors; None where the backend has no use for it."""
+        return self.hyper.get("K")  # type: ignore[return-value]
+
+    @property
+    def alpha(self) -> float | None:
+        """Step size; None likewise."""
+        return self.hyper.get("alpha")  # type: ignore[return-value]
+
+    @property
+    def beta(self) -> float | None:
+        """L2 penalty; None likewise."""
+        return self.hyper.get("beta")  # type: ignore[return-value]
+
     @property
     def is_sealed(self) -> bool:
         """Whether the record is as it was written: nothing in it was changed since."""
-        return self.seal == self._digest()
+        return self.seal == _digest(json.loads(self._content) if self._content else self.model_dump(mode="json"))
 
-    def _digest(self) -> str:
-        content = json.dumps(self.model_dump(mode="json", exclude={"seal"}), sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+    @staticmethod
+    def of_file(content: bytes) -> Record:
+        """The record that a file holds; pydantic's ValidationError where it is damaged."""
+        record = Record.model_validate_json(content)
+        record._content = content
+        return record
 
-    def oracle(self, part: str) -> dict[str, float] | None:
-        """The RMSE and MAE that no model can beat on that part, by metric name, where the data knows them."""
-        known: dict[str, float] = self.data.get("oracle", {})
-        return {name: value for name, value in known.items() if name.startswith(f"{part}_")} or None
+    def put_seal(self) -> None:
+        """Seal what the record says now."""
+        self._content = None
+        self.seal = _digest(self.model_dump(mode="json"))
+
+    def changed(self, update: dict[str, Any]) -> Record:
+        """A copy with these fields changed, which is no longer what stands in any file."""
+        copy = self.model_copy(update=update)
+        copy._content = None
+        return copy
+
+    def as_json(self) -> bytes:
+        """The record as it stands, or will stand, in its file."""
+        return self._content or self.model_dump_json(indent=1).encode() + b"\n"
 
     @property
     def result(self) -> str:
@@ -186,69 +240,7 @@ class Record(RunName):
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def write_record(record: Record) -> Path:
-    """Seal the record, write it to its place and give the path; nobody ever sees half of it."""
-    record.seal = record._digest()
-    # A trial that a loss of power damages is set aside and run again, to the same bits: cheaper than to wait for each.
-    write_whole(record.path, record.model_dump_json(indent=1).encode() + b"\n", wait=record.stage != "trial")
-    return record.path
-
-
-def read_record(path: Path) -> Record:
-    """The record in a file; RecordError where there is none, or it is damaged."""
-    try:
-        return Record.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise RecordError(f"{path}: there is no such record") from None
-    except (ValidationError, OSError) as error:
-        fault = _first(error) if isinstance(error, ValidationError) else error.strerror
-        raise RecordError(f"{path}: this record is damaged ({fault}); remove it and its run is made again") from None
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-
-
-def find_record(run: RunName) -> Record | None:
-    """The record of a run, or None where it has not finished."""
-    return read_record(run.path) if run.path.exists() else None
-
-
-def later_repeats(run: RunName) -> list[RunName]:
-    """The repeats after the first that a run has records of."""
-    found = [int(path.stem.rpartition("-r")[2]) for path in run.path.parent.glob(f"{run.path.stem}-r*.json")]
-    return [run.model_copy(update={"repeat": repeat}) for repeat in sorted(found)]
-
-
-def study_records(study: str) -> Iterator[Record]:
-    """All records of a study, by backend, stage and number."""
-    for path in sorted((RUNS / study).glob("*/*-*.json")):
-        yield read_record(path)
-
-
-def studies_of(name: str) -> list[str]:
-    """The keys of the studies of that experiment, oldest first."""
-    found = [p for p in RUNS.glob(f"{name}-*") if p.is_dir() and p.name.rpartition("-")[0] == name]
-    return [p.name for p in sorted(found, key=lambda p: (p.stat().st_ctime, p.name))]
-
-
-def diff_path(digest: str) -> Path:
-    """Where the diff of that digest stands, from a commit to the code that ran."""
-    return RUNS / ".diffs" / f"{digest}.diff"
-
-
-def remove_unfinished(study: str) -> None:
-    """Remove what processes that were killed while they wrote a record or a model of the study have left."""
-    for left in (RUNS / study).glob("*/.*"):
-        left.unlink(missing_ok=True)
-
-
-def model_path(record: Path) -> Path:
-    """Where the arrays of a run's model stand."""
-    return record.with_suffix(".npz")
-
-
-def errors_path(record: Path) -> Path:
-    """Where a run has what `evaluation.user_errors` says: of test, of a plain run of valid."""
-    return record.with_suffix(".errors.npz")
+def _digest(tree: dict[str, Any]) -> str:
+    """sha256 over all that a record says but for its seal."""
+    content = json.dumps({name: value for name, value in tree.items() if name != "seal"}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()

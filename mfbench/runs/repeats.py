@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from mfbench.core.arrays import Floats64
-from mfbench.runs.records import Clocks, Interval, Outcome, Record, Scores
+from mfbench.runs.records import CURVES, METRICS, Clocks, Interval, Outcome, Record, Scores
+from mfbench.spec import Spec
 
 SEVERITY: tuple[Outcome, ...] = ("completed", "pruned", "diverged", "failed")
-CURVES = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
-METRICS = (*CURVES, "test_rmse", "test_mae")
 
 
 def averaged(records: Iterable[Record]) -> list[Record]:
@@ -53,8 +52,8 @@ def mean_of(repeats: Sequence[Record]) -> Record:
         at_best = first.stage == "trial" and best is not None and getattr(scores, name, None)
         values[name] = [getattr(one, name)[best] for one in aligned] if at_best else [getattr(one, name) for one in repeats]
     known = {name: each for name, each in values.items() if best is not None and None not in each}
-    return first.model_copy(
-        update={
+    return first.changed(
+        {
             "outcome": worst.outcome,
             "reason": worst.reason,
             "epochs": min(one.epochs for one in repeats),
@@ -64,7 +63,7 @@ def mean_of(repeats: Sequence[Record]) -> Record:
             "evaluation": {name: _mean([[one.evaluation.get(name)] for one in repeats])[0] for name in first.evaluation},
             # What a final run inherits of its trial is the same in all repeats, and so is how sure it was there.
             "intervals": {name: interval(each) for name, each in known.items()} | first.intervals,
-            "data": {**first.data, "oracle": _oracle(repeats)},
+            "data": first.data.model_copy(update={"oracle": _oracle(repeats)}),
             "factors_digest": None,
             "clocks": Clocks(**{name: sum(getattr(one.clocks, name) for one in repeats) for name in Clocks.model_fields}),
             "started": min(one.started for one in repeats),
@@ -86,17 +85,17 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(half_width=float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n), n=n)
 
 
-def whole_spec(records: Sequence[Record]) -> dict[str, Any]:
+def whole_spec(records: Sequence[Record]) -> Spec:
     """The spec that the records of a sweep are repeats of: without the fold of one where there are several."""
     latest = max(records, key=lambda one: (-one.repeat, one.started)).spec
-    if len({one.spec["split"].get("fold") for one in records}) == 1:
+    if len({getattr(one.spec.split, "fold", None) for one in records}) == 1:
         return latest
-    return {**latest, "split": {**latest["split"], "fold": None}}
+    return latest.model_copy(update={"split": latest.split.model_copy(update={"fold": None})})
 
 
 def _oracle(repeats: Sequence[Record]) -> dict[str, float]:
     """What no model can beat on average over the repeats, by metric; empty where the data does not know it."""
-    each = [one.data.get("oracle", {}) for one in repeats]
+    each = [one.data.oracle for one in repeats]
     return {name: _mean([[oracle[name]] for oracle in each])[0] for name in each[0]}
 
 

@@ -7,15 +7,14 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from mfbench.backends import registry
-from mfbench.backends.base import Backend, HasDevice, Model, SideBySide, SideBySideTraining
+from mfbench.backends.base import Backend, Model, SideBySide, SideBySideTraining, Training
 from mfbench.core.arrays import Array
 from mfbench.core.errors import MfbenchError, is_disk_full
 from mfbench.core.files import write_model, write_whole
@@ -23,29 +22,33 @@ from mfbench.core.machine import Memory
 from mfbench.core.randomness import generator
 from mfbench.data.sealed import open_test
 from mfbench.data.splits import Parts
-from mfbench.matrix.factors import Factors, HyperParams, digest_of, draw_start
+from mfbench.matrix.factors import HyperParams, digest_of, draw_start
 from mfbench.matrix.ratings import Ratings
 from mfbench.models.evaluation import evaluate, user_errors
 from mfbench.models.scoring import score
 from mfbench.runs.checkout import kept_changes
-from mfbench.runs.jobs import Job, backend_of, blank, failed
+from mfbench.runs.environment import environment
+from mfbench.runs.jobs import Job, blank, failed, hardware
 from mfbench.runs.preparation import Preparation, Prepared
-from mfbench.runs.records import Record, diff_path, errors_path, model_path, write_record
+from mfbench.runs.record_files import diff_path, errors_path, model_path, write_record
+from mfbench.runs.records import CURVES, Record
 
 Watch = Callable[[Job, int, float], bool]
 """Told of a job each scored epoch and its valid RMSE (train RMSE without a valid part); True ends the training as pruned."""
 
 
-class Trained(NamedTuple):
-    """What a training leaves beside its record: the last model, and its errors by user on the part that it is judged on."""
+@dataclass
+class Trained:
+    """One training: its job, its record, its latest model, and that one's errors by user on the part that it is judged on."""
 
-    model: Model
-    errors: dict[str, Array]
+    job: Job
+    record: Record
+    model: Model = field(init=False)
+    errors: dict[str, Array] = field(default_factory=dict)
 
-
-def hardware(backend: Backend) -> dict[str, str]:
-    """What a backend computes on, by what it is asked about; the processor unless it says otherwise."""
-    return dict(backend.hardware) if isinstance(backend, HasDevice) else {"platform": "cpu"}
+    def clock(self, name: str) -> AbstractContextManager[None]:
+        """Adds the time that passes to that clock of the record."""
+        return _clock([self], name)
 
 
 def carry_out(
@@ -55,32 +58,33 @@ def carry_out(
 
     preparation: that of the trainings before this one, for those who make many.
     """
-    records, trained = make(jobs, parts, watch, preparation or Preparation())
-    for job, record, one in zip(jobs, records, trained, strict=True):
-        with _clock([record], "log_seconds"):
-            if one is not None and job.stage != "trial" and record.outcome == "completed":
-                write_model(model_path(job.path), {**one.model.arrays(), **parts.ids()})
+    trained = make(jobs, parts, watch, preparation or Preparation())
+    for one in trained:
+        record, path = one.record, one.job.path
+        with one.clock("log_seconds"):
+            if record.stage != "trial" and record.outcome == "completed":
+                write_model(model_path(path), {**one.model.arrays(), **parts.ids()})
                 if one.errors:
-                    write_model(errors_path(job.path), one.errors)
-            diff = record.environment["git_diff"]
+                    write_model(errors_path(path), one.errors)
+            diff = record.environment.git_diff
             if diff is not None and not diff_path(diff).exists():
                 write_whole(diff_path(diff), kept_changes())
         write_record(record)
-    return records
+    return [one.record for one in trained]
 
 
 def make(
     jobs: Sequence[Job], parts: Parts, watch: Watch | None, preparation: Preparation, purpose: str = "score the final runs"
-) -> tuple[list[Record], Sequence[Trained | None]]:
-    """Train and score: the record of each job and what else it leaves, nothing of it written; None where the run failed.
+) -> list[Trained]:
+    """Train and score: the record of each job and what else it leaves, nothing of it written.
 
     A trial or a plain run trains on train and is scored on valid. A final run or a floor trains on train and valid
     together, and opens the test part once its training has ended, for that purpose. Several jobs are trained side by side,
     see `train`.
     """
-    records = [blank(job, parts) for job in jobs]
+    trained = [Trained(job, blank(job, parts)) for job in jobs]
     try:
-        trained = train(jobs, parts, records, watch, preparation, purpose)
+        train(trained, parts, watch, preparation, purpose)
     except MfbenchError:
         raise
     except Exception as error:  # a backend that breaks fails its run, not the sweep; the record says how
@@ -88,103 +92,99 @@ def make(
             raise
         at = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
-        return [failed(job, parts, reason) for job in jobs], [None] * len(jobs)
-    for record, one in zip(records, trained, strict=True):
-        if record.outcome != "diverged":  # which nan a program gives is nobody's promise
-            with _clock([record], "log_seconds"):
-                record.factors_digest = digest_of(one.model.arrays())
-    return records, trained
+        return [Trained(job, failed(job, parts, reason)) for job in jobs]
+    for one in trained:
+        if one.record.outcome != "diverged":  # which nan a program gives is nobody's promise
+            with one.clock("log_seconds"):
+                one.record.factors_digest = digest_of(one.model.arrays())
+    return trained
 
 
-def train(
-    jobs: Sequence[Job],
-    parts: Parts,
-    records: Sequence[Record],
-    watch: Watch | None,
-    preparation: Preparation,
-    purpose: str,
-) -> list[Trained]:
-    """The training itself: fills in the records' outcomes, scores and clocks, and gives what else each job leaves.
+def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, preparation: Preparation, purpose: str) -> None:
+    """The training itself: fills in the records' outcomes, scores and clocks, and what else the jobs leave.
 
-    Several jobs differ in K, alpha and beta alone, and are trained side by side by a backend that can
-    (`backends.base.SideBySide`), each of them as it would be alone; each is charged an equal share of the time.
+    Several jobs differ in K, alpha, beta and the scale of their start alone, and are trained side by side by a backend that
+    can (`backends.base.SideBySide`), each of them as it would be alone; each is charged an equal share of the time.
     """
-    spec, backend, epochs = jobs[0].spec.model, backend_of(jobs[0].spec, jobs[0].backend), jobs[0].epochs
-    last_stage = jobs[0].stage in ("final", "floor")
-    for record in records:
-        record.options, record.environment["device"] = registry.knobs(backend), hardware(backend)
+    job = trained[0].job
+    backend, last_stage = job.trainer, job.stage in ("final", "floor")
+    for one in trained:
+        one.record.options, one.record.environment = registry.knobs(backend), environment(hardware(backend))
     memory = Memory()
-    with _clock(records, "setup_seconds"):
-        prepared = preparation.prepare(parts, backend, spec.seed, last_stage)
-        mean = prepared.mean if spec.center else 0.0
-        train_part, valid_part, init = prepared.train, prepared.valid, spec.init.model_dump(exclude_none=True)
-        starts = [
-            # Its mean is not that of the arranged ratings, whose sum may round in another way.
-            replace(draw_start(train_part, job.K or 0, init, False, generator(spec.seed, "start")), mean=mean)
-            for job in jobs
-        ]
-        hypers = [HyperParams(job.K, job.alpha, job.beta, epochs, spec.bias) for job in jobs]
-        training = _training(backend, prepared, starts, hypers)
+    with _clock(trained, "setup_seconds"):
+        prepared = preparation.prepare(parts, backend, job.model.seed, last_stage)
+        train_part, valid_part = prepared.train, prepared.valid
+        models = _models(backend, train_part, [_training(one.job, prepared) for one in trained])
     memory.mark("prepare")
-    with _clock(records, "compile_seconds"):
-        models = next(training)
-        score(models[0], train_part.take(slice(1)))  # so that its code is there, too, before the clocks run
+    with _clock(trained, "compile_seconds"):
+        first = next(models)
+        score(first[0], train_part.take(slice(1)))  # so that its code is there, too, before the clocks run
 
-    going = np.ones(len(jobs), dtype=bool)
-    for epoch in range(1, epochs + 1):
-        on = [j for j, goes in enumerate(going) if goes]
-        with _clock([records[j] for j in on], "train_seconds"):
-            models = training.send(going)
-        last = epoch == epochs
-        scored = last or epoch % spec.evaluate_every == 0
-        for j in on:
-            records[j].epochs = epoch
-            if scored:
-                # The last epoch is always scored on train: without a valid part it is the only number there is.
-                on_train = train_part if spec.evaluate_train or last or valid_part is None else None
-                judged = _score_epoch(records[j], models[j], on_train, valid_part)
-                if watch is not None and judged is not None and watch(jobs[j], epoch, judged) and not last:
-                    records[j].outcome = "pruned"
-            going[j] = records[j].outcome == "completed"
+    going = np.ones(len(trained), dtype=bool)
+    for epoch in range(1, job.epochs + 1):
+        on = [one for one, goes in zip(trained, going, strict=True) if goes]
+        with _clock(on, "train_seconds"):
+            latest = models.send(going)
+        last = epoch == job.epochs
+        for j, one in enumerate(trained):
+            one.model = latest[j]
+            if going[j]:
+                one.record.epochs = epoch
+                if last or epoch % job.model.evaluate_every == 0:
+                    # The last epoch is always scored on train: without a valid part it is the only number there is.
+                    on_train = train_part if job.model.evaluate_train or last or valid_part is None else None
+                    judged = _score_epoch(one, on_train, valid_part)
+                    if watch is not None and judged is not None and watch(one.job, epoch, judged) and not last:
+                        one.record.outcome = "pruned"
+                going[j] = one.record.outcome == "completed"
         if not going.any():
             break
 
     memory.mark("train")
-    trained = [Trained(model, {}) for model in models]
-    for job, record, (model, errors) in zip(jobs, records, trained, strict=True):
-        record.memory = memory.bytes
-        _summarise(record, job)
-        if job.stage != "trial" and record.outcome == "completed":
-            with _clock([record], "evaluate_seconds"):
-                part, held_out = "valid", valid_part
-                if last_stage and "test" in parts.n:
-                    part, held_out = "test", open_test(parts, job.study, f"to {purpose}, whose training had ended")
-                    record.test_rmse, record.test_mae = score(model, held_out)
-                if held_out is not None:
-                    record.evaluation = evaluate(model, train_part, held_out, part, job.spec.evaluation)
-                    errors.update(user_errors(model, held_out))
-        record.ended = time.time()
-    return trained
+    for one in trained:
+        one.record.memory = memory.bytes
+        _summarise(one)
+        if job.stage != "trial" and one.record.outcome == "completed":
+            with one.clock("evaluate_seconds"):
+                _evaluate(one, parts, train_part, valid_part, purpose)
+        one.record.ended = time.time()
 
 
-def _training(backend: Backend, prepared: Prepared, starts: list[Factors], hypers: list[HyperParams]) -> SideBySideTraining:
-    """The models of all jobs, epoch by epoch; of one job alone by the backend's `epochs`."""
-    train, schedule = prepared.train, prepared.schedule
-    rngs = [copy.deepcopy(prepared.rng) for _ in starts]
-    if len(starts) > 1:
+def _training(job: Job, prepared: Prepared) -> Training:
+    """The start, drawn for this job alone, and what else its backend is told."""
+    model, has = job.model, job.hyper
+    init, rng = model.init.model_dump(exclude_none=True), generator(model.seed, "start")
+    start = draw_start(prepared.train, model.K if "K" in has else 0, init, False, rng)
+    # Its mean is not that of the arranged ratings, whose sum may round in another way.
+    start = replace(start, mean=prepared.mean if model.center else 0.0)
+    hyper = HyperParams(
+        K=model.K if "K" in has else None,
+        alpha=model.alpha if "alpha" in has else None,
+        beta=model.beta if "beta" in has else None,
+        epochs=job.epochs,
+        bias=model.bias,
+    )
+    return Training(start, hyper, prepared.schedule, copy.deepcopy(prepared.rng))
+
+
+def _models(backend: Backend, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
+    """The models of all trainings, epoch by epoch; of one alone by the backend's `epochs`."""
+    if len(trainings) > 1:
         assert isinstance(backend, SideBySide)
-        yield from backend.epochs_many(train, starts, hypers, [schedule] * len(starts), rngs)
+        yield from backend.epochs_many(train, trainings)
     else:
-        for model in backend.epochs(train, starts[0], hypers[0], schedule, rngs[0]):
+        (one,) = trainings
+        for model in backend.epochs(train, one.start, one.hyper, one.schedule, one.rng):
             yield [model]
 
 
-def _score_epoch(record: Record, model: Model, train_part: Ratings | None, valid_part: Ratings | None) -> float | None:
+def _score_epoch(trained: Trained, train_part: Ratings | None, valid_part: Ratings | None) -> float | None:
     """Add the scores of an epoch to the record, and give the one that the run is judged by; None if it diverged."""
-    with _clock([record], "evaluate_seconds"):
-        scored = _score("train", model, train_part)
+    record = trained.record
+    with trained.clock("evaluate_seconds"):
+        scored = _score("train", trained.model, train_part)
         if valid_part is not None:
-            scored |= _score("valid", model, valid_part)
+            scored |= _score("valid", trained.model, valid_part)
     record.scores.add(record.epochs, record.clocks.train_seconds, scored)
     if not all(math.isfinite(number) for number in scored.values() if number is not None):
         record.outcome = "diverged"
@@ -199,26 +199,39 @@ def _score(name: str, model: Model, part: Ratings | None) -> dict[str, float | N
     return {f"{name}_rmse": rmse, f"{name}_mae": mae}
 
 
-def _summarise(record: Record, job: Job) -> None:
+def _summarise(trained: Trained) -> None:
     """Put the numbers that stand for the whole run beside its scores: see `Record`. One that diverged has none."""
+    record, chosen_by = trained.record, trained.job.best
     scores = record.scores
     best = scores.best
     if record.outcome == "diverged" or best is None:
         return
     record.best_epoch = scores.epoch[best]
-    for name in ("train_rmse", "train_mae", "valid_rmse", "valid_mae"):
+    for name in CURVES:
         if values := getattr(scores, name):
             setattr(record, name, values[best if record.stage == "trial" else -1])
-    if job.best is not None:
-        record.valid_rmse, record.valid_mae = job.best.valid_rmse, job.best.valid_mae
-        record.intervals = job.best.intervals
+    if chosen_by is not None:
+        record.valid_rmse, record.valid_mae = chosen_by.valid_rmse, chosen_by.valid_mae
+        record.intervals = chosen_by.intervals
+
+
+def _evaluate(trained: Trained, parts: Parts, train: Ratings, valid: Ratings | None, purpose: str) -> None:
+    """Judge the model by all metrics: of a final run or floor on test, which is opened for it, of a plain run on valid."""
+    job, record, part, held_out = trained.job, trained.record, "valid", valid
+    if job.stage in ("final", "floor") and "test" in parts.n:
+        part, held_out = "test", open_test(parts, job.study, f"to {purpose}, whose training had ended")
+        record.test_rmse, record.test_mae = score(trained.model, held_out)
+    if held_out is not None:
+        record.evaluation = evaluate(trained.model, train, held_out, part, job.spec.evaluation)
+        trained.errors = user_errors(trained.model, held_out)
 
 
 @contextmanager
-def _clock(records: Sequence[Record], name: str) -> Iterator[None]:
+def _clock(trained: Sequence[Trained], name: str) -> Iterator[None]:
     """Add the time that passes to that clock of each record, in equal shares."""
     begun = time.perf_counter()
     yield
-    passed = (time.perf_counter() - begun) / len(records)
-    for record in records:
-        setattr(record.clocks, name, getattr(record.clocks, name) + passed)
+    passed = (time.perf_counter() - begun) / len(trained)
+    for one in trained:
+        clocks = one.record.clocks
+        setattr(clocks, name, getattr(clocks, name) + passed)

@@ -14,7 +14,6 @@ from mfbench.data.sealed import other_openers, worn
 from mfbench.runs.records import Record
 from mfbench.search.proposals import ENOUGH
 from mfbench.search.searched import Searched
-from mfbench.spec import Space, load_spec
 
 UNEVEN_EPOCHS, UNEVEN_SECONDS = 1.5, 3.0
 """So many times the least of any backend is worth a sentence."""
@@ -107,11 +106,11 @@ class Audit:
 def audit(trials: Sequence[Record]) -> Audit:
     """The audit of the trials of one sweep, whatever their order, and of the openings of its test part logged under runs/."""
     first, by_backend = trials[0], sorted(trials, key=lambda trial: (trial.backend, trial.number))
-    sweep, test_digest = load_spec(first.spec).sweep, first.data.get("test_digest")
+    sweep, test_digest = first.spec.sweep, first.data.test_digest
     assert sweep is not None
     found = [Searched.of(backend, list(own), sweep) for backend, own in groupby(by_backend, key=lambda trial: trial.backend)]
     others = other_openers(test_digest, first.study)
-    return Audit(first.study, test_digest, others, [one for one in found if one.space != Space()])
+    return Audit(first.study, test_digest, others, [one for one in found if one.space])
 
 
 def _importance(one: Searched) -> str:

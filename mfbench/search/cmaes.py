@@ -7,16 +7,16 @@ loses it. But the state follows from the finished trials alone: drawing only rea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mfbench.spec import FloatRange, IntRange, Space
+from mfbench.spec import IntRange, NumberRange
 
 
 def evolve(
-    space: Space, batch: int, size: int, finished: Sequence[tuple[dict[str, Any], float]], seed: int
+    space: Mapping[str, NumberRange], batch: int, size: int, finished: Sequence[tuple[dict[str, Any], float]], seed: int
 ) -> list[dict[str, Any]]:
     """`size` proposals after the finished trials, each given as its hyperparameters and its value, inf for a bad one.
 
@@ -26,7 +26,7 @@ def evolve(
     """
     from cmaes import CMA
 
-    scales = {name: _Scale(given) for name, given in space if given is not None}
+    scales = {name: _Scale(given) for name, given in space.items()}
     n = len(scales)
     population = batch * math.ceil((4 + math.floor(3 * math.log(n))) / batch)
     state = CMA(np.full(n, 0.5), 1 / 6, np.tile([0.0, 1.0], (n, 1)), seed=seed, population_size=population)
@@ -40,10 +40,10 @@ def evolve(
 class _Scale:
     """A range as the unit interval: logarithmic where it is log."""
 
-    def __init__(self, given: IntRange | FloatRange):
+    def __init__(self, given: NumberRange):
         self._log = given.log
         self._whole = isinstance(given, IntRange)
-        ends: tuple[float, float] = given.int if isinstance(given, IntRange) else given.float
+        ends: tuple[float, float] = given.bounds
         self._lowest, self._highest = ends
         # A whole number has half a step to both sides, so that the outer ones are not rarer than the others.
         step = 0.5 if self._whole else 0.0

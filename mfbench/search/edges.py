@@ -8,12 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mfbench.spec import FloatRange, IntRange
+from mfbench.spec import FloatRange, IntRange, NumberRange
 
 NEAR = 0.05
 """A value within this share of its range from an end lies at the edge; of a log range on the log scale."""
 
-Range = IntRange | FloatRange
 End = Literal["lower", "upper"]
 
 
@@ -24,8 +23,8 @@ class Edge:
     name: str
     value: float
     end: End
-    given: Range
-    wider: Range | None
+    given: NumberRange
+    wider: NumberRange | None
 
     def sentence(self) -> str:
         """What lies where, and what to try."""
@@ -34,13 +33,13 @@ class Edge:
 
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""
-        wider = ends(self.wider) if self.wider else None
-        return {"name": self.name, "value": self.value, "end": self.end, "range": ends(self.given), "try": wider}
+        wider = self.wider.bounds if self.wider else None
+        return {"name": self.name, "value": self.value, "end": self.end, "range": self.given.bounds, "try": wider}
 
 
-def edge_of(name: str, value: float, given: Range) -> Edge | None:
+def edge_of(name: str, value: float, given: NumberRange) -> Edge | None:
     """The edge at which the value lies; None where it lies well inside, or the range is hardly more than one value."""
-    lo, hi = ends(given)
+    lo, hi = given.bounds
     if math.isclose(lo, hi):
         return None
     scale = math.log if given.log else float
@@ -51,9 +50,9 @@ def edge_of(name: str, value: float, given: Range) -> Edge | None:
     return Edge(name, value, end, given, wider(given, end))
 
 
-def wider(given: Range, end: End) -> Range | None:
+def wider(given: NumberRange, end: End) -> NumberRange | None:
     """The range, as long again beyond that end, on its own scale; the new end has two digits. None if nothing is there."""
-    lo, hi = ends(given)
+    lo, hi = given.bounds
     if end == "upper":
         beyond = hi * (hi / lo) if given.log else hi + (hi - lo)
         return _ranging(given, lo, _rounded(beyond, hi)) if math.isfinite(beyond) else None
@@ -64,12 +63,7 @@ def wider(given: Range, end: End) -> Range | None:
     return _ranging(given, _rounded(max(least, beyond), lo), hi)
 
 
-def ends(given: Range) -> tuple[float, float]:
-    """The lowest and the highest value."""
-    return given.int if isinstance(given, IntRange) else given.float
-
-
-def as_yaml(given: Range) -> str:
+def as_yaml(given: NumberRange) -> str:
     """The range as a spec has it."""
     kind = "int" if isinstance(given, IntRange) else "float"
     return f"{{{kind}: [{_bounds(given)}]{', log: true' if given.log else ''}}}"
@@ -88,11 +82,11 @@ def _rounded(beyond: float, edge: float) -> float:
     return next(one for one in rounded if one != edge and (one > edge) == (beyond > edge))
 
 
-def _ranging(given: Range, lo: float, hi: float) -> Range:
+def _ranging(given: NumberRange, lo: float, hi: float) -> NumberRange:
     if isinstance(given, IntRange):
         return IntRange(int=(round(lo), round(hi)), log=given.log)
     return FloatRange(float=(lo, hi), log=given.log)
 
 
-def _bounds(given: Range) -> str:
-    return ", ".join(plain(end, None) for end in ends(given))
+def _bounds(given: NumberRange) -> str:
+    return ", ".join(plain(end, None) for end in given.bounds)

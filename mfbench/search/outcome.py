@@ -1,51 +1,95 @@
-"""What a sweep leaves: its trials and its final runs, and why there may be none."""
+"""What a sweep leaves: its trials and its final runs, what they say of the search, and why there may be none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from mfbench.core.paths import RUNS
 from mfbench.runs.records import Record
-from mfbench.runs.repeats import averaged
-from mfbench.search.audit import audit
+from mfbench.runs.repeats import averaged, whole_spec
+from mfbench.search.audit import Audit, audit
+from mfbench.search.pareto import front
 from mfbench.spec import Spec
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep leaves: all its records, and of them the trials and the final run of each backend, repeats averaged.
+    """All records of a sweep, and what is derived from them: made once, for the terminal, the report and MLflow alike.
 
     One that was stopped in time has no final run at all. budgets: the number of trials that each backend is to have.
     """
 
     spec: Spec
     study: str
-    budgets: dict[str, int]
-    records: list[Record]
+    records: Sequence[Record]
+    budgets: Mapping[str, int]
+
+    @staticmethod
+    def of(records: Sequence[Record]) -> Swept | None:
+        """What the sweep of these records of one study has left so far; None where they are plain runs alone."""
+        swept = [record for record in records if record.stage != "run"]
+        if not swept:
+            return None
+        return Swept(whole_spec(swept), swept[0].study, swept, dict.fromkeys([record.backend for record in swept], 0))
+
+    @cached_property
+    def runs(self) -> list[Record]:
+        """The trials, finals and floors, of repeats their mean."""
+        return averaged(self.records)
 
     @cached_property
     def trials(self) -> dict[str, list[Record]]:
         """The trials of each backend, by number."""
-        runs = averaged(record for record in self.records if record.stage == "trial")
-        return {name: [run for run in runs if run.backend == name] for name in self.budgets}
+        return {name: [run for run in self.all_trials if run.backend == name] for name in self.budgets}
+
+    @cached_property
+    def all_trials(self) -> list[Record]:
+        """The trials of all backends."""
+        return [run for run in self.runs if run.stage == "trial"]
 
     @cached_property
     def finals(self) -> list[Record]:
         """The final runs and floors."""
-        return averaged(record for record in self.records if record.stage != "trial")
+        return [run for run in self.runs if run.stage != "trial"]
+
+    @cached_property
+    def audit(self) -> Audit | None:
+        """What the search says about itself; None without a trial."""
+        return audit(self.all_trials) if self.all_trials else None
+
+    @property
+    def importances(self) -> dict[str, dict[str, float]]:
+        """How much each hyperparameter mattered, by backend, of those that have enough trials."""
+        return self.audit.importances() if self.audit else {}
+
+    @cached_property
+    def front(self) -> list[dict[str, Any]] | None:
+        """The Pareto front of all trials, see `pareto.front`; None with one objective."""
+        return front(self.all_trials)
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether any backend had more than one trial."""
+        return len(self.all_trials) > len({trial.backend for trial in self.all_trials})
 
     @property
     def oracle(self) -> dict[str, float] | None:
         """The RMSE and MAE that no model can beat on the test part, where the data knows them."""
-        return self.records[0].oracle("test")
+        return self.records[0].data.oracle_of("test")
+
+    @property
+    def ended(self) -> float:
+        """When the last of its runs ended, in seconds since 1970."""
+        return max(record.ended for record in self.records)
 
     @property
     def stopped(self) -> str | None:
         """How far a sweep is that was stopped in time, None for one that is done."""
         far = ", ".join(f"{len(trials)} of {self.budgets[name]} trials of {name}" for name, trials in self.trials.items())
-        return None if self.finals else f"the time was up before the final runs; {far} are finished"
+        return None if self.finals else f"time limit reached before the final runs; {far} are finished"
 
     @property
     def failures(self) -> list[str]:
@@ -55,24 +99,21 @@ class Swept:
         completed = {record.backend for record in self.finals if record.outcome == "completed"}
         broken = {record.backend: [record] for record in self.finals}
         return [
-            f"{name} has no final run: {why_none(broken.get(name, trials))}"
+            f"{name} has no final run: {_why_none(broken.get(name, trials))}"
             for name, trials in self.trials.items()
             if name not in completed
         ]
 
-
-def none_completed(study: str, trials: Sequence[Record]) -> str:
-    """Of a study without a trial that completed a sentence: how those of each backend ended, and what to try."""
-    by_backend: dict[str, list[Record]] = {}
-    for trial in trials:
-        by_backend.setdefault(trial.backend, []).append(trial)
-    told = "; ".join(f"{name}: {why_none(found)}" for name, found in by_backend.items())
-    advice = [sentence for one in audit(trials).searched for sentence in one.warnings()]
-    more = "; ".join([f"the records are in {RUNS / study}", *advice])
-    return f"{study}: no trial of any backend completed ({told}); {more}"
+    @property
+    def none_completed(self) -> str:
+        """Of a study without a trial that completed a sentence: how those of each backend ended, and what to try."""
+        told = "; ".join(f"{name}: {_why_none(trials)}" for name, trials in self.trials.items() if trials)
+        advice = [sentence for one in (self.audit.searched if self.audit else []) for sentence in one.warnings()]
+        more = "; ".join([f"the records are in {RUNS / self.study}", *advice])
+        return f"{self.study}: no trial of any backend completed ({told}); {more}"
 
 
-def why_none(records: Sequence[Record]) -> str:
+def _why_none(records: Sequence[Record]) -> str:
     """How the runs of a backend ended, and the commonest reason."""
     reasons = [record.reason or record.outcome for record in records if record.outcome != "completed"]
     return f"{len(reasons)} of {len(records)} did not complete, mostly: {max(reasons, key=reasons.count)}"

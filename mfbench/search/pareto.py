@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from rich.table import Table
 
 from mfbench.core import tables
 from mfbench.runs.records import Record
+from mfbench.spec import FIRST
+
+Item = TypeVar("Item")
 
 
 def front(trials: Sequence[Record]) -> list[dict[str, Any]] | None:
@@ -25,18 +26,22 @@ def front(trials: Sequence[Record]) -> list[dict[str, Any]] | None:
     rows = [_row(trial, names) for trial in trials if trial.outcome == "completed"]
     rows = [row for row in rows if all(row[name] is not None for name in names)]
     rows.sort(key=lambda row: (*(row[name] for name in names), row["backend"], row["number"]))
-    # In this order a trial can only be beaten by one before it, and is if that is as good in the other objective.
-    kept: list[dict[str, Any]] = []
-    for row in rows:
-        same = bool(kept) and all(row[name] == kept[-1][name] for name in names)
-        if not kept or row[names[1]] < kept[-1][names[1]] or same:
-            kept.append(row)
+    return undominated(rows, lambda row: (row[names[0]], row[names[1]]))
+
+
+def undominated(items: Iterable[Item], point: Callable[[Item], tuple[float, float]]) -> list[Item]:
+    """The items that no other is as good as in both numbers and better in one, lowest first number first; less is better."""
+    kept: list[Item] = []
+    # In this order an item can only be beaten by one before it, and is if that is as good in the second number.
+    for item in sorted(items, key=point):
+        if not kept or point(item)[1] < point(kept[-1])[1] or point(item) == point(kept[-1]):
+            kept.append(item)
     return kept
 
 
 def objectives(record: Record) -> list[str]:
     """The objectives of the sweep that a trial belongs to."""
-    return list((record.spec.get("sweep") or {}).get("objectives", ["valid_rmse"]))
+    return list(record.spec.sweep.objectives) if record.spec.sweep else ["valid_rmse"]
 
 
 def table(found: Sequence[dict[str, Any]]) -> Table:
@@ -48,14 +53,10 @@ def table(found: Sequence[dict[str, Any]]) -> Table:
 
 def as_csv(found: Sequence[dict[str, Any]]) -> str:
     """The front as CSV, every number to the last bit."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(found[0]) if found else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
-    return text.getvalue()
+    return tables.as_csv(list(found[0]) if found else [], found)
 
 
 def _row(trial: Record, names: Sequence[str]) -> dict[str, Any]:
     known = {"train_seconds": trial.clocks.train_seconds, "K": trial.K, "valid_rmse": trial.valid_rmse}
-    shown = {name: getattr(trial, name) for name in ("backend", "number", "K", "alpha", "beta")}
+    shown = {"backend": trial.backend, "number": trial.number, **dict.fromkeys(FIRST), **trial.hyper}
     return shown | {name: known[name] for name in names}

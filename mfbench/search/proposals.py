@@ -21,7 +21,7 @@ from mfbench.core.errors import SpecError
 from mfbench.core.randomness import generator, seed_for
 from mfbench.runs.records import Record
 from mfbench.search.cmaes import evolve
-from mfbench.spec import FloatRange, IntRange, Space, Spec, Sweep
+from mfbench.spec import Choice, Hyper, IntRange, Range, Space, Spec, Sweep
 
 NEEDS = {"gp": ("torch", "greenlet"), "cmaes": ("cmaes",)}
 """What a sampler needs beside mfbench's own packages; the extra of mfbench that brings it has the sampler's name.
@@ -42,18 +42,17 @@ class Finished(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     outcome: str
-    params: dict[str, int | float]
+    params: Hyper
     values: dict[int, float]
     train_seconds: float
 
     @staticmethod
     def of(record: Record) -> Finished:
         """The part of a trial's record that the search may see."""
-        params = {name: value for name in ("K", "alpha", "beta") if (value := getattr(record, name)) is not None}
         scored = zip(record.scores.epoch, record.scores.valid_rmse, strict=True)
         return Finished(
             outcome=record.outcome,
-            params=params,
+            params=record.hyper,
             values={e: v for e, v in scored if v is not None},
             train_seconds=record.clocks.train_seconds,
         )
@@ -77,7 +76,11 @@ def check_search(sweep: Sweep, backend: str, space: Space) -> None:
             f"sweep.sampler: {sweep.sampler} needs {' and '.join(missing)}, not installed here;"
             f" `pip install 'mfbench[{sweep.sampler}]'` brings all it needs"
         )
-    if "K" in sweep.objectives and space.K is None and space != Space():
+    if sweep.sampler == "cmaes" and (choices := [name for name, given in space.items() if isinstance(given, Choice)]):
+        raise SpecError(
+            f"sweep.sampler: cmaes searches numbers, and {choices[0]} of {backend} is a choice; use tpe, random or grid"
+        )
+    if "K" in sweep.objectives and space and "K" not in space:
         raise SpecError(
             f"sweep.objectives: K is one, but the study of {backend} has no range of K; give it one in sweep.space"
         )
@@ -85,13 +88,16 @@ def check_search(sweep: Sweep, backend: str, space: Space) -> None:
 
 def grid_points(sweep: Sweep, space: Space, seed: int) -> list[dict[str, Any]]:
     """All points of the grid over that space, in an order drawn from the seed."""
-    axes = {name: _axis(given, getattr(sweep.grid, name)) for name, given in space if given is not None}
+    counts = sweep.grid or {}
+    axes = {name: _axis(given, counts.get(name, 0)) for name, given in space.items()}
     points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
     return [points[k] for k in generator(seed, "sampler").permutation(len(points))]
 
 
-def _axis(given: IntRange | FloatRange, count: int) -> list[Any]:
-    low, high = given.int if isinstance(given, IntRange) else given.float
+def _axis(given: Range, count: int) -> list[Any]:
+    if isinstance(given, Choice):
+        return list(given.choice)
+    low, high = given.bounds
     values = (np.geomspace if given.log else np.linspace)(low, high, count).tolist()
     return sorted({round(value) for value in values}) if isinstance(given, IntRange) else values
 
@@ -103,13 +109,14 @@ def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[
     """
     sweep = spec.sweep
     assert sweep is not None
-    if space == Space():
+    if not space:
         return [{} for _ in range(size)]
     if sweep.sampler == "grid":
         return grid_points(sweep, space, spec.model.seed)[len(finished) :][:size]
     seed = int(seed_for(spec.model.seed, "sampler", batch).generate_state(1)[0])
     if sweep.sampler == "cmaes":
-        return evolve(space, sweep.batch, size, [(trial.params, trial.value) for trial in finished], seed)
+        numbers = {name: given for name, given in space.items() if not isinstance(given, Choice)}
+        return evolve(numbers, sweep.batch, size, [(trial.params, trial.value) for trial in finished], seed)
     optuna = load_optuna()
     samplers = optuna.samplers
     sampler = {"tpe": samplers.TPESampler, "random": samplers.RandomSampler, "gp": samplers.GPSampler}[sweep.sampler](
@@ -149,12 +156,13 @@ def importance(space: Space, finished: Sequence[Finished]) -> dict[str, float] |
 def _distributions(space: Space) -> dict[str, Any]:
     kinds = load_optuna().distributions
 
-    def distribution(given: IntRange | FloatRange) -> Any:
-        if isinstance(given, IntRange):
-            return kinds.IntDistribution(*given.int, log=given.log)
-        return kinds.FloatDistribution(*given.float, log=given.log)
+    def distribution(given: Range) -> Any:
+        if isinstance(given, Choice):
+            return kinds.CategoricalDistribution(given.choice)
+        kind = kinds.IntDistribution if isinstance(given, IntRange) else kinds.FloatDistribution
+        return kind(*given.bounds, log=given.log)
 
-    return {name: distribution(given) for name, given in space if given is not None}
+    return {name: distribution(given) for name, given in space.items()}
 
 
 def _told(trial: Finished, distributions: dict[str, Any], sweep: Sweep) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from mfbench.runs.records import Record
 from mfbench.search.edges import Edge, as_yaml, edge_of, plain, wider
 from mfbench.search.proposals import ENOUGH, Finished, best_of, importance
-from mfbench.spec import Space, Sweep
+from mfbench.spec import NumberRange, Space, Sweep
 
 GAIN = 0.001
 """A search still gains where its last quarter has lowered the best valid RMSE by more than this share of it."""
@@ -35,8 +35,8 @@ class Searched:
     @staticmethod
     def of(backend: str, trials: list[Record], sweep: Sweep) -> Searched:
         """The trials of a backend under that sweep."""
-        used = [name for name in Space.model_fields if any(getattr(trial, name) is not None for trial in trials)]
-        return Searched(backend, Space(**{name: getattr(sweep.space_of(backend), name) for name in used}), trials)
+        used = {name for trial in trials for name in trial.hyper}
+        return Searched(backend, {name: given for name, given in sweep.space_of(backend).items() if name in used}, trials)
 
     def ended(self, outcome: str) -> int:
         """How many trials ended so."""
@@ -50,26 +50,30 @@ class Searched:
     @property
     def seconds(self) -> float:
         """The time that the trials took in all: compiling, training and scoring."""
-        clocks = [trial.clocks for trial in self.trials]
-        return sum(c.compile_seconds + c.train_seconds + c.evaluate_seconds for c in clocks)
+        return sum(trial.clocks.search_seconds for trial in self.trials)
+
+    @property
+    def _ranges(self) -> dict[str, NumberRange]:
+        """What is searched, but for choices, which have no ends."""
+        return {name: given for name, given in self.space.items() if isinstance(given, NumberRange)}
 
     @cached_property
     def edges(self) -> list[Edge]:
         """The hyperparameters of the best trial that lie at an end of their range."""
         best = best_of(self.trials)
-        found = [edge_of(name, getattr(best, name), given) for name, given in self.space if given] if best else []
+        found = [edge_of(name, _number(best, name), given) for name, given in self._ranges.items()] if best else []
         return [edge for edge in found if edge]
 
     @cached_property
     def divergence(self) -> Divergence | None:
-        """Where the trials diverged: by the hyperparameter that tells them best from the others, alpha before beta before K.
+        """Where the trials diverged: by the hyperparameter that separates them best from the others, of equals alpha first.
 
-        None where nothing diverged, or none of the three tells.
+        None where nothing diverged, or no single hyperparameter separates them.
         """
         found = []
-        for name in ("alpha", "beta", "K"):
+        for name in sorted(self._ranges, key=lambda name: (name != "alpha", name != "beta", name != "K")):
             diverged, others = (
-                [getattr(trial, name) for trial in self.trials if trial.outcome in outcomes and getattr(self.space, name)]
+                [_number(trial, name) for trial in self.trials if trial.outcome in outcomes]
                 for outcomes in (("diverged",), ("completed", "pruned"))
             )
             if diverged:
@@ -136,14 +140,14 @@ class Searched:
 
     def _divergence(self) -> str:
         told = f"{self.ended('diverged')} of {len(self.trials)} trials diverged"
-        if best_of(self.trials) is None and self.space.alpha:
-            lower = wider(self.space.alpha, "lower")
+        if best_of(self.trials) is None and (alpha := self._ranges.get("alpha")):
+            lower = wider(alpha, "lower")
             return f"{told} and none completed" + (f": try alpha: {as_yaml(lower)}" if lower else "")
         if self.divergence is None:
-            return f"{told}, and none of alpha, beta and K alone tells which"
+            return f"{told}; no single hyperparameter explains the divergence"
         one = self.divergence
         others = f"where {one.spared} did not" if one.spared else "where none did not"
-        return f"{told}, all at {one.name} of {plain(one.least)} or more, {others}: let its range end below"
+        return f"{told}, all at {one.name} of {plain(one.least)} or more, {others}: lower the upper bound below this"
 
     def summary(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -158,3 +162,9 @@ class Searched:
             "importance": self.importance,
             "last_quarter": {"trials": self.last, "before": self.before, "after": self.after, "gain": self.gain},
         }
+
+
+def _number(trial: Record, name: str) -> float:
+    value = trial.hyper[name]
+    assert not isinstance(value, str)
+    return value

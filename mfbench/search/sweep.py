@@ -17,15 +17,16 @@ from mfbench.core.paths import RUNS
 from mfbench.data.sealed import openers, worn
 from mfbench.data.splits import Parts, prepare
 from mfbench.models.evaluation import none_relevant
-from mfbench.runs.jobs import Job, backend_of
+from mfbench.runs.jobs import Job
 from mfbench.runs.progress import Watcher
-from mfbench.runs.records import Record, find_record, remove_unfinished, studies_of, study_records
+from mfbench.runs.record_files import find_record, remove_unfinished, studies_of, study_records
+from mfbench.runs.records import Record
 from mfbench.runs.repeats import averaged, whole_spec
-from mfbench.search.outcome import Swept, none_completed
+from mfbench.search.outcome import Swept
 from mfbench.search.proposals import Finished, propose
-from mfbench.search.study import Study
+from mfbench.search.study import Study, check_names
 from mfbench.search.workers import Task, Workers, shares
-from mfbench.spec import Spec, study_key
+from mfbench.spec import FIRST, Spec, study_key
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Plan:
         if source.sweep is None:
             raise SpecError(f"{source.name}: this spec has no sweep section; add one, or use `mfbench run`")
         key = study_key(source)
-        studies = [Study.of(source, key, name, backend_of(source, name)) for name in source.backends()]
+        studies = [Study.of(source, key, name) for name in source.backends()]
+        check_names(source, studies)
         parts = [prepare(source.repeat(fold)) for fold in range(source.folds)]
         if "valid" not in parts[0].n:
             raise SpecError("split: a sweep chooses by the valid part, and this split has none; give valid a share")
@@ -65,15 +67,15 @@ class Plan:
                 for batch in _search(study, self.parts, crew, watcher):
                     made += batch
                     if crew.tasks and time.monotonic() > end:
-                        return Swept(self.spec, key, budgets, made)
-            searched = Swept(self.spec, key, budgets, made)
+                        return Swept(self.spec, key, made, budgets)
+            searched = Swept(self.spec, key, made, budgets)
             jobs = [job for study in self.studies for job in study.finals(searched.trials[study.backend])]
             if jobs:
                 _tell_how_worn(self.parts[0], key, watcher)
             finals = _records_of(jobs, self.parts, None, crew, watcher)
         if not finals:
-            raise WorkError(none_completed(key, [trial for found in searched.trials.values() for trial in found]))
-        return Swept(self.spec, key, budgets, made + finals)
+            raise WorkError(searched.none_completed)
+        return Swept(self.spec, key, made + finals, budgets)
 
     def _tell_limits(self, watcher: Watcher) -> None:
         """Say what the search cannot promise, and what it leaves out."""
@@ -133,14 +135,22 @@ def _records_of(
         watcher.done(record)
 
     # Those that take longest first, so that the workers come to the end of a batch together.
-    missing = sorted((job for job in jobs if job.run_key not in records), key=lambda job: -(job.K or 0))
-    # Repeat after repeat, for one has one train part and one order, which a worker keeps from job to job.
-    repeats = [[job for job in missing if job.repeat == r] for r in sorted({job.repeat for job in missing})]
+    missing = [job for job in jobs if job.run_key not in records]
+    missing.sort(key=lambda job: -job.model.K if "K" in job.hyper else 0)
+    # Those that share data, order and program after one another: a worker keeps what it has prepared from job to job.
+    alike: dict[Any, list[Job]] = {}
+    for job in sorted(missing, key=lambda job: job.repeat):
+        alike.setdefault((job.repeat, *_program(job)), []).append(job)
     step = len(crew) if together else max(1, len(missing))
-    groups = [group for of_one in repeats for first in range(step) if (group := of_one[first::step])]
+    groups = [group for same in alike.values() for first in range(step) if (group := same[first::step])]
     tasks = [Task(jobs=group, parts=_parts_of(group[0], parts).folder, prune=prune) for group in groups]
     crew.carry_out(tasks, on_done, watcher.epoch)
     return [records[job.run_key] for job in jobs]
+
+
+def _program(job: Job) -> list[tuple[str, Any]]:
+    """What must be the same of jobs that are trained side by side: all but what a program takes as an array."""
+    return [(name, value) for name, value in job.hyper.items() if name not in (*FIRST, "init")]
 
 
 def _parts_of(job: Job, parts: Sequence[Parts]) -> Parts:
@@ -167,11 +177,11 @@ def _not_of(record: Record, job: Job, parts: Parts) -> str | None:
         return f"this run failed ({record.reason})"
     if not record.is_sealed:
         return "this record was changed after it was written"
-    if (record.K, record.alpha, record.beta) != (job.K, job.alpha, job.beta):
+    if record.hyper != job.hyper:
         return "this run had other hyperparameters than the search now proposes"
-    if record.data.get("split_digest") != parts.split_digest:
+    if record.data.split_digest != parts.split_digest:
         return "this run was made on other data"
-    if job.stage != "trial" and record.spec.get("evaluation") != job.spec.evaluation.model_dump(mode="json"):
+    if job.stage != "trial" and record.spec.evaluation != job.spec.evaluation:
         return "this run was judged by another evaluation"
     if record.backend_digest != registry.digest(job.backend):
         return f"{job.backend} has changed since this run"
@@ -185,7 +195,7 @@ def _tell_what_is_new(spec: Spec, key: str, watcher: Watcher) -> None:
         return
     before = [record for record in study_records(others[-1]) if record.stage != "run"]
     if before:
-        now, then = _flat(spec.model_dump(mode="json")), _flat(whole_spec(before))
+        now, then = _flat(spec.model_dump(mode="json")), _flat(whole_spec(before).model_dump(mode="json"))
         changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
         watcher.say(f"{key} is a new study; it differs from {others[-1]} in {', '.join(changed) or 'the content of its data'}")
 

@@ -30,7 +30,8 @@ from mfbench.core.machine import core_list
 from mfbench.data.splits import Parts, parts_in
 from mfbench.runs.jobs import Job, give_up
 from mfbench.runs.preparation import Preparation
-from mfbench.runs.records import Record, read_record
+from mfbench.runs.record_files import read_record
+from mfbench.runs.records import Record
 from mfbench.runs.training import carry_out
 from mfbench.search.pruning import Prune, Pruning
 

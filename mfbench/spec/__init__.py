@@ -6,9 +6,9 @@ A module a section of the YAML; `experiment` puts them together, `reading` reads
 from mfbench.spec.data import Data, Planted
 from mfbench.spec.experiment import Evaluation, Race, Spec
 from mfbench.spec.keys import run_study_key, study_key
-from mfbench.spec.model import Init, ModelSpec
+from mfbench.spec.model import FIRST, OF_MODEL, Init, ModelSpec
 from mfbench.spec.reading import SpecSource, load_model_spec, load_spec
-from mfbench.spec.space import FloatRange, IntRange, Space
+from mfbench.spec.space import Choice, FloatRange, Hyper, IntRange, NumberRange, Range, Space, Value, ordered
 from mfbench.spec.split import (
     FoldSplit,
     KFoldSplit,
@@ -24,10 +24,14 @@ from mfbench.spec.split import (
 from mfbench.spec.sweep import Sweep
 
 __all__ = [
+    "FIRST",
+    "OF_MODEL",
+    "Choice",
     "Data",
     "Evaluation",
     "FloatRange",
     "FoldSplit",
+    "Hyper",
     "Init",
     "IntRange",
     "KFoldSplit",
@@ -35,9 +39,11 @@ __all__ = [
     "LeaveOutSplit",
     "ModelSpec",
     "NoSplit",
+    "NumberRange",
     "Planted",
     "Race",
     "RandomSplit",
+    "Range",
     "Space",
     "Spec",
     "SpecSource",
@@ -46,8 +52,10 @@ __all__ = [
     "TailSplit",
     "TemporalSplit",
     "UsersSplit",
+    "Value",
     "load_model_spec",
     "load_spec",
+    "ordered",
     "run_study_key",
     "study_key",
 ]

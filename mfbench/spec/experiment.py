@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from mfbench.core.errors import SpecError
 from mfbench.spec.data import Data
 from mfbench.spec.fields import BackendName, Count, Strict
 from mfbench.spec.model import ModelSpec
@@ -47,16 +49,17 @@ class Spec(Strict):
     race: Race | None = None
     evaluation: Evaluation = Evaluation()
 
-    @model_validator(mode="after")
-    def _spaces_are_used(self) -> Spec:
-        unused = set(self.sweep.spaces if self.sweep else ()) - set(self.backends())
-        if unused:
-            raise ValueError(f"sweep.spaces has ranges for {', '.join(sorted(unused))}, which sweep.backends lacks")
-        return self
-
     def backends(self) -> list[str]:
         """The backends of the sweep, in the order of the spec; the model's own where the sweep names none."""
         return (self.sweep.backends if self.sweep else []) or [self.model.backend]
+
+    def only(self, backends: Sequence[str]) -> Spec:
+        """The same sweep of these backends alone, of all where none is named; SpecError for one that it does not name."""
+        if not backends or self.sweep is None:
+            return self
+        if unknown := [name for name in backends if name not in self.backends()]:
+            raise SpecError(f"--backend {unknown[0]}: {self.name} sweeps {', '.join(self.backends())}; name some of these")
+        return self.model_copy(update={"sweep": self.sweep.model_copy(update={"backends": list(dict.fromkeys(backends))})})
 
     @property
     def folds(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mfbench.core.errors import SpecError
 from mfbench.spec.experiment import Spec
+from mfbench.spec.model import FIRST
 from mfbench.spec.sweep import Sweep
 
 
@@ -24,6 +25,9 @@ def study_key(spec: Spec) -> str:
         tree["sweep"].pop("trials")
         tree["sweep"].pop("backends")
         tree["sweep"].pop("side_by_side")
+        sweep = tree["sweep"]
+        for space in (sweep["space"], *sweep["spaces"].values(), *([sweep["grid"]] if sweep["grid"] else [])):
+            space.update({name: space.get(name) for name in FIRST})  # as they stood before there were others
         for name in ("repeats", "sampler", "grid", "objectives"):  # at its default, the study of those who know of no other
             if getattr(spec.sweep, name) == Sweep.model_fields[name].default:
                 tree["sweep"].pop(name)

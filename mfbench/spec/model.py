@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
 from mfbench.spec.fields import BackendName, Count, Penalty, Seed, StepSize, Strict, in_order
+
+FIRST = ("K", "alpha", "beta")
+"""The hyperparameters that every table has first."""
+OF_MODEL = (*FIRST, "init", "center", "bias")
+"""What of the model a search can range over; besides these, the knobs of a backend."""
 
 
 class Init(Strict):
@@ -20,6 +26,14 @@ class Init(Strict):
         if (self.uniform is None) == (self.normal is None):
             raise ValueError("give exactly one of uniform: [lo, hi] and normal: s")
         return self
+
+    def scaled(self, scale: float) -> Init:
+        """The same kind of start with another scale: s of `normal: s`, the end farther from 0 of `uniform: [lo, hi]`."""
+        if self.uniform is None:
+            return Init(normal=scale)
+        low, high = self.uniform
+        by = scale / max(abs(low), abs(high))
+        return Init(uniform=(low * by, high * by))
 
 
 class ModelSpec(Strict):
@@ -37,3 +51,16 @@ class ModelSpec(Strict):
     evaluate_every: int = Field(default=1, ge=1)
     evaluate_train: bool = True
     options: dict[BackendName, dict[str, Any]] = {}
+
+    def with_hyper(self, backend: str, hyper: Mapping[str, Any], check: bool = False) -> ModelSpec:
+        """The model of a trial of that backend: `init` is the scale of the start, what the model lacks is a knob.
+
+        check: raise pydantic's ValidationError for a value that the model cannot have.
+        """
+        changes = {name: value for name, value in hyper.items() if name in OF_MODEL}
+        if "init" in changes:
+            changes["init"] = self.init.scaled(changes["init"])
+        knobs = {name: value for name, value in hyper.items() if name not in OF_MODEL}
+        if knobs:
+            changes["options"] = {**self.options, backend: {**self.options.get(backend, {}), **knobs}}
+        return ModelSpec(**{**dict(self), **changes}) if check else self.model_copy(update=changes)

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ValidationError
 from mfbench.core.errors import SpecError
 from mfbench.spec.data import Data, Planted
 from mfbench.spec.experiment import Evaluation, Race, Spec
+from mfbench.spec.faults import fault
 from mfbench.spec.model import Init, ModelSpec
-from mfbench.spec.space import Space
 from mfbench.spec.split import SPLITS
-from mfbench.spec.sweep import Grid, Sweep
+from mfbench.spec.sweep import Sweep
 
 SpecSource = str | Path | Mapping[str, Any] | Spec
 """A YAML file, what stands in one, or a spec."""
@@ -79,41 +79,31 @@ def _set(tree: dict[str, Any], change: str) -> None:
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first complaint as `key: what is wrong`, and how many more there are."""
-    problems = error.errors()
-    first = problems[0]
+    """The first fault as `key: what is wrong`, and how many more there are."""
+    steps, says, detail = fault(error)
     # pydantic names the chosen kind of a union (`split.random.valid`); the user wrote `split.valid`.
-    steps = [str(step) for step in first["loc"]]
     if len(steps) > 1 and steps[0] == "split" and steps[1] in SPLITS:
         del steps[1]
-    if steps[:2] in (["sweep", "space"], ["sweep", "spaces"]):
-        steps = [step for step in steps if step not in ("range", "value")]
-    key = ".".join(steps) or "the spec"
-    what = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        what = f"unknown key; known here are {', '.join(_known_keys(steps[:-1]))}"
+    kind = {"space": 3, "spaces": 4}.get(steps[1], 9) if len(steps) > 1 and steps[0] == "sweep" else 9
+    del steps[kind : kind + 1]
+    if detail["type"] == "extra_forbidden":
+        says = f"unknown key; known here are {', '.join(_known_keys(steps[:-1]))}"
         if steps[:-1] == ["model"]:
-            what += " (a backend's own knobs stand under model.options.BACKEND)"
-    elif first["type"] == "missing":
-        what = "this key is missing"
-    elif first["type"] == "union_tag_invalid":
-        what = f"kind is {first['ctx']['tag']!r}; it is one of {first['ctx']['expected_tags']}"
-    elif first["type"] == "string_pattern_mismatch":
-        what = f"{first['input']!r} is not letters, digits, '.', '_' and '-' alone, a letter or digit first"
-    elif first["type"] != "value_error":
-        what = f"{what[0].lower()}{what[1:]}, not {first['input']!r}"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{key}: {what}{more}"
+            says += " (a backend's own knobs stand under model.options.BACKEND)"
+    elif detail["type"] == "union_tag_invalid":
+        says = f"kind is {detail['ctx']['tag']!r}; it is one of {detail['ctx']['expected_tags']}"
+    elif detail["type"] == "string_pattern_mismatch":
+        says = f"{detail['input']!r} is not letters, digits, '.', '_' and '-' alone, a letter or digit first"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{'.'.join(steps) or 'the spec'}{'' if says.startswith('.') else ': '}{says}{more}"
 
 
 def _known_keys(steps: list[str]) -> list[str]:
     known: dict[str, type[BaseModel]] = {
         "": Spec, "data": Data, "data.planted": Planted, "model": ModelSpec, "model.init": Init, "sweep": Sweep, "race": Race,
-        "sweep.space": Space, "sweep.grid": Grid, "evaluation": Evaluation,
+        "evaluation": Evaluation,
     }  # fmt: skip
     if steps[:1] == ["split"]:
         return sorted({name for kind in SPLITS.values() for name in kind.model_fields})
-    if steps[:2] == ["sweep", "spaces"]:
-        return list(Space.model_fields)
     model = known.get(".".join(steps))
-    return list(model.model_fields) if model else ["int or float", "log"]
+    return list(model.model_fields) if model else ["int, float or choice", "log"]

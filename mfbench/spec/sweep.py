@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mfbench.spec.fields import BackendName, Strict
-from mfbench.spec.space import DEFAULT_SPACE, Space, SpaceSpec
+from mfbench.spec.model import FIRST
+from mfbench.spec.space import DEFAULT_SPACE, Hyper, NumberRange, Range, Space, SpaceSpec, named, ordered
 
+Grid = Annotated[dict[str, Annotated[int, Field(ge=2)]], BeforeValidator(named)]
+"""How many values the grid has of each range of numbers: both ends and values evenly between them, in the log where it is log.
 
-class Grid(Strict):
-    """How many values the grid has of each range: both ends and values evenly between them, in the log where it is log.
-
-    A range of whole numbers has no value twice, so it may have fewer.
-    """
-
-    K: int | None = Field(default=None, ge=2)
-    alpha: int | None = Field(default=None, ge=2)
-    beta: int | None = Field(default=None, ge=2)
+A range of whole numbers has no value twice, so it may have fewer. Of a choice the grid has every value.
+"""
 
 
 class Sweep(Strict):
@@ -79,26 +75,34 @@ class Sweep(Strict):
                 )
             if self.sampler in ("gp", "cmaes"):
                 raise ValueError(f"the sampler {self.sampler} has one objective; with two, use tpe, random or grid")
-        ranges = {name for space in (self.space, *self.spaces.values()) for name, given in space if isinstance(given, Strict)}
-        counts = {name for name, count in self.grid or () if count}
-        if self.sampler == "grid" and ranges - counts:
+        ranges = {
+            name
+            for space in (self.space, *self.spaces.values())
+            for name, given in space.items()
+            if isinstance(given, NumberRange)
+        }
+        missing = ordered(ranges - (self.grid or {}).keys())
+        if self.sampler == "grid" and missing:
             raise ValueError(
                 f"a grid needs the number of values of each range, as in grid: {{K: 4, alpha: 5, beta: 3}};"
-                f" give that of {', '.join(name for name in Space.model_fields if name in ranges - counts)}"
+                f" give that of {', '.join(missing)}"
             )
+        names = {*FIRST, *(name for space in (self.space, *self.spaces.values()) for name in space)}
+        unknown = ordered((self.grid or {}).keys() - names)
+        if unknown:
+            raise ValueError(f"grid has a number of values for {', '.join(unknown)}, which no space names; leave it out")
         if self.sampler != "grid" and self.grid:
             raise ValueError(f"grid is for the sampler grid, and this one is {self.sampler}; leave one of them out")
         return self
 
     def space_of(self, backend: str) -> Space:
         """The ranges for `backend`: its own where `spaces` has one, else the common one."""
-        ranges: dict[str, Any] = {n: given for n, given in self._given(backend).items() if isinstance(given, Strict)}
-        return Space(**ranges)
+        return {name: given for name, given in self._given(backend).items() if isinstance(given, Range)}
 
-    def values_of(self, backend: str) -> dict[str, int | float]:
+    def values_of(self, backend: str) -> Hyper:
         """The values that `backend` is given instead of the model's, by name."""
-        return {name: given for name, given in self._given(backend).items() if not isinstance(given, Strict)}
+        return {name: given for name, given in self._given(backend).items() if not isinstance(given, Range)}
 
     def _given(self, backend: str) -> dict[str, Any]:
-        both = (self.space, self.spaces.get(backend, SpaceSpec()))
-        return {name: given for space in both for name, given in space if given is not None}
+        both = {**self.space, **self.spaces.get(backend, {})}
+        return {name: both[name] for name in ordered(both)}

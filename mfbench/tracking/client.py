@@ -9,7 +9,7 @@ mlflow is imported inside functions, for the start-up time (1 to 4 seconds).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,11 @@ from filelock import FileLock
 
 from mfbench.core.errors import InputError, WorkError
 from mfbench.core.paths import RUNS
-from mfbench.runs.records import Record, RunName, read_record
+from mfbench.data.splits import DataDescription
+from mfbench.report.description import descriptions
+from mfbench.runs.record_files import read_record
+from mfbench.runs.records import Record, RunName
+from mfbench.search.outcome import Swept
 from mfbench.tracking import contents
 from mfbench.tracking.addresses import VIEW_TAG
 from mfbench.tracking.contents import RECORD, milliseconds
@@ -117,34 +121,24 @@ class Tracker:
             self.client.set_terminated(run_id, contents.STATUS[record.outcome], milliseconds(record.ended))
             return run_id
 
-    def close_sweep(
-        self,
-        parent_run_id: str,
-        swept: Sequence[Record],
-        oracle: Mapping[str, float] | None = None,
-        extra: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """Put the finals' numbers, pictures and leaderboard on the parent, descriptions on it and the finals, and end it.
-
-        swept: all records of the sweep. oracle: the RMSE and MAE that no model can beat, of planted data. extra: more
-        files by name, beside `leaderboard.md`, `sweep.png`, `learning_curves.png`, `spec.yaml`.
-        """
-        self._send(parent_run_id, contents.parent_metrics(swept, oracle), {})
-        self._send_files(self.client.get_run(parent_run_id), {**contents.parent_files(swept, oracle), **(extra or {})})
-        for run_key, text in contents.notes(swept, oracle).items():
+    def close_sweep(self, parent_run_id: str, swept: Swept) -> None:
+        """Put the finals' numbers, pictures and leaderboard on the parent, descriptions on it and the finals, and end it."""
+        self._send(parent_run_id, contents.parent_metrics(swept), {})
+        self._send_files(self.client.get_run(parent_run_id), contents.parent_files(swept))
+        for run_key, text in descriptions(swept).items():
             if (run := self._find(run_key, None)) is not None:
                 self.client.set_tag(run.info.run_id, "mlflow.note.content", text)
         self._set_apart(swept)
-        self.client.set_terminated(parent_run_id, "FINISHED", _ended(swept))
+        self.client.set_terminated(parent_run_id, "FINISHED", milliseconds(swept.ended))
 
-    def stop_sweep(self, parent_run_id: str, swept: Sequence[Record], status: str) -> None:
+    def stop_sweep(self, parent_run_id: str, swept: Swept, status: str) -> None:
         """End the parent run of a sweep that ended before its final runs; once it has gone on, `close_sweep` does."""
-        self.client.set_terminated(parent_run_id, status, _ended(swept))
+        self.client.set_terminated(parent_run_id, status, milliseconds(swept.ended))
 
-    def is_closed(self, parent_run_id: str, swept: Sequence[Record]) -> bool:
+    def is_closed(self, parent_run_id: str, swept: Swept) -> bool:
         """Whether the parent run has been ended after all of these records: not before a sweep that has gone on since."""
         info = self.client.get_run(parent_run_id).info
-        return str(info.status) == "FINISHED" and info.end_time == _ended(swept)
+        return str(info.status) == "FINISHED" and info.end_time == milliseconds(swept.ended)
 
     def run_ids(self, study: str) -> dict[str, str]:
         """MLflow run id by run key, of the study's sweep and all its runs; of a run made twice, the later."""
@@ -163,13 +157,13 @@ class Tracker:
         with store_errors():
             self.client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{name}", view)
 
-    def _set_apart(self, swept: Sequence[Record]) -> None:
+    def _set_apart(self, swept: Swept) -> None:
         """Tell the finals that count from those of before that a longer search, or another evaluation, has replaced.
 
         These keep all that they have, but have another stage, so no chart of the finals shows them, and another name.
         """
-        finals = {record.run_key: record for record in swept if record.stage in ("final", "floor")}
-        query = f"tags.`mfbench.study` = {_quoted(swept[0].study)} and tags.`mfbench.stage` != 'trial'"
+        finals = {record.run_key: record for record in swept.records if record.stage != "trial"}
+        query = f"tags.`mfbench.study` = {_quoted(swept.study)} and tags.`mfbench.stage` != 'trial'"
         for run in self.client.search_runs([self.experiment_id], query):
             tags, record = run.data.tags, finals.get(run.data.tags["mfbench.run_key"])
             if tags["mfbench.stage"] in ("run", "sweep"):
@@ -219,7 +213,7 @@ class Tracker:
         for at in range(first, len(made), METRICS_A_CALL):
             self.client.log_batch(run_id, made[at : at + METRICS_A_CALL])
 
-    def _send_data(self, run_id: str, data: Mapping[str, Any]) -> None:
+    def _send_data(self, run_id: str, data: DataDescription) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         dataset = Dataset(**contents.data_set(data))
@@ -248,10 +242,6 @@ def _exporting(study: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".export.lock", timeout=LOCK_SECONDS):
         yield
-
-
-def _ended(swept: Sequence[Record]) -> int:
-    return milliseconds(max(record.ended for record in swept))
 
 
 def _quoted(value: str) -> str:

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from mfbench.report.curves import mae_curves, residual_picture, run_curves, trial_curves
-from mfbench.report.description import descriptions
+from mfbench.core.paths import file_safe
+from mfbench.data.splits import DataDescription
+from mfbench.report.curves import residual_picture, run_curves
 from mfbench.report.filled import filled_table
+from mfbench.report.gallery import gallery
 from mfbench.report.leaderboard import markdown, rows
-from mfbench.report.search_pictures import alpha_beta_map, importance_bars, sweep_picture
-from mfbench.report.style import COLOURS, save, save_page
-from mfbench.runs.records import Record, diff_path, model_path
-from mfbench.runs.repeats import averaged, whole_spec
-from mfbench.search.audit import audit
-from mfbench.search.pareto import as_csv, front
+from mfbench.report.results import search_files
+from mfbench.report.style import COLOURS, hyperparameters, save
+from mfbench.runs.record_files import diff_path, model_path
+from mfbench.runs.records import CURVES, METRICS, Record
+from mfbench.search.outcome import Swept
+from mfbench.spec import Spec
 
 STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
-CURVES = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
 RECORD = "record.json"  # the artifact
 DIGEST_LENGTH = 36  # of a data set, MLflow's limit; the whole digest is in the tags
+
+WITH_WORDS = ("learning_curves", "sweep")
+"""The pictures of a sweep that are there as HTML too, with words under the pointer."""
 
 Metrics = list[tuple[str, float, int, int]]  # name, value, milliseconds since 1970, step
 
@@ -38,9 +40,8 @@ def milliseconds(seconds: float) -> int:
 
 
 def run_name(record: Record) -> str:
-    """Its title; that of a plain run, of which there may be many, has its K, alpha and beta too."""
-    given = [f"{name}={value:.3g}" for name in ("K", "alpha", "beta") if (value := getattr(record, name)) is not None]
-    return " ".join([record.title, *(given if record.stage == "run" else [])])
+    """Its title; that of a plain run, of which there may be many, has its hyperparameters too."""
+    return f"{record.title} {hyperparameters(record)}".rstrip() if record.stage == "run" else record.title
 
 
 def tags(record: Record) -> dict[str, str]:
@@ -51,31 +52,28 @@ def tags(record: Record) -> dict[str, str]:
         "study": record.study,
         "stage": record.stage,
         "outcome": record.outcome,
-        "data_digest": record.data.get("data_digest"),
-        "split_digest": record.data.get("split_digest"),
-        "git_commit": record.environment.get("git_commit"),
+        "data_digest": record.data.data_digest,
+        "split_digest": record.data.split_digest,
+        "git_commit": record.environment.git_commit,
     }
     return {f"mfbench.{name}": str(value) for name, value in given.items() if value is not None} | _colour(record)
 
 
 def _colour(record: Record) -> dict[str, str]:
     """Of a run of a sweep the colour of its backend, as in our pictures; MLflow's own may be one for two backends."""
-    swept = (record.spec.get("sweep") or {}).get("backends") or []
-    names = sorted({*swept, record.backend})
+    names = sorted({*(record.spec.sweep.backends if record.spec.sweep else []), record.backend})
     return {} if record.stage == "run" else {"mlflow.runColor": COLOURS[names.index(record.backend) % len(COLOURS)]}
 
 
 def params(record: Record) -> dict[str, str]:
     """The hyperparameters and the backend's own knobs; those that are None are left out."""
-    model = record.spec.get("model", {})
+    model = record.spec.model.with_hyper(record.backend, record.hyper)
     given = {
         **record.options,
+        **record.hyper,
         "backend": record.backend,
-        "K": record.K,
-        "alpha": record.alpha,
-        "beta": record.beta,
         "epochs": record.epochs,
-        **{name: model.get(name) for name in ("center", "bias", "seed")},
+        **{name: getattr(model, name) for name in ("center", "bias", "seed")},
     }
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in given.items() if v is not None}
 
@@ -109,25 +107,25 @@ def metrics(record: Record) -> Metrics:
     return told
 
 
-def data_set(data: Mapping[str, Any]) -> dict[str, str]:
+def data_set(data: DataDescription) -> dict[str, str]:
     """The fields of MLflow's Dataset."""
-    sizes = {key: value for key, value in data.items() if key.startswith("n_")}
+    sizes = {key: value for key, value in data.model_dump(exclude_none=True).items() if key.startswith("n_")}
     return {
-        "name": data["name"],
-        "digest": data["data_digest"][:DIGEST_LENGTH],
+        "name": data.name,
+        "digest": data.data_digest[:DIGEST_LENGTH],
         "source_type": "mfbench",
-        "source": data["name"],
+        "source": data.name,
         "profile": json.dumps(sizes),
     }
 
 
 def files(record: Record) -> dict[str, bytes]:
     """The files of a run by name, but for its model; a trial has its record only."""
-    made = {RECORD: record.model_dump_json(indent=1).encode() + b"\n"}
+    made = {RECORD: record.as_json()}
     if record.stage != "trial":
         made["spec.yaml"] = _yaml(record.spec)
-        made["environment.json"] = json.dumps(record.environment, indent=1).encode() + b"\n"
-        diff = record.environment.get("git_diff")
+        made["environment.json"] = record.environment.model_dump_json(indent=1).encode() + b"\n"
+        diff = record.environment.git_diff
         if diff is not None and diff_path(diff).exists():
             made["code.diff"] = diff_path(diff).read_bytes()
         if len(record.scores.epoch) > 1:
@@ -146,12 +144,11 @@ def model(record: Record) -> Path | None:
 
 
 def _numbers(record: Record) -> dict[str, float]:
-    names = (*CURVES, "test_rmse", "test_mae")
-    return {name: value for name in names if (value := getattr(record, name)) is not None}
+    return {name: value for name in METRICS if (value := getattr(record, name)) is not None}
 
 
-def _yaml(tree: Mapping[str, Any]) -> bytes:
-    return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True).encode()
+def _yaml(spec: Spec) -> bytes:
+    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True).encode()
 
 
 # --- a sweep ---------------------------------------------------------------------------------------------------------
@@ -163,66 +160,35 @@ def parent_tags(record: Record) -> dict[str, str]:
     return {name: value for name, value in own.items() if name not in ("mfbench.outcome", "mfbench.result", "mlflow.runColor")}
 
 
-def parent_metrics(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> Metrics:
+def parent_metrics(swept: Swept) -> Metrics:
     """The numbers of finals and floors as `jax.test_rmse`, `oracle.test_rmse` where there is one, and the audit's:
     `jax.importance_alpha`, and `test_openings`, the number of other studies that have opened the test part.
 
     Of what has repeats it is the mean, and `jax.test_rmse_ci95` half its 95 % interval.
     A sweep that goes on has later finals; the times of the records let MLflow show the latest.
     """
-    ended = milliseconds(max(record.ended for record in swept))
-    told: Metrics = [(f"oracle.{name}", value, ended, 0) for name, value in (oracle or {}).items()]
-    if trials := _trials(averaged(swept)):
-        audited = audit(trials)
-        told.append(("test_openings", float(len(audited.openings)), ended, 0))
-        for backend, shares in audited.importances().items():
-            told += [(f"{_prefix(backend)}.importance_{name}", share, ended, 0) for name, share in shares.items()]
-    for record in averaged(one for one in swept if one.stage in ("final", "floor")):
-        prefix = _prefix(record.backend)
+    ended = milliseconds(swept.ended)
+    told: Metrics = [(f"oracle.{name}", value, ended, 0) for name, value in (swept.oracle or {}).items()]
+    if swept.audit:
+        told.append(("test_openings", float(len(swept.audit.openings)), ended, 0))
+    for backend, shares in swept.importances.items():
+        told += [(f"{file_safe(backend)}.importance_{name}", share, ended, 0) for name, share in shares.items()]
+    for record in swept.finals:
         numbers = {**_numbers(record), "train_seconds": record.clocks.train_seconds}
         numbers |= {f"{name}_ci95": interval.half_width for name, interval in record.intervals.items()}
-        told += [(f"{prefix}.{name}", value, milliseconds(record.ended), 0) for name, value in numbers.items()]
+        told += [
+            (f"{file_safe(record.backend)}.{name}", value, milliseconds(record.ended), 0) for name, value in numbers.items()
+        ]
     return told
 
 
-def parent_files(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> dict[str, bytes]:
+def parent_files(swept: Swept) -> dict[str, bytes]:
     """Leaderboard, audit, spec and pictures of a sweep, and the Pareto front where it has two objectives."""
-    runs = averaged(swept)
-    made = {"leaderboard.md": _leaderboard(runs, oracle), "spec.yaml": _yaml(whole_spec(swept))}
-    if trials := _trials(runs):
-        audited = audit(trials)
-        made["audit.md"] = audited.markdown().encode()
-        for name, figure in {"learning_curves": trial_curves(runs), "sweep": sweep_picture(runs)}.items():
-            made[f"{name}.png"], made[f"{name}.html"] = save(figure), save_page(figure, f"{swept[0].study}: {name}")
-        made["alpha_beta.png"] = save(alpha_beta_map(trials))
-        made["mae.png"] = save(mae_curves(runs))
-        if shares := audited.importances():
-            made["importance.png"] = save(importance_bars(shares))
-    if (found := front(trials)) is not None:
-        made["pareto.csv"] = as_csv(found).encode()
+    board = rows(swept.finals, swept.trials, run_ids={})
+    words = {"leaderboard.md": markdown(board, swept.oracle), **search_files(swept)}
+    made = {name: text.encode() for name, text in words.items()} | {"spec.yaml": _yaml(swept.spec)}
+    for name, picture in gallery(swept).items() if swept.all_trials else ():
+        made[f"{name}.png"] = picture.png
+        if name in WITH_WORDS:
+            made[f"{name}.html"] = picture.page(f"{swept.study}: {name}")
     return made
-
-
-def notes(swept: Sequence[Record], oracle: Mapping[str, float] | None) -> dict[str, str]:
-    """By run key the descriptions of the sweep and of its finals and floors, with what the audit warns of."""
-    runs = averaged(swept)
-    trials = _trials(runs)
-    return descriptions(runs, oracle, audit(trials).warnings() if trials else [])
-
-
-def _trials(runs: Sequence[Record]) -> list[Record]:
-    return [record for record in runs if record.stage == "trial"]
-
-
-def _prefix(backend: str) -> str:
-    """The backend in the name of a metric of the parent."""
-    return backend.replace("/", "_").replace(":", "_")
-
-
-def _leaderboard(runs: Sequence[Record], oracle: Mapping[str, float] | None) -> bytes:
-    trials: dict[str, list[Record]] = {}
-    for record in runs:
-        if record.stage == "trial":
-            trials.setdefault(record.backend, []).append(record)
-    board = rows([record for record in runs if record.stage in ("final", "floor")], trials, run_ids={})
-    return markdown(board, oracle).encode()

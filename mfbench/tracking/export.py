@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
 from mfbench.core.errors import InputError, MfbenchError, WorkError
 from mfbench.runs.progress import ProgressBar, Watcher, Watchers
-from mfbench.runs.records import Record, study_records
+from mfbench.runs.record_files import study_records
+from mfbench.runs.records import Record
+from mfbench.search.outcome import Swept
 from mfbench.tracking.client import Tracker
 from mfbench.tracking.store import shown, sqlite_path, store_uri, why
 
@@ -28,7 +30,7 @@ class Export:
 
         with Export(spec.name) as export:
             export.put(record)
-            export.close_sweep(all_records)
+            export.close_sweep(swept)
         export.run_ids, export.problem
 
     What fails is tried again as long as the block lasts, and a few times more at its end, which waits until everything
@@ -66,33 +68,28 @@ class Export:
             self._swept.append(record)
         self._add(job)
 
-    def close_sweep(
-        self,
-        swept: Sequence[Record],
-        oracle: Mapping[str, float] | None = None,
-        extra: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """End the sweep's parent run, after all its records, `swept`; those that were not put yet are.
+    def close_sweep(self, swept: Swept) -> None:
+        """End the sweep's parent run, after all its records; those that were not put yet are.
 
         A sweep that goes on makes no record twice, but an export before it may have been cut short.
         """
-        for record in swept:
+        for record in swept.records:
             if record.run_key not in self._put:
                 self.put(record)
 
         def job(tracker: Tracker) -> None:
-            parent = tracker.open_sweep(swept[0])
+            parent = tracker.open_sweep(swept.records[0])
             if not tracker.is_closed(parent, swept):
-                tracker.close_sweep(parent, swept, oracle, extra)
-            self.run_ids[swept[0].study] = parent
+                tracker.close_sweep(parent, swept)
+            self.run_ids[swept.study] = parent
 
-        self._put.add(swept[0].study)
+        self._put.add(swept.study)
         self._add(job)
 
     def stop_sweep(self, status: str = "KILLED") -> None:
         """End the parent run of a sweep that ended before its final runs, so that MLflow does not show it running."""
-        if swept := self._swept.copy():
-            self._add(lambda tracker: tracker.stop_sweep(tracker.open_sweep(swept[0]), swept, status))
+        if swept := Swept.of(self._swept.copy()):
+            self._add(lambda tracker: tracker.stop_sweep(tracker.open_sweep(swept.records[0]), swept, status))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with self._changed:
@@ -167,16 +164,16 @@ def sync(study: str) -> int:
         raise InputError(f"study {study}: there is no record of it under runs/; give the key of a study that has run")
     sent = 0
     try:
-        tracker = Tracker(found[0].spec["name"])
+        tracker = Tracker(found[0].spec.name)
         for record in found:
             if not tracker.is_exported(record):
                 _export(tracker, record)
                 sent += 1
-        swept = [record for record in found if record.stage != "run"]
+        swept = Swept.of(found)
         if swept and _complete(swept):
-            parent = tracker.open_sweep(swept[0])
+            parent = tracker.open_sweep(swept.records[0])
             if not tracker.is_closed(parent, swept):
-                tracker.close_sweep(parent, swept, swept[0].oracle("test"))
+                tracker.close_sweep(parent, swept)
     except MfbenchError:
         raise
     except Exception as error:  # whatever MLflow raises
@@ -191,11 +188,10 @@ def _export(tracker: Tracker, record: Record) -> str:
     return tracker.export(record, None if record.stage == "run" else tracker.open_sweep(record))
 
 
-def _complete(swept: Sequence[Record]) -> bool:
+def _complete(swept: Swept) -> bool:
     """Whether each backend of the latest spec has its final, or is a floor that has run."""
-    spec = max(swept, key=lambda record: record.started).spec
-    wanted = (spec.get("sweep") or {}).get("backends") or [spec["model"]["backend"]]
-    return set(wanted) <= {record.backend for record in swept if record.stage in ("final", "floor")}
+    latest = max(swept.records, key=lambda record: record.started).spec
+    return set(latest.backends()) <= {record.backend for record in swept.finals}
 
 
 class _Exporting(Watcher):

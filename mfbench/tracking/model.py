@@ -36,7 +36,7 @@ def put_model(folder: Path, record: Record, path: Path) -> None:
     from mlflow.pyfunc import add_to_model
     from mlflow.types import ColSpec, Schema
 
-    versions = record.environment.get("versions", {})
+    versions = record.environment.versions or {}
     needed = [f"{name}=={versions[name]}" if versions.get(name) else name for name in ("mlflow", "numpy", "pandas")]
     example = {"columns": list(ids), "data": list(zip(*(each[:EXAMPLES].tolist() for each in ids.values()), strict=False))}
     inputs = [ColSpec("string" if each.dtype.kind == "U" else "long", name) for name, each in ids.items()]
@@ -55,7 +55,7 @@ def put_model(folder: Path, record: Record, path: Path) -> None:
     described.save(str(folder / "MLmodel"))
     (folder / CODE).write_text(f"{Path(predicting.__file__).read_text()}\n\nserve()\n")
     (folder / REQUIREMENTS).write_text("\n".join(needed) + "\n")
-    python = {"python": record.environment["python"], "build_dependencies": ["pip"], "dependencies": [f"-r {REQUIREMENTS}"]}
+    python = {"python": record.environment.python, "build_dependencies": ["pip"], "dependencies": [f"-r {REQUIREMENTS}"]}
     (folder / PYTHON).write_text(yaml.safe_dump(python))
     (folder / EXAMPLE).write_text(json.dumps(example))
     (folder / SERVING_EXAMPLE).write_text(json.dumps({"dataframe_split": example}))

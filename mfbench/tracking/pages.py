@@ -28,7 +28,7 @@ def charts_page(records: Sequence[Record], base: str | None = None) -> str:
     elif stages == {"run"}:
         name, search = "runs", "tags.`mfbench.stage` = 'run'"
     metric = "train_rmse" if all(record.valid_rmse is None for record in records) else "valid_rmse"
-    tracker = Tracker(records[0].spec["name"])
+    tracker = Tracker(records[0].spec.name)
     tracker.keep_view(name, charts_view(search, metric, CHARTS))
     return charts_address(base or _base(), tracker.experiment_id, name)
 

@@ -60,11 +60,15 @@ def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> Non
         from mfbench.tracking.pages import pointer, run_page
 
         result = mfbench.run(spec, changes or ())
-        show(table(result.record.run_key, result.leaderboard(), result.record.oracle("valid")), as_json, result.summary())
+        show(
+            table(result.record.run_key, result.leaderboard(), result.record.data.oracle_of("valid")),
+            as_json,
+            result.summary(),
+        )
         for record in result.records:
             say(f"run {record.run_key}, recorded in {record.path}", as_json)
         if result.run_id:
-            say(pointer(run_page, result.record.spec["name"], result.run_id), as_json)
+            say(pointer(run_page, result.record.spec.name, result.run_id), as_json)
     broken = [record for record in result.records if record.outcome != "completed"]
     if broken:
         fail("; ".join(f"{record.run_key} {record.outcome}: {record.reason}" for record in broken))
@@ -78,28 +82,32 @@ def sweep(
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop between batches after it: 90s, 10m or 1h; no final runs then.")
     ] = None,
+    backends: Annotated[
+        list[str] | None, typer.Option("--backend", metavar="NAME", help="Only this one of the spec's backends; repeatable.")
+    ] = None,
     changes: Changes = None,
     as_json: AsJson = False,
 ) -> None:
-    """A study a backend, then the finals; goes on if stopped.
+    """Search each backend, then test the best; resumes if interrupted.
 
-    Each study searches K, alpha and beta on the valid part. Then the best of each backend is trained on train and valid,
-    and the test part is opened.
+    Each study searches the hyperparameters of one backend on the valid part. Then the best of each is trained on train and
+    valid, and the test part is opened.
     """
-    with stoppable("what is finished is kept, and the same command goes on from there"):
+    with stoppable("finished trials are saved; rerun the command to resume"):
         from mfbench.report.leaderboard import table
         from mfbench.search.pareto import table as pareto_table
         from mfbench.tracking.pages import charts_page, pointer
 
-        result = mfbench.sweep(spec, trials, workers, changes or (), _seconds(timeout) if timeout else None)
+        result = mfbench.sweep(spec, trials, workers, changes or (), _seconds(timeout) if timeout else None, backends or ())
         if result.swept.stopped:
-            warn(f"{result.swept.stopped}, and the same command goes on from there")
+            warn(f"{result.swept.stopped}; rerun the command to resume")
             show(None, as_json, result.summary())
             return
         show(table(result.swept.study, result.leaderboard(), result.swept.oracle), as_json, result.summary())
-        if (found := result.pareto()) is not None:
-            say(pareto_table(found), as_json)
-        _say_audit(result.audit, as_json)
+        if result.swept.front is not None:
+            say(pareto_table(result.swept.front), as_json)
+        if result.swept.audit:
+            _say_audit(result.swept.audit, as_json)
         say(pointer(charts_page, result.swept.finals), as_json)
     if result.swept.failures:
         fail("; ".join(result.swept.failures))

@@ -1,0 +1,176 @@
+"""Any number of the model and any knob of a backend can be searched, and is carried from the spec to every table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mfbench
+from mfbench.commands.compare import compared
+from mfbench.core.errors import InputError, SpecError
+from mfbench.report.leaderboard import cells
+from mfbench.report.search_pictures import sweep_picture, varied
+from mfbench.runs.record_files import read_record
+from mfbench.search.sweep import Plan
+from mfbench.spec import load_spec, study_key
+from mfbench.tracking.store import make_store
+
+SPACE = {
+    "K": {"int": [2, 6]},
+    "alpha": {"float": [0.002, 0.05], "log": True},
+    "init": {"float": [0.05, 0.5], "log": True},
+    "bias": {"choice": [True, False]},
+}
+OWN = {"batch_size": {"int": [16, 256], "log": True}, "dtype": {"choice": ["float32", "float64"]}}
+NAMES = ["K", "alpha", "batch_size", "beta", "bias", "dtype", "init"]
+
+
+@pytest.fixture
+def wide(small: dict[str, Any]) -> dict[str, Any]:
+    """A sweep of jax over seven hyperparameters, two of them knobs of its own, and of the floor."""
+    small["sweep"] |= {"backends": ["jax", "mean"], "space": SPACE, "spaces": {"jax": OWN}}
+    return small
+
+
+def hypers(result: Any) -> list[dict[str, Any]]:
+    return [trial.hyper for trial in result.swept.trials["jax"]]
+
+
+@pytest.mark.usefixtures("stored")
+def test_it_is_searched_recorded_told_and_reproduced(wide: dict[str, Any]) -> None:
+    result = mfbench.sweep(wide)
+    found = hypers(result)
+    assert [sorted(hyper) for hyper in found] == [NAMES] * 6
+    assert all(list(hyper)[:3] == ["K", "alpha", "beta"] for hyper in found)
+    assert {hyper["beta"] for hyper in found} == {0.05}  # the model's, as it has no range
+    for name in ("K", "alpha", "batch_size", "init"):
+        assert len({hyper[name] for hyper in found}) > 1
+    for trial in result.swept.trials["jax"]:
+        assert (trial.options["batch_size"], trial.options["dtype"]) == (trial.hyper["batch_size"], trial.hyper["dtype"])
+        assert read_record(trial.path).hyper == trial.hyper
+
+    final = result.summary()["finals"][0]
+    chosen = result.swept.finals[0].hyper
+    assert {name: final[name] for name in NAMES} == {name: chosen[name] for name in NAMES}
+    header, body = cells(result.leaderboard(), None)
+    assert header[:8] == ["backend", "K", "alpha", "beta", "batch_size", "bias", "dtype", "init"]
+    assert body[1][:4] == ["mean", "–", "–", "–"]
+
+    again = mfbench.reproduce(final["run_key"])
+    assert again.verdict == "to the bit"
+    run = make_store().get_run(final["run_id"])
+    assert {name: run.data.params[name] for name in NAMES} == {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in chosen.items()
+    }
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_pictures_the_audit_and_the_results_show_what_was_searched(wide: dict[str, Any]) -> None:
+    wide["sweep"] |= {"trials": 24, "batch": 12, "pruner": "none"}
+    result = mfbench.sweep(wide)
+    trials = result.swept.trials["jax"]
+    assert varied(trials) == ["K", "alpha", "beta", "batch_size", "bias", "dtype", "init"]
+    figure = sweep_picture(trials)
+    assert [axes.get_xlabel() for axes in figure.axes] == varied(trials)
+    words = figure.axes[5]
+    assert [label.get_text() for label in words.get_xticklabels()] == ["float32", "float64"]
+    assert result.swept.audit is not None
+    assert result.swept.importances["jax"].keys() == {*SPACE, *OWN}
+    (searched,) = result.swept.audit.searched
+    assert {edge.name for edge in searched.edges} <= {"K", "alpha", "batch_size", "init"}
+    compared(["small"]).write_results()
+    header = Path("results/small/leaderboard.csv").read_text().splitlines()[0]
+    assert header.startswith("backend,K,alpha,beta,batch_size,bias,dtype,init,epochs,")
+
+
+@pytest.mark.usefixtures("stored")
+def test_trials_of_several_programs_side_by_side_are_what_each_is_alone(wide: dict[str, Any]) -> None:
+    alone = mfbench.sweep(wide)
+    together = mfbench.sweep({**wide, "name": "together"}, workers=2, changes=["sweep.side_by_side=true"])
+    assert hypers(together) == hypers(alone)
+    digests = [[trial.factors_digest for trial in result.swept.trials["jax"]] for result in (alone, together)]
+    assert digests[0] == digests[1]
+    assert len(set(digests[0])) == 6
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_record_whose_hyperparameters_its_spec_rules_out_is_found_out(wide: dict[str, Any]) -> None:
+    trial = mfbench.sweep(wide).swept.trials["jax"][0]
+    tree = json.loads(trial.path.read_text())
+    tree["hyper"]["batch_size"] = tree["options"]["batch_size"] = 999
+    tree["hyper"]["dtype"] = tree["options"]["dtype"] = "float16"
+    trial.path.write_text(json.dumps(tree))
+    with pytest.raises(InputError, match="dtype"):
+        mfbench.reproduce(trial.run_key)
+    tree["hyper"]["dtype"] = tree["options"]["dtype"] = "float32"
+    trial.path.write_text(json.dumps(tree))
+    again = mfbench.reproduce(trial.run_key)
+    assert {one.what for one in again.found if one.weight == "fault"} == {"record", "batch_size"}
+    assert not again.reproduced
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_scale_of_the_start_is_that_of_the_spec_s_kind() -> None:
+    model = load_spec({"name": "a", "data": {"dataset": "planted-10k"}, "split": {"kind": "none"}}).model
+    assert model.with_hyper("jax", {"init": 0.3}).init.normal == 0.3
+    uniform = model.model_copy(update={"init": type(model.init)(uniform=(-1.0, 2.0))})
+    scaled = uniform.with_hyper("jax", {"init": 0.5}).init.uniform
+    assert scaled is not None
+    np.testing.assert_allclose(scaled, (-0.25, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            "sweep.spaces.jax.order={choice: [rows, shuffled]}",
+            "sweep.spaces.jax.order: jax has no such hyperparameter; jax has K",
+        ),
+        ("sweep.spaces.jax.batch_size={int: [0, 8]}", "sweep.spaces.jax.batch_size"),
+        ("sweep.spaces.jax.dtype={choice: [float32, float16]}", "sweep.spaces.jax.dtype"),
+        ("sweep.spaces.mean.alpha={float: [0.1, 0.2]}", "sweep.spaces.mean.alpha: mean has no such hyperparameter; mean has"),
+        (
+            "sweep.space.bach_size={int: [1, 8]}",
+            "sweep.space.bach_size: no backend has such a hyperparameter; jax has K, alpha",
+        ),
+        ("sweep.spaces.jaxx.K={int: [1, 8]}", "sweep.spaces: 'jaxx' is no backend; known are loop, numba"),
+        ("sweep.sampler=cmaes", "cmaes searches numbers, and bias of jax is a choice; use tpe, random or grid"),
+        ("sweep.sampler=grid", "give that of K, alpha, batch_size, init"),
+    ],
+)
+@pytest.mark.usefixtures("workplace")
+def test_what_a_backend_cannot_be_given_is_one_sentence(wide: dict[str, Any], change: str, says: str) -> None:
+    with pytest.raises(SpecError) as error:
+        Plan.of(load_spec(wide, [change]))
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_grid_has_every_value_of_a_choice_and_a_value_is_told_to_each_trial(wide: dict[str, Any]) -> None:
+    wide["sweep"] |= {"trials": 99, "sampler": "grid", "grid": {"batch_size": 2}, "backends": ["jax"]}
+    wide["sweep"]["space"] = {"K": 3, "alpha": 0.01}
+    found = hypers(mfbench.sweep(wide))
+    assert sorted((hyper["batch_size"], hyper["dtype"]) for hyper in found) == [
+        (16, "float32"), (16, "float64"), (256, "float32"), (256, "float64"),
+    ]  # fmt: skip
+    assert {(hyper["K"], hyper["alpha"]) for hyper in found} == {(3, 0.01)}
+
+
+@pytest.mark.usefixtures("stored")
+def test_one_backend_of_a_spec_has_the_study_and_so_the_trials_of_all(wide: dict[str, Any]) -> None:
+    whole = load_spec(wide)
+    alone = mfbench.sweep(wide, backends=["mean"])
+    assert alone.swept.trials.keys() == {"mean"}
+    assert alone.swept.study == study_key(whole)
+    by_change = mfbench.sweep(wide, changes=["sweep.backends=[mean]"])
+    assert by_change.summary() | {"audit": None} == alone.summary() | {"audit": None}
+    made = alone.swept.trials["mean"][0]
+    both = mfbench.sweep(wide)
+    assert both.swept.trials["mean"][0].started == made.started
+    with pytest.raises(SpecError, match="--backend loop: small sweeps jax, mean; name some of these"):
+        mfbench.sweep(wide, backends=["loop"])
