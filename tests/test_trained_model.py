@@ -161,7 +161,7 @@ def test_a_damaged_file_is_a_sentence_wherever_it_is_damaged() -> None:
 @pytest.mark.usefixtures("workplace")
 def test_a_run_that_has_no_model_and_a_run_that_is_not_there() -> None:
     write([record(0)])
-    with pytest.raises(RecordError, match="a trial keeps none"):
+    with pytest.raises(RecordError, match="trials keep no model"):
         mfbench.load_model(record(0).run_key)
     with pytest.raises(InputError, match="no record of this run"):
         mfbench.load_model(record(7).run_key)
@@ -207,7 +207,7 @@ def test_the_model_of_an_mlflow_run_is_the_one_that_was_exported_with_it(capfd: 
     for _ in range(2):
         assert mfbench.load_model(run_id[:8]).predict(USERS, ITEMS).prediction.tolist() == PREDICTION
         shutil.rmtree("runs", ignore_errors=True)
-    with pytest.raises(RecordError, match="a trial keeps none"):
+    with pytest.raises(RecordError, match="trials keep no model"):
         mfbench.load_model(trial_id)
     assert "Downloading" not in capfd.readouterr().err
 
