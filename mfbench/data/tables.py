@@ -54,7 +54,7 @@ def _bytes(path: Path) -> bytes:
     except IsADirectoryError:
         raise DataError(f"{path}: this is a folder; give the file with the ratings") from None
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; give data.file relative to the current folder") from None
+        raise DataError(f"{path}: no such file; check data.file, which is relative to the current folder") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: this gzip file is truncated or damaged ({error}); compress it again") from None
     except OSError as error:
