@@ -1,8 +1,4 @@
-"""What every backend promises, as tests: subclass `BackendContract` in a test file and give it your backend.
-
-class TestMine(BackendContract):
-    backend = Mine()
-"""
+"""What every backend must do, as tests: subclass `BackendContract` in a test file of yours."""
 
 from __future__ import annotations
 
@@ -20,7 +16,12 @@ EPOCHS = 3
 
 
 def small_ratings(seed: int = 0, n_users: int = 12, n_items: int = 9, n: int = 60) -> Ratings:
-    """`n` ratings from 1 to 5, each cell at most once; the last user and the last item have none."""
+    """`n` ratings from 1 to 5 of distinct cells; the last user and the last item have none.
+
+    >>> ratings = small_ratings()
+    >>> len(ratings), ratings.n_users, ratings.n_items
+    (60, 12, 9)
+    """
     rng = np.random.default_rng(seed)
     cells = np.sort(rng.choice((n_users - 1) * (n_items - 1), n, replace=False))
     users, items = (part.astype(np.int32) for part in np.divmod(cells, n_items - 1))
@@ -40,21 +41,35 @@ def train_models(
     normal: float = 0.1,
     seed: int = 0,
 ) -> list[Model]:
-    """All that the backend yields: the start, then a model an epoch."""
+    """Everything that the backend yields: the start, then a model after each epoch.
+
+    >>> from mfbench.backends.loop import Loop
+    >>> [type(model).__name__ for model in train_models(Loop(), small_ratings(), epochs=2)]
+    ['Factors', 'Factors', 'Factors']
+    """
     rng = np.random.default_rng(seed)
     start = draw_start(train, K, {"normal": normal}, center, rng)
-    hyper = _told(backend, HyperParams(K, alpha, beta, epochs, bias))
+    hyper = _used_by(backend, HyperParams(K, alpha, beta, epochs, bias))
     arranged, schedule = backend.arrange(train, rng)
     return list(backend.epochs(arranged, start, hyper, schedule, rng))
 
 
-def _told(backend: Backend, hyper: HyperParams) -> HyperParams:
-    """What the backend is told of them: None where it has no use for one."""
+def _used_by(backend: Backend, hyper: HyperParams) -> HyperParams:
+    """The hyperparameters, with None for those that the backend does not use."""
     return replace(hyper, **dict.fromkeys({"K", "alpha", "beta"} - backend.tunable))  # type: ignore[arg-type]
 
 
 class BackendContract:
-    """Tests of the protocol's promises; pytest collects them from your subclass."""
+    """Tests of everything that the training loop relies on; pytest collects them from your subclass.
+
+    In `test_mine.py`, for a backend in `mine.py`:
+
+        from mfbench.testing import BackendContract
+        from mine import Mine
+
+        class TestMine(BackendContract):
+            backend = Mine()
+    """
 
     backend: ClassVar[Backend]
     train: ClassVar[Ratings] = small_ratings()
@@ -65,7 +80,7 @@ class BackendContract:
         assert self.backend.tunable <= {"K", "alpha", "beta"}
 
     def test_schedule_visits_every_rating_once(self) -> None:
-        """The arranged ratings are those given, and an epoch is a permutation of them, cut from end to end."""
+        """`arrange` returns the same ratings, and an epoch visits each of them once, in groups that cover all of them."""
         rng = np.random.default_rng(0)
         arranged, schedule = self.backend.arrange(self.train, rng)
         assert sorted(_cells(arranged)) == sorted(_cells(self.train))
@@ -77,14 +92,14 @@ class BackendContract:
         assert np.all(np.diff(epoch.offsets) >= 0)
 
     def test_yields_the_start_and_a_model_an_epoch(self) -> None:
-        """1 + epochs models; a floor, which has nothing to repeat, may end early."""
+        """There are 1 + epochs models; a floor, with nothing to iterate, may stop early."""
         models = train_models(self.backend, self.train)
         if self.backend.tunable:
             assert len(models) == 1 + EPOCHS
         assert 2 <= len(models) <= 1 + EPOCHS
 
     def test_the_first_yield_is_the_start(self) -> None:
-        """A backend of factors yields what it was given; of any, the start does not depend on the epochs to come."""
+        """A backend with K factors first yields the given start; no backend's first model depends on the number of epochs."""
         rng = np.random.default_rng(0)
         start = draw_start(self.train, 3, {"normal": 0.1}, True, rng)
         first = train_models(self.backend, self.train)[0]
@@ -95,12 +110,12 @@ class BackendContract:
         _assert_same_bits(first, again)
 
     def test_does_not_change_what_it_is_given(self) -> None:
-        """Ratings and start are the caller's."""
+        """Training does not write into the ratings or the start."""
         rng = np.random.default_rng(0)
         start = draw_start(self.train, 3, {"normal": 0.1}, True, rng)
         given = [*start.arrays().values(), self.train.users, self.train.items, self.train.values]
         before = [array.copy() for array in given]
-        hyper = _told(self.backend, HyperParams(3, 0.01, 0.05, EPOCHS, True))
+        hyper = _used_by(self.backend, HyperParams(3, 0.01, 0.05, EPOCHS, True))
         arranged, schedule = self.backend.arrange(self.train, rng)
         for _ in self.backend.epochs(arranged, start, hyper, schedule, rng):
             pass
@@ -108,10 +123,10 @@ class BackendContract:
             np.testing.assert_array_equal(was, array)
 
     def test_a_yielded_model_stays_what_it_was(self) -> None:
-        """Later epochs write into no model that was handed out."""
+        """Later epochs do not change a model that was yielded before."""
         rng = np.random.default_rng(0)
         start = draw_start(self.train, 3, {"normal": 0.1}, True, rng)
-        hyper = _told(self.backend, HyperParams(3, 0.01, 0.05, EPOCHS, True))
+        hyper = _used_by(self.backend, HyperParams(3, 0.01, 0.05, EPOCHS, True))
         kept: list[tuple[Model, dict[str, np.ndarray]]] = []
         arranged, schedule = self.backend.arrange(self.train, rng)
         for model in self.backend.epochs(arranged, start, hyper, schedule, rng):
@@ -126,12 +141,12 @@ class BackendContract:
         assert self._rmse(last) < self._rmse(first)
 
     def test_the_same_inputs_give_the_same_bits(self) -> None:
-        """Nothing but the arguments decides."""
+        """The result depends on the arguments alone."""
         for one, other in zip(train_models(self.backend, self.train), train_models(self.backend, self.train), strict=True):
             _assert_same_bits(one, other)
 
     def test_every_hyperparameter_changes_the_result(self) -> None:
-        """Each of those in `tunable`; and the seed, where there are any."""
+        """Each one in `tunable` does and, if there are any, so does the seed."""
         changed = {"K": 4, "alpha": 0.02, "beta": 0.2}
         base = self._all_predictions(train_models(self.backend, self.train)[-1])
         for name in self.backend.tunable:
@@ -142,7 +157,7 @@ class BackendContract:
             assert not np.array_equal(base, self._all_predictions(other)), "seed"
 
     def test_predictions(self) -> None:
-        """float64 [n], finite, for known and unknown users and items alike, and for none at all."""
+        """`predict` gives float64 [n], finite, for known and unknown users and items, and for an empty input."""
         for model in train_models(self.backend, self.train):
             predictions = self._all_predictions(model)
             assert predictions.dtype == np.float64
@@ -152,7 +167,7 @@ class BackendContract:
             assert model.predict(none, none).shape == (0,)
 
     def test_rows_without_ratings_stay_zero(self) -> None:
-        """A user or item that the training part lacks adds nothing to a prediction of factors."""
+        """In a factor model, a user or item without a training rating adds nothing to a prediction."""
         for model in train_models(self.backend, self.train):
             if isinstance(model, Factors):
                 user, item = self.train.n_users - 1, self.train.n_items - 1
@@ -160,7 +175,7 @@ class BackendContract:
                     assert not np.any(row)
 
     def test_arrays_can_be_saved_without_pickle(self) -> None:
-        """Plain arrays of numbers."""
+        """They are plain arrays of numbers."""
         arrays = train_models(self.backend, self.train)[-1].arrays()
         assert arrays
         file = io.BytesIO()

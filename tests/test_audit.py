@@ -296,7 +296,7 @@ def test_other_studies_that_have_opened_the_same_test_part_are_told() -> None:
     assert found.openings == ["little-11111111", "other-22222222"]
     assert found.warnings() == [
         f"test part {digest[:8]} has been opened by 2 other studies (little-11111111, other-22222222): "
-        "its numbers are less and less of a surprise"
+        "repeated use of a test part makes its scores optimistic"
     ]
     assert "- other-22222222\n" in found.markdown()
 

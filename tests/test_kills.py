@@ -30,7 +30,7 @@ from mfbench.tracking.export import sync
 from mfbench.tracking.store import make_store
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-FULL = "the disk is full; free some space and run the same command again"
+FULL = "the disk is full; free some space and rerun the command to resume"
 
 
 def started(spec: dict[str, Any], *words: str) -> subprocess.Popen[str]:

@@ -110,7 +110,7 @@ def test_neighbours_by_cosine():
     found = one.similar("item", 102)
     assert [neighbour.id for neighbour in found] == [103, 104, 105]
     assert [neighbour.score for neighbour in found] == pytest.approx([5 / np.hypot(5, 0.5), 0, -1])
-    with pytest.raises(InputError, match="no factors of it"):
+    with pytest.raises(InputError, match="no factors for it"):
         one.similar("item", 100)
 
 
@@ -157,7 +157,7 @@ def test_groups_of_users_and_what_sets_them_apart():
     assert len(made().groups(12)) == 12
     with pytest.raises(InputError, match="from 1 to 12"):
         made().groups(13)
-    with pytest.raises(InputError, match="3 groups: give a number from 1 to 2; so many users have factors of their own"):
+    with pytest.raises(InputError, match="3 groups: give a number from 1 to 2, the number of users with different factors"):
         one.groups(3)
     with pytest.raises(InputError, match="this model has no factors"):
         made(K=0).groups(2)
@@ -175,7 +175,7 @@ def test_the_filled_matrix_is_whole_and_written_in_blocks(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("what", [lambda one: one.recommend([7]), lambda one: one.similar("user", 7)])
 def test_an_id_that_the_data_lacks_is_one_sentence(what):
-    with pytest.raises(InputError, match="user 7: this run's data has no such user; it has 0, 10, 20 and 9 more"):
+    with pytest.raises(InputError, match="user 7: unknown user; choose from 0, 10, 20 and 9 more"):
         what(made())
 
 
@@ -198,7 +198,7 @@ def test_the_commands(tmp_path, monkeypatch):
     explained = said("recommend", key, "--user", "3", "--explain")
     item = explained["users"][0]["items"][0]
     assert item["because"] == [asdict(reason) for reason in one.explain(3, [item["id"]])[item["id"]]]
-    says = "the score of the user's row refitted to the user's own ratings"
+    says = "after refitting the user's factors p to the user's own ratings"
     assert says in explained["because"]
     assert says in CliRunner().invoke(app, ["recommend", key, "--user", "3", "--explain"]).stdout
     assert says not in CliRunner().invoke(app, ["recommend", key, "--user", "3"]).stdout

@@ -165,7 +165,8 @@ def test_a_further_study_is_told_before_its_finals_who_has_opened_the_same_test_
         result = swept(load_spec(small, [*few, *changes]), listener)
         return listener.heard, len(SweepResult(result, {}).swept.audit.openings)
 
-    by_one = f"test part {digest[:8]} has been opened by 1 other study ({key}): its numbers are less and less of a surprise"
+    opened = f"test part {digest[:8]} has been opened by 1 other study ({key})"
+    by_one = f"{opened}: repeated use of a test part makes its scores optimistic"
     another = ["name=another", "split.valid=0.2"]  # another name and other valid cells, but these test cells
     assert told(another) == (["trial", "trial", by_one, "final"], 1)
     assert told(another) == (["trial", "trial", "final"], 1)  # going on is no other opening

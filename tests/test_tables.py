@@ -176,8 +176,8 @@ def test_wrong_parquet(tmp_path: Path, columns: dict[str, Any], words: list[str]
 
 
 def test_not_a_parquet(tmp_path: Path) -> None:
-    assert "not a whole Parquet" in refused(tmp_path / "a.parquet", GOOD)
-    assert "not a whole Parquet" in refused(tmp_path / "b.parquet", b"PAR1 and no more")
+    assert "not a valid Parquet" in refused(tmp_path / "a.parquet", GOOD)
+    assert "not a valid Parquet" in refused(tmp_path / "b.parquet", b"PAR1 and no more")
 
 
 def test_parquet_words_and_whole_floats(tmp_path: Path) -> None:

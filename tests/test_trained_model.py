@@ -93,8 +93,8 @@ def test_a_pair_is_predicted_the_same_alone_and_among_many() -> None:
 @pytest.mark.parametrize(
     ("users", "items", "says"),
     [
-        ([1, 2], [10, 20], "user ids: a list of text like 'ann' is needed"),
-        (["ann"], ["10"], "item ids: a list of whole numbers like 10 is needed"),
+        ([1, 2], [10, 20], "user ids: .* is not a list of text; give ids like 'ann'"),
+        (["ann"], ["10"], "item ids: .* is not a list of whole numbers; give ids like 10"),
         (["ann"], [10.5], "item ids"),
         (["ann", None], [10, 20], "user ids"),
         ([["ann"]], [10], "user ids"),
@@ -110,8 +110,8 @@ def test_ids_of_another_kind_are_a_sentence(users: Any, items: Any, says: str) -
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"Q": None}, "not one of factors .* it has the arrays P, item_bias, "),
-        ({"Q": np.ones((3, 5))}, "not one of factors"),
+        ({"Q": None}, "not a factor model .* read its arrays P, item_bias, "),
+        ({"Q": np.ones((3, 5))}, "not a factor model"),
         ({"user_ids": None}, "user_ids and item_ids do not fit"),
         ({"item_ids": np.array([10, 20])}, "do not fit"),
         ({"item_ids": np.array([20, 10, 30])}, "do not fit"),
@@ -130,7 +130,7 @@ def test_the_model_of_another_run_or_with_another_float_is_a_sentence() -> None:
     record_file = saved()
     for name in ("P", "item_bias", "mean"):
         write_model(model_path(record_file), {**ARRAYS, name: ARRAYS[name] + ARRAYS[name].dtype.type(1e-6)})
-        with pytest.raises(RecordError, match="this is not the model of its record"):
+        with pytest.raises(RecordError, match="the model file does not match its record"):
             mfbench.load_model(record_file)
     write_model(model_path(record_file), ARRAYS)
     assert mfbench.load_model(record_file).predict(USERS, ITEMS).prediction.tolist() == PREDICTION
@@ -161,7 +161,7 @@ def test_a_damaged_file_is_a_sentence_wherever_it_is_damaged() -> None:
 @pytest.mark.usefixtures("workplace")
 def test_a_run_that_has_no_model_and_a_run_that_is_not_there() -> None:
     write([record(0)])
-    with pytest.raises(RecordError, match="a trial keeps none"):
+    with pytest.raises(RecordError, match="trials keep no model"):
         mfbench.load_model(record(0).run_key)
     with pytest.raises(InputError, match="no record of this run"):
         mfbench.load_model(record(7).run_key)
@@ -207,7 +207,7 @@ def test_the_model_of_an_mlflow_run_is_the_one_that_was_exported_with_it(capfd: 
     for _ in range(2):
         assert mfbench.load_model(run_id[:8]).predict(USERS, ITEMS).prediction.tolist() == PREDICTION
         shutil.rmtree("runs", ignore_errors=True)
-    with pytest.raises(RecordError, match="a trial keeps none"):
+    with pytest.raises(RecordError, match="trials keep no model"):
         mfbench.load_model(trial_id)
     assert "Downloading" not in capfd.readouterr().err
 

@@ -122,5 +122,5 @@ def test_fixed_biases_count_in_the_error():
 
 
 def test_an_unknown_order_is_a_spec_error():
-    with pytest.raises(SpecError, match="order: 'sorted' is not an order; choose shuffled or rows"):
+    with pytest.raises(SpecError, match="order: 'sorted' is not known; choose shuffled or rows"):
         Loop(order="sorted")

@@ -1,4 +1,4 @@
-"""The ways to train: one class a file, behind the protocol in `base`; `registry` finds them by name.
+"""The training algorithms: one class per file, behind the protocol in `base`; `registry` finds them by name.
 
-The only home of jax and optax. A backend knows no validation part, no clock, no search and no tracking.
+The only room that imports jax and optax. A backend knows nothing of validation parts, clocks, search and tracking.
 """

@@ -1,7 +1,7 @@
-"""What the JAX backends share: the device, the compile cache, the padding of K, and the way of tables to and fro.
+"""Shared by the JAX backends: the device, the compile cache, the padding of K, and copying tables to and from the device.
 
-Shapes decide what JAX compiles, so K is padded to a few sizes and everything else that a sweep varies is passed as an
-array: a sweep over K, alpha and beta compiles a handful of programs.
+JAX compiles a program for each shape, so K is padded to a few sizes and everything else that a sweep varies is passed as
+an array: a sweep over K, alpha and beta compiles a handful of programs.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 
 from mfbench.core.machine import OWN_XLA_FLAG
 
-# Before the import, for JAX reads them once. One thread: the steps are too short to be shared, and a second one costs speed.
-# No memory taken in advance: several processes may share a device. And no instructions that multiply and add in one, which
-# come with AVX2: where XLA uses them depends on the whole program, and so the last bit of a trial would depend on those
-# beside it (that costs about a third of the speed).
+# Set before the import, as JAX reads them once. One thread: the steps are so short that a second one slows them down.
+# No preallocation of memory: several processes may share a device. And no fused multiply-add, which comes with AVX2: where
+# XLA uses it depends on the whole program, so the last bit of a trial would depend on the trials beside it (doing without
+# costs about a third of the speed).
 os.environ.setdefault("PJRT_NPROC", "1")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 if platform.machine() in ("x86_64", "AMD64") and "xla_cpu_max_isa" not in os.environ.get("XLA_FLAGS", ""):
@@ -45,18 +45,18 @@ DRIVER = Path("/sys/module/nvidia/version")
 
 
 class OnDevice:
-    """What a backend that computes on the device that it names needs not write itself."""
+    """Base class of backends that compute on the JAX device named by their `device` knob."""
 
     device: str | None
 
     @property
     def accelerated(self) -> bool:
-        """Whether the device is no CPU."""
+        """Whether the device is not a CPU."""
         return bool(device_named(self.device).platform != "cpu")
 
     @property
     def hardware(self) -> dict[str, str]:
-        """The platform and kind of the device, and of one that is no CPU its runtime, driver and libraries."""
+        """The platform and kind of the device and, unless it is a CPU, its runtime, driver and libraries."""
         device = device_named(self.device)
         found = {"platform": str(device.platform), "kind": str(device.device_kind)}
         if device.platform == "cpu":
@@ -69,12 +69,12 @@ class OnDevice:
 
     @property
     def exact(self) -> bool:
-        """Whether two runs give the same bits: on a CPU; elsewhere what several ratings add to a row has no fixed order."""
+        """Whether two runs give the same bits: only on a CPU; elsewhere additions to the same row have no fixed order."""
         return not self.accelerated
 
 
 class SideBySideOnDevice(OnDevice, ABC):
-    """The same of one that trains side by side there: one trial is many, of which there is one."""
+    """Base class of backends that train trials side by side: implements `epochs` by `epochs_many` with one trial."""
 
     def epochs(
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
@@ -85,11 +85,11 @@ class SideBySideOnDevice(OnDevice, ABC):
 
     @abstractmethod
     def epochs_many(self, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
-        """As `epochs`, for all trials in one program, see `backends.base.SideBySide`."""
+        """Train all trials in one program, see `backends.base.SideBySide`."""
 
 
 def padded(K: int) -> int:
-    """The number of columns that K columns are stored in: one of 4, 8, 16, 32, 64, 96, 128, then multiples of 64.
+    """The number of columns that K factors are stored in: 4, 8, 16, 32, 64, 96, 128, or a multiple of 64.
 
     The columns beyond K are zero and stay zero: their gradient is 2 e q - beta p = 0 as long as both are zero, and
     Adam's moments of a gradient that was always zero are zero.
@@ -98,18 +98,18 @@ def padded(K: int) -> int:
 
 
 def device_named(name: str | None) -> Any:
-    """The JAX device `cpu`, `gpu`, `tpu` or e.g. `gpu:1`; None is the best there is. SpecError if it is not there."""
+    """The JAX device `cpu`, `gpu`, `tpu` or e.g. `gpu:1`; None for the best available. SpecError if there is none."""
     if name is None:
         return jax.devices()[0]
     there = _devices()
     device = there.get(name if ":" in name else f"{name}:0")
     if device is None:
-        raise SpecError(f"device: {name!r} is not on this machine; it has {', '.join(there)}")
+        raise SpecError(f"device: {name!r} is not on this machine; choose from {', '.join(there)}")
     return device
 
 
 def devices() -> dict[str, str]:
-    """The devices that JAX sees, by the name that `device` takes: what kind each is."""
+    """The kind of each device that JAX sees, by the name that the `device` knob takes."""
     return {name: device.device_kind for name, device in _devices().items()}
 
 
@@ -125,10 +125,10 @@ def _devices() -> dict[str, Any]:
 
 @cache
 def use_compile_cache() -> None:
-    """Keep compiled programs in `$MFBENCH_CACHE/jax` (default ~/.cache/mfbench/jax), so that a new process starts warm.
+    """Cache compiled programs in `$MFBENCH_CACHE/jax` (default ~/.cache/mfbench/jax), so that a new process starts warm.
 
-    A cache that the user gave to JAX stays; where ours cannot be written, JAX does without. With a limit on its size
-    JAX locks the folder, which several workers at once need: it writes its files in place.
+    A cache folder that the user has set for JAX takes precedence; if ours is not writable, there is no cache. JAX locks the
+    folder only if its size is limited, and concurrent workers need the lock, as JAX writes the files in place.
     """
     if jax.config.jax_compilation_cache_dir is not None:
         return
@@ -144,7 +144,7 @@ def use_compile_cache() -> None:
 
 
 def ratings_on(device: Any, train: Ratings, dtype: str, beyond: int = 0) -> tuple[Any, Any, Any]:
-    """users, items (int32) and values (of `dtype`), all [n + beyond], zero beyond n, on the device."""
+    """users, items (int32) and values (of `dtype`) on the device, all [n + beyond], zero beyond n."""
 
     def column(values: Array, kind: str) -> Any:
         padded = np.zeros(len(values) + beyond, kind)
@@ -155,7 +155,7 @@ def ratings_on(device: Any, train: Ratings, dtype: str, beyond: int = 0) -> tupl
 
 
 def tables_on(device: Any, trainings: Sequence[Training], dtype: str) -> tuple[Any, Any, Any, Any]:
-    """P, Q (K padded to that of the widest), user_bias, item_bias of all trials, a leading axis, on the device: copies."""
+    """Copies of P, Q (padded to the largest K), user_bias and item_bias on the device, with a leading axis of trials."""
     starts = [one.start for one in trainings]
     width = max(padded(start.P.shape[1]) for start in starts)
 
@@ -172,11 +172,11 @@ def tables_on(device: Any, trainings: Sequence[Training], dtype: str) -> tuple[A
 def side_by_side(
     run: Callable[[Any, int, Array], tuple[Any, ...]], trainings: Sequence[Training], width: int, dtype: str
 ) -> SideBySideTraining:
-    """The loop of `epochs_many`; `epochs` is the same with one trial.
+    """The loop of `epochs_many`.
 
-    run(epochs, groups, told) does the first `groups` groups of packed epochs, and gives the tables of all trials: P, Q,
-    user_bias and item_bias with a leading axis. told: [trials, 3], alpha, beta and mean. A trial that has ended is given a
-    step of 0.
+    run(epochs, groups, told) runs the first `groups` groups of packed epochs and returns the tables of all trials: P, Q,
+    user_bias and item_bias with a leading axis of trials. told: [trials, 3], alpha, beta and mean. A trial that has ended
+    gets a step size of 0.
     """
     told = np.array([(one.hyper.alpha, one.hyper.beta, one.start.mean) for one in trainings], dtype)
 
@@ -185,7 +185,7 @@ def side_by_side(
         return jax.tree.map(lambda *one: np.stack(one), *(packed(epoch, width) for epoch in drawn)), len(drawn[0])
 
     def factors(tables: tuple[Any, ...], j: int) -> Factors:
-        # Copies: the device's own tables are written over by the next epoch.
+        # Copy them, as the next epoch overwrites the tables on the device.
         P, Q, user_bias, item_bias = (np.asarray(table)[j] for table in tables)
         start = trainings[j].start
         K = start.P.shape[1]
@@ -205,13 +205,13 @@ def side_by_side(
 
 
 def widest(trainings: Sequence[Training]) -> int:
-    """The size of the largest group of an epoch."""
+    """The size of the largest group in an epoch of any trial."""
     drawn = [one.schedule.epoch(copy.deepcopy(one.rng)) for one in trainings]
     return max(int(np.diff(epoch.offsets).max(initial=1)) for epoch in drawn)
 
 
 def dot(p: Any, q: Any) -> Any:
-    """p·q of each row, [n], in an order of its own: XLA's depends on the program around it, and so on the other trials."""
+    """p·q of each row, [n], summed in a fixed order: XLA's order depends on the whole program, and so on the other trials."""
     K = p.shape[1]
     terms = jnp.pad(p * q, ((0, 0), (0, (1 << (K - 1).bit_length()) - K)))
     while terms.shape[1] > 1:
@@ -221,10 +221,10 @@ def dot(p: Any, q: Any) -> Any:
 
 
 def packed(epoch: Epoch, width: int) -> tuple[Array | None, Array, Array]:
-    """The epoch as int32: order [n + width] (None where it has none), sequence [groups], offsets [groups + 1].
+    """The epoch as int32 arrays: order [n + width] (None if it has none), sequence [groups], offsets [groups + 1].
 
-    A program reads `width` positions, those of the widest group, from each offset on. Those beyond the group's end belong
-    to the next group, or to the zeros at the end: real ratings all of them, to be given no weight.
+    A program reads `width` positions, the size of the largest group, from each offset on. Those beyond the end of the group
+    belong to the next group or to the zeros at the end: valid positions, which must be given no weight.
     """
     order = epoch.order
     if order is not None:

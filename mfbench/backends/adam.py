@@ -32,10 +32,10 @@ class Adam(InBatches, SideBySideOnDevice):
     """Embeddings trained by Adam on the mean squared error of mini-batches, as Keras does it.
 
     The loss of a batch is its mean of e² + beta/2 (|p|² + |q|² + user_bias² + item_bias²), the biases only if they are
-    learned; alpha is Adam's learning rate. Every epoch is shuffled, the last batch is averaged over its own size, and
-    the moments of all rows move at every step, so a row that a batch lacks still coasts.
+    learned; alpha is Adam's learning rate. Every epoch is reshuffled, the last batch is averaged over its own size, and
+    the moments of all rows are updated at every step, so a row without ratings in a batch still moves.
 
-    batch_size: ratings a batch. device: cpu, gpu, tpu, cpu:0, ...; the best there is by default. float32 throughout.
+    batch_size: ratings per batch. device: cpu, gpu, tpu, cpu:0, ...; by default the best available. float32 throughout.
     """
 
     def epochs_many(self, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
@@ -63,7 +63,7 @@ def _initial(learned: Any) -> Any:
 
 @partial(jax.jit, donate_argnums=(0, 1), static_argnames=("width",))
 def _epochs(learned: Any, state: Any, fixed: Any, ratings: Any, epochs: Any, groups: Any, told: Any, *, width: int) -> Any:
-    """`_epoch` for all trials: all but the ratings and the number of groups has a leading axis."""
+    """`_epoch` for all trials: all arguments but the ratings and the number of groups have a leading axis of trials."""
     one = partial(_epoch, width=width)
     return jax.vmap(one, in_axes=(0, 0, 0, None, 0, None, 0))(learned, state, fixed, ratings, epochs, groups, told)
 

@@ -1,4 +1,4 @@
-"""Alternating least squares in JAX: the objective of the SGD rule, minimised over the users, then over the items."""
+"""Alternating least squares in JAX: the objective of the SGD rule, minimised over all users, then over all items."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from mfbench.matrix.schedule import Rows, Schedule
 Dtype = Literal["float32", "float64"]
 
 ABREAST = 64
-"""Users, or items, whose equations are made and solved at once: few enough to stay in the cache."""
+"""The number of users or items whose equations are built and solved at once: few enough to stay in the cache."""
 
 DEPTH = 32
-"""Ratings of each that are summed at once."""
+"""The number of ratings of each of them that are summed at once."""
 
 
 @dataclass(frozen=True)
 class Als(OnDevice):
-    """Alternating least squares on the objective of the SGD rule, as a cross-check of the backends that descend on it.
+    """Alternating least squares on the objective of the SGD rule: a cross-check of the backends that descend on it.
 
-    The objective Σ [e² + beta/2 (|p|² + |q|²)] over the ratings is, with the items held still, one ridge regression for
-    each user u, over the user's n_u ratings:
+    With the items fixed, the objective Σ [e² + beta/2 (|p|² + |q|²)] over the ratings is one ridge regression for each
+    user u, over the user's n_u ratings:
 
         (Σ q qᵀ + beta n_u / 2) p = Σ q (r - mean - item_bias[i])
 
-    An epoch solves those of all users, then those of all items. With bias: true, p has one more entry, user_bias[u], and
-    q there a 1: factors and bias of a user are solved for together, under the same ridge. With beta 0 the equations of
-    whoever has fewer ratings than factors have no single solution, and what comes out is not to be trusted.
+    An epoch solves for all users, then for all items. With bias: true, p has one more entry, user_bias[u], and q a 1 in
+    its place: factors and bias of a user are solved for together, under the same ridge. With beta 0 the equations of a
+    user or item with fewer ratings than factors have no unique solution, and the result is not meaningful.
 
-    device: cpu, gpu, tpu, cpu:0, ...; the best there is by default. dtype: what the device computes in. Runs repeat to the
-    bit on a CPU, on any number of cores.
+    device: cpu, gpu, tpu, cpu:0, ...; by default the best available. dtype: the type that the device computes in. Runs
+    repeat to the bit on a CPU, on any number of cores.
     """
 
     device: str | None = None
@@ -57,7 +57,7 @@ class Als(OnDevice):
             device_named(self.device)
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
-        """The ratings as they stand; the order has no effect."""
+        """The ratings in stored order, which has no effect on the result."""
         return train, Rows(len(train))
 
     def epochs(
@@ -68,7 +68,7 @@ class Als(OnDevice):
         schedule: Schedule,  # noqa: ARG002
         rng: np.random.Generator,  # noqa: ARG002
     ) -> Iterator[Factors]:
-        """Yield the start once compiled, then Factors in `dtype` after each epoch. Of the start, Q and item_bias matter."""
+        """Yield the start once compiled, then Factors in `dtype` after each epoch. The start's P and user_bias are ignored."""
         use_compile_cache()
         device, K = device_named(self.device), start.P.shape[1]
         values = (train.values - start.mean).astype(self.dtype)
@@ -99,17 +99,17 @@ class Als(OnDevice):
 
 
 def _table(factors: Floats, bias: Floats, dtype: str) -> Array:
-    """Factors, zeros up to the padded K, and the bias as the last column: [n, padded K + 1]."""
+    """[n, padded K + 1]: the factors, zeros up to the padded K, and the bias as the last column."""
     table = np.zeros((len(factors), padded(factors.shape[1]) + 1), dtype)
     table[:, : factors.shape[1]], table[:, -1] = factors, bias
     return table
 
 
 def _equations(rows: Ints, others: Ints, values: Floats, n: int) -> Any:
-    """The ratings row by row: others and values, [ratings]; and blocks of rows with a rating, those with few first.
+    """The ratings sorted by row (others and values, [ratings]), and blocks of the rows with ratings, fewest ratings first.
 
-    Of the blocks: the rows, where the ratings of each begin, and how many they are, int32 [blocks, ABREAST]. The last
-    block is filled up with row n, which is none, without ratings.
+    The blocks are three int32 [blocks, ABREAST]: the rows, the offsets of their ratings, and their numbers of ratings. The
+    last block is filled up with row n, which does not exist, without ratings.
     """
     order = np.argsort(rows, kind="stable")
     count = np.bincount(rows, minlength=n)
@@ -121,9 +121,9 @@ def _equations(rows: Ints, others: Ints, values: Floats, n: int) -> Any:
 
 @partial(jax.jit, donate_argnums=0)
 def _solved(table: Any, other: Any, ratings: Any, blocks: Any, n_blocks: Any, ridge: Any, learned: Any) -> Any:
-    """The table with the rows of the first `n_blocks` blocks solved for, given the other table.
+    """The table after solving for the rows of the first `n_blocks` blocks, given the other table.
 
-    learned: [columns], 1 for a column that is, 0 for padding, and for the bias without bias: true; those are solved as 0.
+    learned: [columns], 1 for a column to learn, 0 for padding and, without bias: true, for the bias; these come out as 0.
     """
     others, values = ratings
     width = len(learned)
@@ -141,7 +141,7 @@ def _solved(table: Any, other: Any, ratings: Any, blocks: Any, n_blocks: Any, ri
             x = jnp.where((nth < count[:, None])[..., None], x, 0)
             return sums + jnp.einsum("rnk,rnl->rkl", x, x, precision="highest")
 
-        # Σ x xᵀ, where x is q and, as its last entry, the rest of the rating: both sides of the equations in one.
+        # Σ x xᵀ, where x is q with the residual of the rating appended, holds both sides of the equations.
         sums = lax.fori_loop(0, -(-count.max() // DEPTH), add, jnp.zeros((ABREAST, width + 1, width + 1), table.dtype))
         diagonal = ridge * jnp.maximum(count, 1)[:, None] + (1 - learned)
         equations = sums[:, :width].at[:, jnp.arange(width), jnp.arange(width)].add(diagonal)
@@ -151,10 +151,10 @@ def _solved(table: Any, other: Any, ratings: Any, blocks: Any, n_blocks: Any, ri
 
 
 def _eliminated(equations: Any) -> Any:
-    """The solutions [rows, n] of equations [rows, n, n + 1], by Gauss and Jordan's elimination without pivoting.
+    """The solutions [rows, n] of equations [rows, n, n + 1], by Gauss-Jordan elimination.
 
-    The matrices are positive definite, so no pivoting is needed. Unlike a library's solver, it is as fast for many small
-    systems as for few large ones, and its bits do not depend on the number of cores.
+    The matrices are positive definite, so no pivoting is needed. Unlike a library solver, it is as fast for many small
+    systems as for a few large ones, and its bits do not depend on the number of cores.
     """
     n = equations.shape[1]
 

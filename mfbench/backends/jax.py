@@ -32,23 +32,23 @@ Cut = Literal["minibatch", "waves"]
 Dtype = Literal["float32", "float64"]
 
 CAP = 0.25
-"""The longest step that a row takes along the mean gradient of its ratings in a batch."""
+"""The largest step that a row takes along the mean gradient of its ratings in a batch."""
 
 
 @dataclass(frozen=True)
 class Jax(SideBySideOnDevice):
-    """SGD in JAX, one group of ratings a step: minibatches, or waves, which are exactly the plain loop.
+    """SGD in JAX, one group of ratings per step: minibatches, or waves, which compute exactly what the plain loop does.
 
-    schedule: with "waves" a group's ratings share no user and no item, and the update rule is that of `loop` over the
-    same order: one shuffled order, cut into waves that are run in an order drawn anew each epoch. "minibatch" is an
-    approximation: all of a batch read the same old factors, their gradients are summed per row and applied at once, and
-    q's update uses the p before the batch. A row that occurs c times in a batch would take c steps of alpha from the same
-    place, and leap too far if it is popular; its step is therefore min(alpha, max(CAP, alpha) / c), CAP being 0.25: it
-    never goes further than CAP along the mean of its gradients, and nothing is changed where alpha c <= CAP or c = 1.
+    schedule: with "waves" the ratings of a group share no user and no item, and the update rule is that of `loop` over the
+    same order: one shuffled order, cut into waves that are run in a new random order each epoch. "minibatch" is an
+    approximation: all ratings of a batch read the same old factors, their gradients are summed per row and applied at
+    once, and q's update uses the p before the batch. A row that occurs c times in a batch would take c steps of alpha from
+    the same point, and overshoot if it is popular; its step is therefore min(alpha, max(CAP, alpha) / c) with CAP = 0.25:
+    it never moves further than CAP along the mean of its gradients, and nothing changes where alpha c <= CAP or c = 1.
 
-    batch_size: ratings a minibatch. device: cpu, gpu, tpu, cpu:0, ...; the best there is by default. dtype: what the
-    device computes in. Scatter-add is ordered on a CPU, so runs repeat to the bit there, and waves do on any device, as
-    a wave adds to each row once; minibatches on a GPU do not.
+    batch_size: ratings per minibatch. device: cpu, gpu, tpu, cpu:0, ...; by default the best available. dtype: the type
+    that the device computes in. Scatter-add is ordered on a CPU, so runs repeat to the bit there. Waves do on any device,
+    as a wave adds to each row once; minibatches on a GPU do not.
     """
 
     batch_size: int = 1024
@@ -60,7 +60,7 @@ class Jax(SideBySideOnDevice):
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise SpecError(f"batch_size: {self.batch_size} must be a number of ratings, 1 or more")
+            raise SpecError(f"batch_size: {self.batch_size} is out of range; give a number of ratings, 1 or more")
         if self.dtype not in get_args(Dtype):
             raise SpecError(f"dtype: {self.dtype!r} is not known; choose float32 or float64")
         if self.schedule not in get_args(Cut):
@@ -69,7 +69,7 @@ class Jax(SideBySideOnDevice):
             device_named(self.device)
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:
-        """The ratings as they stand and batches of an order drawn anew each epoch, or the ratings by waves."""
+        """The ratings in stored order and batches reshuffled each epoch, or the ratings sorted by wave."""
         if self.schedule == "minibatch":
             return train, Shuffled(len(train), self.batch_size)
         from mfbench.matrix.cuts import cut_to, shuffled, waves
@@ -79,7 +79,7 @@ class Jax(SideBySideOnDevice):
 
     @property
     def exact(self) -> bool:
-        """On a CPU, and with waves anywhere."""
+        """True on a CPU, and with waves on any device."""
         return self.schedule == "waves" or super().exact
 
     def epochs_many(self, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
@@ -107,7 +107,7 @@ class Jax(SideBySideOnDevice):
 def _epochs(
     tables: Any, slots: Any, ratings: Any, epochs: Any, groups: Any, told: Any, *, width: int, bias: bool, exact: bool
 ) -> Any:
-    """`_epoch` for all trials: all but the ratings and the number of groups has a leading axis."""
+    """`_epoch` for all trials: all arguments but the ratings and the number of groups have a leading axis of trials."""
     one = partial(_epoch, width=width, bias=bias, exact=exact)
     return jax.vmap(one, in_axes=(0, 0, None, 0, None, 0))(tables, slots, ratings, epochs, groups, told)
 
@@ -118,7 +118,7 @@ def _epoch(
     """The tables after the first `groups` groups, each one vectorised step.
 
     P and Q are two arrays, not one stacked table: XLA then adds to both in place, whatever the number of users.
-    A step reads `width` ratings; those beyond its group's end are real ones of the next group, and are given no weight.
+    A step reads `width` ratings; those beyond the end of its group belong to the next group, and get a step of 0.
     """
     order, sequence, offsets = epoch
     columns = ratings if order is None else tuple(column[order] for column in ratings)
@@ -152,24 +152,24 @@ def _epoch(
 
 
 def _width(offsets: Positions) -> int:
-    """The width, a multiple of 64, to which waves are cut: one program of that width runs them all.
+    """The width, a multiple of 64, that waves are split to, so that one program of that width runs them all.
 
-    A step costs its width, however short its wave, and about as much again as 64 ratings: what is least in sum.
+    A step costs as much as its width plus about 64 ratings, however short its wave; this width has the least total cost.
     """
     sizes = np.diff(offsets)
     return min(range(64, 1025, 64), key=lambda width: int(np.ceil(sizes / width).sum()) * (width + 64))
 
 
 def _damped(alpha: Any, count: Any) -> Any:
-    """The step of a row that occurs `count` times in the batch; none where it was none."""
+    """The step size of a row that occurs `count` times in the batch; an alpha of 0 stays 0."""
     return jnp.minimum(alpha, jnp.maximum(CAP, alpha) / jnp.maximum(count, 1))
 
 
 def _occurrences(slots: Any, rows: Any, real: Any) -> tuple[Any, Any]:
-    """How often each of `rows` occurs among the real ones, [width], and the scratch [n] to be given to the next call.
+    """How often each of `rows` occurs where `real`, [width], and the scratch array [n] to pass to the next call.
 
-    One of a row's positions in the batch becomes its slot, and the slots count. Counting in an array of all rows would
-    need a second write into it to clear it, and XLA then copies that array at every step.
+    One of a row's positions in the batch becomes its slot, in which it is counted. Counting in an array of all rows would
+    need a second write to clear it, and XLA then copies that array at every step.
     """
     width = len(rows)
     slots = slots.at[rows].set(jnp.arange(width, dtype=slots.dtype))

@@ -1,4 +1,4 @@
-"""Adam as Keras does it, over the mini-batches of an epoch."""
+"""Keras's Adam, applied to the mini-batches of an epoch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mfbench.matrix.schedule import Schedule, Shuffled
 
 @dataclass(frozen=True)
 class InBatches:
-    """The knobs of a backend that is trained so, and what it makes of the ratings."""
+    """The knobs and the schedule of backends that Adam trains on mini-batches."""
 
     batch_size: int = 512
     device: str | None = None
@@ -29,20 +29,20 @@ class InBatches:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise SpecError(f"batch_size: {self.batch_size} must be a number of ratings, 1 or more")
+            raise SpecError(f"batch_size: {self.batch_size} is out of range; give a number of ratings, 1 or more")
         if self.device is not None:
             device_named(self.device)
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
-        """The ratings as they stand, and batches of an order drawn anew each epoch."""
+        """The ratings in stored order, and batches reshuffled each epoch."""
         return train, Shuffled(len(train), self.batch_size)
 
 
 def keras_adam() -> Any:
-    """The direction of Keras's Adam as an optax transformation, to be followed downwards by a step of alpha.
+    """The direction of Keras's Adam as an optax transformation, of which the caller subtracts alpha times the result.
 
-    Keras adds epsilon to √v before the bias correction, optax to √v̂ after it: the same once optax's is divided by
-    √(1 - 0.999ᵗ). `t` counts from 0 here.
+    Keras adds epsilon to √v before the bias correction, optax to √v̂ after it; dividing optax's epsilon by √(1 - 0.999ᵗ)
+    makes them equal. `t` counts from 0 here.
     """
     return optax.inject_hyperparams(optax.scale_by_adam)(b1=0.9, b2=0.999, eps=lambda t: 1e-7 / jnp.sqrt(1 - 0.999 ** (t + 1)))
 
@@ -57,10 +57,10 @@ def descended(
     alpha: Any,
     width: int,
 ) -> tuple[Any, Any]:
-    """What is learned, and Adam's state, after the first `groups` mini-batches of an epoch.
+    """The learned arrays and Adam's state after the first `groups` mini-batches of an epoch.
 
-    loss(learned, users, items, values) gives that of each of `width` ratings, of which a batch takes the mean. ratings and
-    epoch are as `accelerator.ratings_on` and `accelerator.packed` give them.
+    loss(learned, users, items, values) gives the loss of each of `width` ratings; that of a batch is their mean. ratings
+    and epoch: as `accelerator.ratings_on` and `accelerator.packed` return them.
     """
     order, sequence, offsets = epoch
     columns = ratings if order is None else tuple(column[order] for column in ratings)

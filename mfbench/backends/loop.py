@@ -1,4 +1,4 @@
-"""The reference: stochastic gradient descent as the NumPy notebook has it, one rating a Python step."""
+"""The reference: stochastic gradient descent as in the NumPy notebook, one rating at a time."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ Order = Literal["shuffled", "rows"]
 class Loop:
     """Plain SGD in Python and NumPy, float64, one rating at a time: slow, readable, the reference.
 
-    order: "shuffled" visits the ratings in an order drawn anew each epoch, "rows" as they stand (the notebook's).
-    It walks any schedule's order one rating after another, whatever its groups.
+    order: "shuffled" reshuffles the ratings each epoch, "rows" keeps the stored order (as the notebook does). Of any
+    schedule it visits one rating after another, whatever the groups.
+
+    >>> from mfbench.testing import small_ratings, train_models
+    >>> start, *_, last = train_models(Loop(order="rows"), small_ratings(), K=2, epochs=5)
+    >>> last.P.shape, last.Q.shape
+    ((12, 2), (9, 2))
     """
 
     order: Order = "shuffled"
@@ -30,16 +35,16 @@ class Loop:
 
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
-            raise SpecError(f"order: {self.order!r} is not an order; choose shuffled or rows")
+            raise SpecError(f"order: {self.order!r} is not known; choose shuffled or rows")
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
-        """The ratings as they stand, and the order that the knob asks for, one rating a group."""
+        """The ratings as they are, and the schedule for `order`, one rating to a group."""
         return train, Rows(len(train)) if self.order == "rows" else Shuffled(len(train))
 
     def epochs(
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
     ) -> Iterator[Factors]:
-        """Yield the start, then Factors in float64 after each epoch; overflow shows as inf or nan in them."""
+        """Yield the start, then Factors in float64 after each epoch; overflow gives inf or nan."""
         assert hyper.alpha is not None
         assert hyper.beta is not None
         # Lists of Python numbers and of row views: indexing an array from Python costs more than the arithmetic.

@@ -1,4 +1,4 @@
-"""The floor: means and damped biases, no factors, nothing to tune."""
+"""The floor, a baseline of means and damped biases: no factors, nothing to tune."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Terms = Literal["both", "item", "global"]
 
 @dataclass(frozen=True)
 class Mean:
-    """Global mean plus damped item and user bias: the floor that anything must beat.
+    """Global mean plus damped item and user bias: the floor that any model must beat.
 
         item_bias[i] = Σ (r - mean) / (item_damping + n_i)                  over the n_i ratings of item i
         user_bias[u] = Σ (r - mean - item_bias[i]) / (user_damping + n_u)   over the n_u ratings of user u
 
     after Koren, "Factor in the Neighbors" (TKDD 2010), section on baseline estimates; the dampings 25 and 10 are his
-    typical values for Netflix. terms: "both", "item" (with item_damping 0 the plain mean of each item) or "global".
+    typical values for Netflix. terms: "both", "item" (the plain mean of each item if item_damping is 0) or "global".
     """
 
     terms: Terms = "both"
@@ -41,10 +41,10 @@ class Mean:
         for name in ("item_damping", "user_damping"):
             damping = getattr(self, name)
             if not (damping >= 0 and math.isfinite(damping)):
-                raise SpecError(f"{name}: {damping!r} must be a number of ratings, 0 or more")
+                raise SpecError(f"{name}: {damping!r} is out of range; give a number of ratings, 0 or more")
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
-        """The ratings as they stand; the order has no effect."""
+        """The ratings in stored order, which has no effect on the result."""
         return train, Rows(len(train))
 
     def epochs(
@@ -55,9 +55,9 @@ class Mean:
         schedule: Schedule,  # noqa: ARG002
         rng: np.random.Generator,  # noqa: ARG002
     ) -> Iterator[Factors]:
-        """Yield the mean of `train` alone, then one model with its biases: there is nothing to repeat.
+        """Yield the mean of `train` alone, then one model with its biases; further epochs would change nothing.
 
-        Factors in float64 with K = 0; always centred, whatever the start is.
+        Factors in float64 with K = 0, always centred, whatever the start.
         """
         mean = train.mean()
         rest = train.values.astype(np.float64) - mean
@@ -75,7 +75,7 @@ class Mean:
 
 
 def _damped_mean(index: Ints, rest: Floats64, size: int, damping: float) -> Floats64:
-    """float64 [size]: Σ rest / (damping + count) for each index; 0 for those that do not occur."""
+    """float64 [size]: Σ rest / (damping + count) for each index; 0 for an index that does not occur."""
     total = np.bincount(index, weights=rest, minlength=size)
     count = np.bincount(index, minlength=size)
     damped = np.zeros(size)

@@ -1,4 +1,4 @@
-"""A network over the embeddings of user and item: what the Keras example of matrix factorization is plotted against."""
+"""A neural network over user and item embeddings: the model that the Keras example compares matrix factorization with."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ Layers = tuple[tuple[Floats, Floats], ...]
 class Network:
     """r̂ = mean + user_bias[u] + item_bias[i] + dense layers over the embeddings of u and i.
 
-    P: [n_users, K], Q: [n_items, K], the embeddings. layers: kernel [inputs, outputs] and bias [outputs] of each, the first
-    with 2 K inputs, P's before Q's, the last with one output; between two of them stands relu.
+    P: [n_users, K], Q: [n_items, K], the embeddings. layers: kernel [inputs, outputs] and bias [outputs] of each layer, the
+    first with 2 K inputs, P's before Q's, the last with one output; relu between layers.
     """
 
     P: Floats
@@ -47,11 +47,11 @@ class Network:
 
     def predict(self, users: Ints, items: Ints) -> Floats64:
         """float64 [n]: the prediction for each pair, computed in float64; overflow shows as inf or nan."""
-        # np.einsum, unlike @, sums in an order that is the same on any number of cores.
+        # np.einsum, unlike @, sums in the same order on any number of cores.
         (kernel, bias), *deeper = [(kernel.T.astype(np.float64), bias.astype(np.float64)) for kernel, bias in self.layers]
         out, K = np.empty(len(users)), self.P.shape[1]
         with np.errstate(over="ignore", invalid="ignore"):
-            # The first layer once for each user and item, not for each pair of them.
+            # Apply the first layer once to each user and item, not to each pair.
             p = np.einsum("uk,hk->uh", self.P.astype(np.float64), kernel[:, :K]) + bias
             q = np.einsum("ik,hk->ih", self.Q.astype(np.float64), kernel[:, K:])
             for lo in range(0, len(users), PREDICTED_AT_ONCE):
@@ -64,7 +64,7 @@ class Network:
         return out
 
     def arrays(self) -> dict[str, Floats]:
-        """What is saved, by name; no P and Q, which would pass for factors."""
+        """The arrays to save, by name; not called P and Q, so as not to be taken for factors."""
         return {
             "user_embedding": self.P,
             "item_embedding": self.Q,
@@ -78,17 +78,17 @@ class Network:
 
 @dataclass(frozen=True)
 class Mlp(InBatches, OnDevice):
-    """A network over the embeddings of user and item, trained by Adam on mini-batches as Keras does it.
+    """A neural network over user and item embeddings, trained by Adam on mini-batches as Keras does it.
 
-    The embeddings, of size K each, are concatenated and go through dense layers of 32 and of 4 with relu and one of 1:
-    the network that the Keras example of matrix factorization is plotted against. The loss of a batch is its mean of
-    e² + beta/2 (|p|² + |q|²), the embeddings alone; alpha is Adam's learning rate. The spec's `init` is that of the
-    embeddings (Keras's own is uniform: [-0.05, 0.05]); kernels start as Glorot's uniform, their biases at zero. With
-    bias: true the prediction has user_bias[u] + item_bias[i] besides, under the same penalty.
+    The embeddings, of size K each, are concatenated and go through dense layers of 32 and 4 units with relu and one of 1
+    unit: the model that the Keras example compares matrix factorization with. The loss of a batch is its mean of
+    e² + beta/2 (|p|² + |q|²), with the penalty on the embeddings alone; alpha is Adam's learning rate. The spec's `init`
+    is for the embeddings (Keras's default is uniform: [-0.05, 0.05]); kernels start as Glorot uniform, their biases at
+    zero. With bias: true the prediction also has user_bias[u] + item_bias[i], under the same penalty.
 
-    batch_size: ratings a batch. device: cpu, gpu, tpu, cpu:0, ...; the best there is by default. float32 throughout. Runs
-    repeat to the bit on a CPU, on any number of cores. Trials are not trained side by side: the sums of a matrix product
-    depend on its shape, so a trial would depend on the K of those beside it.
+    batch_size: ratings per batch. device: cpu, gpu, tpu, cpu:0, ...; by default the best available. float32 throughout.
+    Runs repeat to the bit on a CPU, on any number of cores. Trials are not trained side by side: the sums of a matrix
+    product depend on its shape, so a trial would depend on the K of the others.
     """
 
     def epochs(
@@ -118,7 +118,7 @@ class Mlp(InBatches, OnDevice):
 
 
 def _drawn(K: int, rng: np.random.Generator) -> Layers:
-    """The dense layers' start: kernels uniform within √(6 / (inputs + outputs)) of 0, biases 0."""
+    """The initial dense layers: kernels uniform within √(6 / (inputs + outputs)) of 0, biases 0."""
     sizes = (2 * K, *HIDDEN, 1)
 
     def layer(inputs: int, outputs: int) -> tuple[Floats, Floats]:
@@ -129,7 +129,7 @@ def _drawn(K: int, rng: np.random.Generator) -> Layers:
 
 
 def _padded(layers: Layers, K: int, width: int) -> Layers:
-    """The layers for embeddings padded to `width` columns: the inputs beyond K are zero, and so are and stay their rows."""
+    """The layers for embeddings padded to `width` columns: inputs beyond K are zero, so their kernel rows stay zero too."""
     (kernel, bias), *deeper = layers
     wide = np.zeros((2, width, kernel.shape[1]), DTYPE)
     wide[:, :K] = kernel.reshape(2, K, -1)

@@ -1,4 +1,4 @@
-"""The plain loop compiled, on as many threads as there are cores, with the same bits on any number of them."""
+"""The plain loop, compiled and on all cores; the number of threads does not change a bit of the result."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ Dtype = Literal["float32", "float64"]
 
 @dataclass(frozen=True)
 class Numba:
-    """Plain SGD compiled, on all cores: what `loop` computes over the same schedule, a hundred times as fast.
+    """Plain SGD, compiled and on all cores: what `loop` computes over the same schedule, a hundred times as fast.
 
-    schedule: "blocks" deals users and items into `blocks` parts each, once; the blocks on a diagonal of this grid share
-    nothing and run side by side, and the diagonals are run in an order drawn anew each epoch. "waves" is one shuffled
-    order, cut into groups that share nothing and are run in an order drawn anew; they are too short to be worth a second
-    thread. blocks: also the most threads that have something to do; part of what is computed, so not taken from the
-    machine. threads: by default all cores that the process may use; no number of them changes a bit.
+    schedule: "blocks" divides users and items into `blocks` parts each, once; the blocks on a diagonal of this grid share
+    no user and no item, so they run in parallel, and the diagonals are run in a new random order each epoch. "waves" cuts
+    one shuffled order into groups that share no user and no item, run in a new random order each epoch; they are too short
+    to be worth a second thread. blocks: also the largest useful number of threads; it changes the result, so it does not
+    depend on the machine. threads: by default all cores that the process may use; the number does not change the result.
+    dtype: the type of the factors and of the arithmetic.
     """
 
     schedule: Cut = "blocks"
@@ -48,12 +49,12 @@ class Numba:
         if self.dtype not in get_args(Dtype):
             raise SpecError(f"dtype: {self.dtype!r} is not known; choose float32 or float64")
         if self.blocks < 1:
-            raise SpecError(f"blocks: {self.blocks} must be a number of parts, 1 or more")
+            raise SpecError(f"blocks: {self.blocks} is out of range; give a number of parts, 1 or more")
         if self.threads is not None and self.threads < 1:
-            raise SpecError(f"threads: {self.threads} must be a number of threads, 1 or more")
+            raise SpecError(f"threads: {self.threads} is out of range; give a number of threads, 1 or more")
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:
-        """The ratings by blocks or by waves, and what replays them."""
+        """The ratings sorted by block or by wave, and the schedule over them."""
         if self.schedule == "blocks":
             return blocks(train, self.blocks, rng)
         arranged, offsets = waves(train, shuffled(len(train), rng))
@@ -62,9 +63,9 @@ class Numba:
     def epochs(
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
     ) -> Iterator[Factors]:
-        """Yield the start once compiled, then Factors in `dtype` after each epoch; overflow shows as inf or nan."""
+        """Yield the start once compiled, then Factors in `dtype` after each epoch; overflow gives inf or nan."""
         tables: tuple[Any, ...] = tuple(aligned(t, self.dtype) for t in (start.P, start.Q, start.user_bias, start.item_bias))
-        told: tuple[Any, ...] = (*np.array([hyper.alpha, hyper.beta, start.mean], self.dtype), hyper.bias)
+        scalars: tuple[Any, ...] = (*np.array([hyper.alpha, hyper.beta, start.mean], self.dtype), hyper.bias)
         values = train.values.astype(self.dtype, copy=False)
         columns: tuple[Any, ...] = (*unsigned(train.users, train.items), values)
         threads = self.threads or len(core_list())
@@ -74,21 +75,21 @@ class Numba:
             return Factors(P, Q, user_bias, item_bias, start.mean)
 
         nothing = np.zeros(1, np.int64)
-        _sweep(nothing, nothing, 0, 0, 1, *columns, *tables, *told)  # compiles, and changes nothing
+        _sweep(nothing, nothing, 0, 0, 1, *columns, *tables, *scalars)  # compiles, and changes nothing
         yield snapshot()
         with ThreadPoolExecutor(threads) as pool:
             for _ in range(hyper.epochs):
                 epoch = schedule.epoch(rng)
                 ordered = columns if epoch.order is None else tuple(column[epoch.order] for column in columns)
-                _run(epoch, min(threads, epoch.lanes), pool, (*ordered, *tables, *told))
+                _run(epoch, min(threads, epoch.lanes), pool, (*ordered, *tables, *scalars))
                 yield snapshot()
 
 
 def _run(epoch: Epoch, threads: int, pool: ThreadPoolExecutor, arguments: tuple[Any, ...]) -> None:
-    """One pass. Groups that share nothing are dealt to the threads, which wait for each other at the end of a stretch.
+    """One pass. Groups that share nothing are distributed over threads, which wait for each other at the end of a stretch.
 
-    Threads of Python's own, which the compiled code leaves free to run: they belong to this training alone, where Numba's
-    have one setting for the process, and some of its thread pools end the process when two callers meet in them.
+    Python threads, which run in parallel as the compiled code releases the GIL, belong to this training alone. Numba's own
+    threads have one setting per process, and some of its threading layers abort the process if two callers use them at once.
     """
     bounds, barrier = epoch.stretches(threads), Barrier(threads)
 
@@ -98,7 +99,7 @@ def _run(epoch: Epoch, threads: int, pool: ThreadPoolExecutor, arguments: tuple[
                 _sweep(epoch.sequence, epoch.offsets, first + thread, end, threads, *arguments)
                 barrier.wait()
         except BaseException:
-            barrier.abort()  # or the others would wait for ever
+            barrier.abort()  # otherwise the other threads would wait for ever
             raise
 
     others = [pool.submit(work, thread) for thread in range(1, threads)]
@@ -122,7 +123,7 @@ def _sweep(
             for k in range(K):
                 prediction += P[u, k] * Q[i, k]
             e = values[n] - prediction
-            e2 = e + e  # not 2 * e: Numba would go on in float64
+            e2 = e + e  # not 2 * e, which Numba would compute in float64
             for k in range(K):
                 p, q = P[u, k], Q[i, k]
                 p += alpha * (e2 * q - beta * p)

@@ -1,4 +1,4 @@
-"""The ground: errors, files, paths, the machine, tables of text, random numbers, the kinds of arrays.
+"""Foundations: errors, files, paths, the machine, text tables, random numbers, array types.
 
-Knows nothing of ratings, specs or runs. What is about those lives in a later room.
+Knows nothing of ratings, specs or runs; those live in later rooms.
 """

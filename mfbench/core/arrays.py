@@ -1,4 +1,4 @@
-"""The kinds of arrays, by name."""
+"""Names for the array types that the package uses."""
 
 from __future__ import annotations
 

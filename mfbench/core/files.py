@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all, whatever stops the process that writes them."""
+"""Files that are written completely or not at all, whatever interrupts the process."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mfbench.core.paths import data_home
 
 
 def write_whole(path: Path, content: bytes, wait: bool = True) -> None:
-    """Write a file so that it is there completely or not at all; see `whole_file`."""
+    """Write a file atomically; see `whole_file`."""
     with whole_file(path, wait) as file:
         file.write(content)
 
 
 @contextmanager
 def whole_file(path: Path, wait: bool = True) -> Iterator[BinaryIO]:
-    """A file to be written: once the block ends it is there completely; where it breaks off, not at all.
+    """Open a file to write atomically: it appears, complete, when the block ends, and not at all if the block raises.
 
-    wait: until the disk has it, so that a loss of power cannot damage it either.
+    wait: flush it to disk first, so that a power failure cannot damage it either.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -45,7 +45,7 @@ def whole_file(path: Path, wait: bool = True) -> Iterator[BinaryIO]:
 
 @contextmanager
 def named_in_errors(path: Path) -> Iterator[None]:
-    """An OSError of the block names this file: a write that fails names none, or one that nobody knows."""
+    """Make an OSError raised in the block name `path`: a failed write names no file, or the temporary one."""
     try:
         yield
     except OSError as error:
@@ -54,28 +54,28 @@ def named_in_errors(path: Path) -> Iterator[None]:
 
 
 def write_model(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Save named arrays as npz, whole or not at all; never pickled."""
+    """Save named arrays as npz, atomically and without pickle."""
     with whole_file(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_model_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of a model, by name, from the npz beside its record; RecordError where they are missing or damaged."""
+    """Read the arrays of a model, by name, from its npz file; RecordError if that is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except FileNotFoundError:
-        raise RecordError(f"{path}: there is no such model; a trial keeps none, a run that completed has one") from None
-    except Exception as error:  # of damaged files zipfile, zlib and numpy raise a dozen kinds
-        said = "" if "pickle" in str(error) else f" ({error})"  # numpy's advice, to read it as pickle, is not ours
-        raise RecordError(f"{path}: this model is no whole npz file{said}; remove it, and make the run again") from None
+        raise RecordError(f"{path}: no such model file; trials keep no model, so give a plain or final run") from None
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files
+        detail = "" if "pickle" in str(error) else f" ({error})"  # numpy advises to allow pickle, which we never do
+        raise RecordError(f"{path}: the model file is damaged{detail}; delete it and its record, then train again") from None
 
 
 @contextmanager
 def sole_writer(name: str) -> Iterator[Path]:
-    """Make the data home, and hold the lock on `name` in it: of several processes one works, the others wait.
+    """Create the data home and lock `name` in it, so that one process at a time works on `name` and the others wait.
 
-    Gives the data home; DataError where it cannot be written.
+    Yields the data home; DataError if it is not writable.
     """
     from filelock import FileLock  # here for the start-up time
 
@@ -86,7 +86,7 @@ def sole_writer(name: str) -> Iterator[Path]:
         lock.acquire()
     except OSError as error:
         raise DataError(
-            f"{home}: data sets cannot be kept there ({error.strerror}); set MFBENCH_DATA to a folder you can write to"
+            f"{home}: data sets cannot be stored there ({error.strerror}); set MFBENCH_DATA to a writable folder"
         ) from None
     try:
         yield home

@@ -1,4 +1,4 @@
-"""The memory of this process, stage by stage; nothing is said where the system does not tell (Linux does)."""
+"""The memory of this process, measured stage by stage (on Linux only), and the CPU cores that it may use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLEAR = Path("/proc/self/clear_refs")
 
 
 class Memory:
-    """Bytes: what was resident `before`, then under each stage's name the peak while it lasted."""
+    """Bytes of resident memory: `before` the first stage, then the peak during each stage under the stage's name."""
 
     def __init__(self) -> None:
         self.bytes: dict[str, int] = {}
@@ -20,7 +20,7 @@ class Memory:
         _reset_peak()
 
     def mark(self, stage: str) -> None:
-        """A stage ends here, and the next begins."""
+        """End `stage` and begin the next one."""
         self._keep(stage, "VmHWM")
         _reset_peak()
 
@@ -42,22 +42,22 @@ def _reset_peak() -> None:
 
 
 OWN_XLA_FLAG = "--xla_cpu_max_isa=AVX"
-"""Set by `backends.accelerator`, and so no setting of the user's."""
+"""Set by `backends.accelerator`, so it does not count as a setting of the user's."""
 
 
 def core_list() -> list[int]:
-    """The cores that this process may use, by number."""
+    """The numbers of the CPU cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 @contextmanager
 def on_cores(n: int) -> Iterator[None]:
-    """This thread, and those that it starts, use n cores, or all where there are fewer; where the system can."""
-    there = core_list()
+    """Limit this thread, and the threads that it starts, to n cores; no effect on systems without CPU affinity."""
+    cores = core_list()
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, there[: max(1, n)])
+        os.sched_setaffinity(0, cores[: max(1, n)])
     try:
         yield
     finally:
         if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, there)
+            os.sched_setaffinity(0, cores)

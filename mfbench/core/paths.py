@@ -1,4 +1,4 @@
-"""Where things live on this machine, and paths as they may stand in a record."""
+"""The standard folders, and paths in the portable form that records store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESULTS = Path("results")
 
 
 def data_home() -> Path:
-    """The folder of archives and prepared data sets: `MFBENCH_DATA`, by default `data` under the current folder."""
+    """The folder of archives and prepared data sets: `MFBENCH_DATA`, by default `data` in the current folder."""
     return Path(os.environ.get("MFBENCH_DATA") or "data").expanduser()
 
 
@@ -23,22 +23,22 @@ def file_safe(backend: str) -> str:
 
 
 def portable(path: str) -> str:
-    """A path of the user's as it may stand in a record: from the current folder, or from the home folder as `~/...`.
+    """A user's path as a record stores it: relative to the current folder, or below the home folder as `~/...`.
 
-    One that is in neither is told from the current folder with `..`; one that is not absolute stays as it is.
+    A path outside both is relative to the current folder, with `..`. A relative path is returned unchanged.
     """
     if not Path(path).is_absolute():
         return path
-    whole, here, home = (one.resolve() for one in (Path(path), Path.cwd(), Path.home()))
-    if whole.is_relative_to(here):
-        return whole.relative_to(here).as_posix()
-    if whole.is_relative_to(home):
-        return f"~/{whole.relative_to(home).as_posix()}"
-    return Path(os.path.relpath(whole, here)).as_posix()
+    absolute, here, home = (place.resolve() for place in (Path(path), Path.cwd(), Path.home()))
+    if absolute.is_relative_to(here):
+        return absolute.relative_to(here).as_posix()
+    if absolute.is_relative_to(home):
+        return f"~/{absolute.relative_to(home).as_posix()}"
+    return Path(os.path.relpath(absolute, here)).as_posix()
 
 
 def without_places(text: str) -> str:
-    """A text, such as the message of an error, without the paths of the current and the home folder in it."""
+    """The text (an error message, say) with the current folder shown as `.` and the home folder as `~`."""
     for place, shown in ((Path.cwd(), "."), (Path.home(), "~")):
         if place != Path(place.anchor):
             text = re.sub(rf"{re.escape(str(place))}(?=$|[^\w.-])", shown, text)

@@ -1,4 +1,4 @@
-"""Tables of text: for a terminal, and as Markdown."""
+"""Text tables, for a terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ Lines = Sequence[Sequence[str]]
 
 
 def drawn(title: str, header: Sequence[str], body: Lines, dim_last: bool = False) -> Table:
-    """For a terminal: the first column to the left, the others to the right, none narrower than what stands in it."""
+    """A table for the terminal: first column left-aligned, the others right-aligned, no cell wrapped.
+
+    dim_last: show the last row dimmed, below a line.
+    """
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     for k, name in enumerate(header):
         widest = max(len(line[k]) for line in [header, *body])
@@ -35,5 +38,11 @@ def as_csv(columns: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def markdown(header: Sequence[str], body: Lines) -> str:
-    """As Markdown."""
+    """A Markdown table.
+
+    >>> print(markdown(["backend", "K"], [["numba", "32"]]), end="")
+    | backend | K |
+    | --- | --- |
+    | numba | 32 |
+    """
     return "".join("| " + " | ".join(line) + " |\n" for line in [header, ["---"] * len(header), *body])

@@ -1,4 +1,4 @@
-"""From a data set to its parts: the catalogue, downloads, readers, the user's own tables, splits, the sealed test part.
+"""From a data set to its parts: the catalogue, downloads, file readers, splits, the sealed test part.
 
-Which rating is train, valid or test is decided in `partition`; `sealed` is the only door to the test part.
+`partition` decides which ratings go to train, valid and test; `sealed` is the only way to the test part.
 """

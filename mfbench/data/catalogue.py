@@ -1,4 +1,4 @@
-"""The catalogue: every data set that has a name, and what is known of it before it is here."""
+"""The catalogue: all named data sets, with their facts before any download."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mfbench.spec import Data, Planted
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set of the catalogue: taken from an archive, planted by parameters, or (neither) written in the code."""
+    """A data set of the catalogue: read from an archive, planted from parameters, or (neither) defined in code."""
 
     name: str
     what: str
@@ -31,7 +31,7 @@ class Entry:
     planted: Planted | None = None
 
     def summary(self) -> dict[str, Any]:
-        """What is known of it, for `--json`; the keys of the archive are None where there is none."""
+        """Its facts, for `--json`; those of the archive are None if there is none."""
         a = self.archive
         return {
             "name": self.name,
@@ -49,22 +49,22 @@ class Entry:
 
 
 def catalogue() -> list[Entry]:
-    """All data sets with a name, the small ones of a kind first."""
+    """All named data sets, the small ones of each kind first."""
     return list(_ENTRIES.values())
 
 
 def entry(name: str) -> Entry:
-    """The data set of that name; DataError names the nearest and all known ones where there is none."""
-    found = _ENTRIES.get(name)
-    if found is None:
+    """The catalogue entry of that name; DataError lists the names, and the closest one, if there is none."""
+    known = _ENTRIES.get(name)
+    if known is None:
         near = difflib.get_close_matches(name.lower(), _ENTRIES, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise DataError(f"dataset {name}: there is none of that name; {hint}known are {', '.join(_ENTRIES)}")
-    return found
+        raise DataError(f"dataset {name}: unknown data set; {hint}choose from {', '.join(_ENTRIES)}")
+    return known
 
 
-def _planted(name: str, users: int, items: int, ratings: int, like: str) -> Entry:
-    what = f"generated from known factors, with the truth of every rating; the size of {like}"
+def _planted(name: str, users: int, items: int, ratings: int, size: str) -> Entry:
+    what = f"generated from known factors, so the best possible error is known; {size}"
     parameters = Planted(users=users, items=items, ratings=ratings, seed=0)
     return Entry(name, what, ratings, users, items, planted=parameters)
 
@@ -77,10 +77,10 @@ _ENTRIES = {
     e.name: e
     for e in [
         Entry("notebook-6x4", "the 6 x 4 matrix of the well-known NumPy notebook", 16, 6, 4),
-        _planted("planted-10k", 200, 300, 10_000, "a test"),
-        _planted("planted-100k", 943, 1_682, 100_000, "ml-100k"),
-        _planted("planted-1m", 6_040, 3_706, 1_000_209, "ml-1m"),
-        _planted("planted-20m", 138_493, 26_744, 20_000_263, "ml-20m"),
+        _planted("planted-10k", 200, 300, 10_000, "small, for tests"),
+        _planted("planted-100k", 943, 1_682, 100_000, "the size of ml-100k"),
+        _planted("planted-1m", 6_040, 3_706, 1_000_209, "the size of ml-1m"),
+        _planted("planted-20m", 138_493, 26_744, 20_000_263, "the size of ml-20m"),
         _movielens(
             "ml-latest-small", "the small set of 2018, half stars", 100_836, 610, 9_724,
             Archive(
@@ -113,7 +113,7 @@ _ENTRIES = {
             Archive(
                 "ml-10m.zip", 65_566_137,
                 "ce571fd55effeba0271552578f2648bd",
-                # This sha256 is a third party's, unlike the md5.
+                # The md5 is official, this sha256 a third party's.
                 "813c411ccb6122564edfe752e7f80c4dcc5aa25fa94c93622f6877a7ba252862",
                 "dat",
             ),
@@ -153,7 +153,7 @@ MATRIX = [[5, 3, 0, 1], [4, 0, 0, 1], [1, 1, 0, 5], [1, 0, 0, 4], [0, 1, 5, 4], 
 
 
 def notebook_6x4() -> Dataset:
-    """The 16 observed cells row by row; users U1 to U6, items D1 to D4."""
+    """The 16 observed cells of MATRIX, row by row; users U1 to U6, items D1 to D4."""
     matrix = np.array(MATRIX)
     rows, columns = np.nonzero(matrix)
     users, items = np.array([f"U{n}" for n in range(1, 7)]), np.array([f"D{n}" for n in range(1, 5)])
@@ -167,10 +167,10 @@ def notebook_6x4() -> Dataset:
 
 
 def load(data: Data) -> Dataset:
-    """The data set that a spec's `data` names.
+    """Load the data set that a spec's `data` names.
 
-    One of the catalogue, or a planted one, is prepared on first use and then read from the data home; a user's file is
-    parsed each time. DataError: it cannot be had, or does not hold what it should. WorkError: a download broke off.
+    A data set of the catalogue, or a planted one, is prepared on first use and then read from the data home; a user's file
+    is parsed each time. DataError: it is not available, or does not match its format. WorkError: a download was interrupted.
     """
     if data.dataset is not None:
         return prepare(data.dataset)
@@ -183,7 +183,7 @@ def load(data: Data) -> Dataset:
 
 
 def prepare(name: str) -> Dataset:
-    """The data set of the catalogue of that name: downloaded, checked and prepared where it is not there yet."""
+    """Load a data set of the catalogue by name; on first use download, verify and prepare it."""
     known = entry(name)
     if known.archive is not None:
         return _from_archive(name, known.archive)

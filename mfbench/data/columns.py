@@ -1,7 +1,7 @@
 """The columns of a user's table as arrays.
 
-Each function takes an Arrow column (of strings from text, of any type from Parquet) and `where(k)`, which says where
-the k-th row stands, and raises DataError for the first row that will not do.
+Each function takes an Arrow column (strings from text, any type from Parquet) and `where(k)`, which locates the k-th
+row for a message, and raises DataError for the first invalid row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Where = Callable[[int], str]
 
 
 def ids(column: Any, what: str, where: Where) -> Array:
-    """int64 [n] where each id is a whole number, in text one written plainly (007 is a word); else str [n]."""
+    """int64 [n] if every id is a whole number (in text plainly written: 007 is not one), else str [n]."""
     import pyarrow as pa  # here, as below, for the start-up time
     import pyarrow.compute as pc
 
@@ -28,29 +28,29 @@ def ids(column: Any, what: str, where: Where) -> Array:
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = column.type
-    words = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    lacking = column.is_null()
-    if words:
-        lacking = pc.or_kleene(lacking, pc.is_in(pc.utf8_trim_whitespace(column), value_set=pa.array(MISSING, kind)))
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    missing = column.is_null()
+    if text:
+        missing = pc.or_kleene(missing, pc.is_in(pc.utf8_trim_whitespace(column), value_set=pa.array(MISSING, kind)))
     elif pa.types.is_floating(kind):
-        lacking = column.is_null(nan_is_null=True)
-    if (k := _first(lacking)) is not None:
+        missing = column.is_null(nan_is_null=True)
+    if (k := _first(missing)) is not None:
         raise DataError(f"{where(k)}: the {what} is missing; each row needs one")
     try:
         whole = pc.cast(column, pa.int64())
-        if words and not pc.all(pc.equal(pc.cast(whole, kind), column)).as_py():
+        if text and not pc.all(pc.equal(pc.cast(whole, kind), column)).as_py():
             whole = None  # 007 is not 7
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         whole = None
     if whole is not None and not pa.types.is_boolean(kind):
         return np.asarray(whole.to_numpy())
-    if not words:
-        raise DataError(f"{where(0)}: the {what} column holds {kind}; ids are whole numbers or text")
+    if not text:
+        raise DataError(f"{where(0)}: the {what} column holds {kind}; ids must be whole numbers or text")
     return np.asarray(column.to_pylist(), dtype=np.str_)
 
 
 def numbers(column: Any, where: Where) -> Floats64:
-    """float64 [n]: the ratings; that they are finite is not looked at."""
+    """float64 [n]: the ratings, not checked for being finite."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -65,10 +65,10 @@ def numbers(column: Any, where: Where) -> Floats64:
             for k, text in enumerate(column.to_pylist()):
                 if not _is_number(text):
                     what = f"is {text!r}" if text else "is missing"
-                    raise DataError(f"{where(k)}: the rating {what}; a rating is a number, such as 3.5") from None
+                    raise DataError(f"{where(k)}: the rating {what}; ratings must be numbers, such as 3.5") from None
             raise
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        raise DataError(f"{where(0)}: the rating column holds {kind}; ratings are numbers")
+        raise DataError(f"{where(0)}: the rating column holds {kind}; ratings must be numbers")
     return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy())
 
 
@@ -97,7 +97,7 @@ def seconds(column: Any, where: Where) -> Positions:
     if whole is None or (k := _first(whole.is_null())) is not None:
         texts = column.to_pylist()
         k = next((n for n, text in enumerate(texts) if not _is_whole(text)), 0)
-        raise DataError(f"{where(k)}: the timestamp is {texts[k]!r}; a timestamp is whole seconds since 1970")
+        raise DataError(f"{where(k)}: the timestamp is {texts[k]!r}; timestamps must be whole seconds since 1970")
     return np.asarray(whole.to_numpy())
 
 
@@ -106,7 +106,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _first(mask: Any) -> int | None:
-    """Where the first True stands in an Arrow column of bools."""
+    """The position of the first True in an Arrow column of bools, or None."""
     import pyarrow.compute as pc
 
     k = pc.index(mask, True).as_py()

@@ -1,4 +1,4 @@
-"""A data set: ratings with their raw ids, and what else its source knows."""
+"""A data set: ratings with their raw ids, and titles, timestamps and folds where its source has them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mfbench.matrix.ratings import Ratings, canonical_order, exact_values
 
 @dataclass(frozen=True)
 class Truth:
-    """What a planted data set knows of each of its ratings, in the order of the ratings.
+    """The oracle of a planted data set: the best possible prediction of each rating, in the order of the ratings.
 
-    mean: float64 [n], the conditional mean of the clipped, rounded rating, which no model's RMSE can beat. median:
-    float64 [n], its conditional median, which no model's MAE can beat.
+    mean: float64 [n], the conditional mean of the clipped, rounded rating, which has the lowest expected RMSE. median:
+    float64 [n], its conditional median, which has the lowest expected MAE.
     """
 
     mean: Floats64
@@ -29,10 +29,10 @@ class Truth:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Ratings in the order of their source, with the raw id of each row of P and Q.
+    """Ratings in the order of their source, with the raw id of each user and item.
 
-    user_ids: [n_users], item_ids: [n_items], int64 or str, sorted, so that the numbering does not depend on the order
-    of the rows. titles: str [n_items]. timestamps: int64 [n], seconds. folds: by name, bool [n], True in the test part.
+    user_ids: [n_users], item_ids: [n_items], int64 or str, sorted, so that the indices do not depend on the order of
+    the rows. titles: str [n_items]. timestamps: int64 [n], seconds. folds: by name, bool [n], True in the test part.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the ids and the (user, item, rating) triples; the order of the rows has no part in it."""
+        """sha256 over the ids and the (user, item, rating) triples, independent of the order of the rows."""
         r = self.ratings.take(canonical_order(self.ratings))
         h = hashlib.sha256()
         for ids in (self.user_ids, self.item_ids):
@@ -58,7 +58,7 @@ class Dataset:
 
 
 def number_ids(raw: Array) -> tuple[npt.NDArray[np.int32], Array]:
-    """The raw ids as int32 indices 0..m-1, and the m sorted distinct ids that they stand for."""
+    """The raw ids as int32 indices 0..m-1, and the m distinct ids, sorted."""
     ids, indices = np.unique(raw, return_inverse=True)
     return indices.astype(np.int32), ids
 
@@ -74,15 +74,15 @@ def make_dataset(
     titles: dict[object, str] | None = None,
     folds: dict[str, npt.NDArray[np.bool_]] | None = None,
 ) -> Dataset:
-    """A data set of raw triples; DataError for none, a rating that is not finite, or a (user, item) pair given twice.
+    """A data set from raw triples; DataError if there are none, a rating is not finite, or a (user, item) pair is repeated.
 
-    where(k) says where the k-th triple stands, for a message: e.g. `ratings.csv, line 7`.
+    where(k) locates the k-th triple for a message, e.g. `ratings.csv, line 7`.
     """
     if len(values) == 0:
-        raise DataError(f"{name}: there are no ratings in it")
+        raise DataError(f"{name}: there are no ratings in this data set; it needs at least one")
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        raise DataError(f"{where(int(bad[0]))}: the rating is {values[bad[0]]}; a rating is a finite number")
+        raise DataError(f"{where(int(bad[0]))}: the rating is {values[bad[0]]}; ratings must be finite numbers")
     user_index, user_ids = number_ids(users)
     item_index, item_ids = number_ids(items)
     ratings = Ratings(user_index, item_index, exact_values(values), len(user_ids), len(item_ids))
@@ -97,10 +97,10 @@ def _refuse_duplicates(ratings: Ratings, user_ids: Array, item_ids: Array, where
     again = np.flatnonzero((users[1:] == users[:-1]) & (items[1:] == items[:-1]))
     if len(again) == 0:
         return
-    # The order is stable, so of equal pairs the earlier row comes first; the first repeat in the file is the one named.
+    # The sort is stable, so of equal pairs the earlier row comes first; report the first repetition in the file.
     at = again[np.argmin(order[again + 1])]
     first, second = int(order[at]), int(order[at + 1])
     raise DataError(
-        f"{where(second)}: user {user_ids[users[at]]} rates item {item_ids[items[at]]} a second time (first at "
-        f"{where(first)}); keep one rating for each pair"
+        f"{where(second)}: user {user_ids[users[at]]} has already rated item {item_ids[items[at]]} ({where(first)}); "
+        "keep one rating for each pair of user and item"
     )

@@ -1,4 +1,4 @@
-"""Getting an official archive from the data home, a mirror or its official address, always checked by size and hash."""
+"""Fetch an official archive from the data home, a mirror or its official address, and verify its size and checksums."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Layout = Literal["csv", "100k", "dat"]
 
 @dataclass(frozen=True)
 class Archive:
-    """An official archive, known by its size and hashes rather than by the address it comes from.
+    """An official archive, identified by its size and checksums, not by the address it comes from.
 
-    Every hash that stands here is checked. layout: how the ratings lie inside, see `mfbench.data.movielens`.
-    address: the folder it is in, with a slash at its end.
+    Every checksum given is verified. layout: the format of the ratings inside, see `mfbench.data.movielens`. address:
+    the URL of its folder, ending in a slash.
     """
 
     file: str
@@ -47,10 +47,10 @@ class Archive:
 
 
 def fetch(archive: Archive) -> Path:
-    """The path of the checked archive in `MFBENCH_DATA`, copied there from the folder `MFBENCH_MIRROR` or downloaded.
+    """The path of the verified archive in `MFBENCH_DATA`; if it is not there, copy it from `MFBENCH_MIRROR` or download it.
 
-    A download goes to `<file>.part`, goes on from there after a break, and gets its name once its size and hashes are
-    right. DataError: it cannot be had, or is not the official one. WorkError: the download broke off.
+    A download is written to `<file>.part`, resumes if interrupted, and is renamed once its size and checksums match.
+    DataError: it is not available, or not the official archive. WorkError: the download was interrupted.
     """
     with sole_writer(archive.file):
         path = data_home() / archive.file
@@ -62,7 +62,7 @@ def fetch(archive: Archive) -> Path:
         elif mirror:
             folder = Path(mirror).expanduser()
             if not folder.is_dir():
-                raise DataError(f"MFBENCH_MIRROR: {mirror} is neither a folder nor an http(s) address")
+                raise DataError(f"MFBENCH_MIRROR: {mirror} is neither a folder nor an http(s) address; correct it")
             if (folder / archive.file).exists():
                 return _copied(_checked(folder / archive.file, archive), path)
             addresses = [archive.address]
@@ -70,14 +70,14 @@ def fetch(archive: Archive) -> Path:
             addresses = [archive.address]
         if not any(_download(address + archive.file, path, archive) for address in addresses):
             places = " nor ".join([mirror, archive.address] if mirror else [archive.address])
-            raise DataError(f"{archive.file}: not found at {places}; set MFBENCH_MIRROR to a place that has it")
+            raise DataError(f"{archive.file}: not found at {places}; set MFBENCH_MIRROR to a folder or address that has it")
         return path
 
 
 def _checked(path: Path, archive: Archive) -> Path:
     if fault := _fault(path, archive):
         raise DataError(
-            f"{path}: this is not the official {archive.file} ({fault}); move it away, or put the official one there"
+            f"{path}: this is not the official {archive.file} ({fault}); replace it by the official one, or move it away"
         )
     return path
 
@@ -89,12 +89,14 @@ def _copied(source: Path, path: Path) -> Path:
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise WorkError(f"{path}: the archive cannot be written ({error.strerror})") from None
+        raise WorkError(
+            f"{path}: the archive cannot be written ({error.strerror}); check free space and permissions"
+        ) from None
     return path
 
 
 def _fault(path: Path, archive: Archive) -> str | None:
-    """What tells the file from the official archive, or None."""
+    """How the file differs from the official archive, or None."""
     try:
         if path.stat().st_size != archive.size:
             return f"it has {path.stat().st_size:,} bytes instead of {archive.size:,}"
@@ -104,7 +106,7 @@ def _fault(path: Path, archive: Archive) -> str | None:
                 for h in hashes.values():
                     h.update(content)
     except OSError as error:
-        raise DataError(f"{path}: this cannot be read ({error.strerror})") from None
+        raise DataError(f"{path}: this file cannot be read ({error.strerror}); check its permissions") from None
     for kind, h in hashes.items():
         expected = getattr(archive, kind)
         if expected is not None and h.hexdigest() != expected:
@@ -113,7 +115,7 @@ def _fault(path: Path, archive: Archive) -> str | None:
 
 
 def _download(url: str, path: Path, archive: Archive) -> bool:
-    """Download to `path` and check; False where the server says that it has no such file."""
+    """Download to `path` and verify; False if the server has no such file."""
     part = path.with_name(path.name + ".part")
     there = part.stat().st_size if part.exists() else 0
     if there > archive.size:
@@ -131,7 +133,7 @@ def _download(url: str, path: Path, archive: Archive) -> bool:
 
 
 def _get(url: str, part: Path, there: int, archive: Archive) -> bool:
-    """Fill `part` from byte `there` on; False where there is no such file."""
+    """Download into `part` from byte `there` on; False if the server has no such file."""
     import requests  # here for the start-up time
 
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
@@ -140,17 +142,17 @@ def _get(url: str, part: Path, there: int, archive: Archive) -> bool:
         with requests.get(url, headers=headers, stream=True, timeout=CONNECT_AND_READ_SECONDS) as response:
             if response.status_code in (404, 410):
                 return False
-            if response.status_code == 416 and there:  # what is there is longer than what the server has
+            if response.status_code == 416 and there:  # the partial file is longer than the server's
                 part.unlink()
                 return _get(url, part, 0, archive)
             content_range = response.headers.get("Content-Range", "")
-            goes_on = response.status_code == 206 and content_range.startswith(f"bytes {there}-")
-            if not goes_on and response.status_code != 200:
+            resumes = response.status_code == 206 and content_range.startswith(f"bytes {there}-")
+            if not resumes and response.status_code != 200:
                 raise DataError(
                     f"{url}: the server answered {response.status_code} {response.reason}; try again later, or set "
                     "MFBENCH_MIRROR to a folder or address that has the archive"
                 )
-            start = there if goes_on else 0
+            start = there if resumes else 0
             size = start + int(response.headers.get("Content-Length", archive.size - start))
             if size != archive.size:
                 part.unlink(missing_ok=True)
@@ -159,11 +161,11 @@ def _get(url: str, part: Path, there: int, archive: Archive) -> bool:
             _save(response, part, start, archive.size)
     except requests.exceptions.SSLError:
         raise DataError(
-            f"{url}: the TLS certificate of that host is not valid; set MFBENCH_MIRROR to a folder or address that "
-            "has the archive (it is checked by its hash)"
+            f"{url}: the TLS certificate of this host is not valid; set MFBENCH_MIRROR to a folder or address that has "
+            "the archive (its checksums are verified)"
         ) from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise DataError(f"{url}: this is not an address ({error}); correct MFBENCH_MIRROR") from None
+        raise DataError(f"{url}: this is not a valid address ({error}); correct MFBENCH_MIRROR") from None
     except requests.exceptions.RequestException:
         if began:
             raise _broke_off(url, part, archive) from None
@@ -171,7 +173,9 @@ def _get(url: str, part: Path, there: int, archive: Archive) -> bool:
             f"{url}: the host cannot be reached; check the network, or set MFBENCH_MIRROR to a folder that has the archive"
         ) from None
     except OSError as error:
-        raise WorkError(f"{part}: the download cannot be written ({error.strerror})") from None
+        raise WorkError(
+            f"{part}: the download cannot be written ({error.strerror}); check free space and permissions"
+        ) from None
     return True
 
 
@@ -180,7 +184,7 @@ def _save(response: requests.Response, part: Path, start: int, size: int) -> Non
         for content in response.iter_content(AT_ONCE):
             file.write(content)
             advance(len(content))
-            if file.tell() > size:  # some endless page: the check of the size that follows says so
+            if file.tell() > size:  # an endless response; the size check that follows reports it
                 break
         file.flush()
         os.fsync(file.fileno())
@@ -188,21 +192,21 @@ def _save(response: requests.Response, part: Path, start: int, size: int) -> Non
 
 def _broke_off(url: str, part: Path, archive: Archive) -> WorkError:
     return WorkError(
-        f"{url}: the download broke off after {part.stat().st_size:,} of {archive.size:,} bytes; run it again and it "
-        "goes on from there"
+        f"{url}: the download was interrupted after {part.stat().st_size:,} of {archive.size:,} bytes; rerun the command "
+        "to resume"
     )
 
 
 def _not_official(url: str, archive: Archive, fault: str) -> DataError:
     return DataError(
-        f"{url}: what came is not the official {archive.file} ({fault}) and was removed; try again, or set "
-        "MFBENCH_MIRROR to a place that has it"
+        f"{url}: the download is not the official {archive.file} ({fault}) and was deleted; try again, or set "
+        "MFBENCH_MIRROR to a folder or address that has it"
     )
 
 
 @contextmanager
 def _progress(what: str, there: int, size: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr where that is a terminal; gives the function that moves it on."""
+    """A progress bar on stderr if that is a terminal; yields the function that advances it."""
     from rich.console import Console  # here for the start-up time
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 

@@ -1,8 +1,7 @@
-"""The layouts of the MovieLens archives, read straight from the zip.
+"""Readers of the MovieLens archives, straight from the zip file.
 
-csv: `ratings.csv` and `movies.csv` with a header. dat: `ratings.dat` and `movies.dat`, fields apart by `::`. 100k:
-`u.data` apart by tabs, `u.item` by bars, and the official folds. Members are found by their own name, whatever folder
-they are in.
+csv: `ratings.csv` and `movies.csv` with a header. dat: `ratings.dat` and `movies.dat`, fields separated by `::`. 100k:
+`u.data` separated by tabs, `u.item` by bars, and the official folds. Members are found by file name, in any folder.
 """
 
 from __future__ import annotations
@@ -29,29 +28,29 @@ Columns = tuple[Positions, Positions, Floats64, Positions]
 
 
 def read_movielens(path: Path, name: str, archive: Archive) -> Dataset:
-    """The data set in a checked archive: int64 ids, titles, timestamps, and the folds it ships.
+    """Read the data set in a verified archive: int64 ids, titles, timestamps, and the folds it ships.
 
-    Movies without a rating get no row. DataError where the file is not what `archive.layout` promises.
+    Movies without a rating get no row. DataError if the file does not match `archive.layout`.
     """
     try:
         with zipfile.ZipFile(path) as file:
             return _read(_Members(path, file), name, archive)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: this zip archive cannot be read ({error})") from None
+        raise DataError(f"{path}: this zip archive cannot be read ({error}); delete it to fetch it again") from None
 
 
 class _Members:
-    """The members of a zip by their last name."""
+    """The members of a zip file by file name, whatever their folder."""
 
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
         self.path = path
         self._file = file
 
     def open(self, member: str) -> IO[bytes]:
-        found = [n for n in self._file.namelist() if PurePosixPath(n).name == member]
-        if len(found) != 1:
-            raise DataError(f"{self.path}: it holds {len(found)} files named {member}; there must be one")
-        return self._file.open(found[0])
+        matches = [n for n in self._file.namelist() if PurePosixPath(n).name == member]
+        if len(matches) != 1:
+            raise DataError(f"{self.path}: this archive holds {len(matches)} files named {member}; there must be one")
+        return self._file.open(matches[0])
 
     def lines(self, member: str, encoding: str) -> Iterator[str]:
         with self.open(member) as raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as text:
@@ -75,11 +74,11 @@ def _read(members: _Members, name: str, archive: Archive) -> Dataset:
 
 
 def _ratings(members: _Members, member: str) -> Columns:
-    """Users, items, ratings and timestamps of a table, whose first line is a header where it is csv."""
+    """Users, items, ratings and timestamps of a table; a `.csv` has a header."""
     import pyarrow as pa  # here for the start-up time
     import pyarrow.csv
 
-    # One-letter delimiters are all that the fast readers know: `a::b` is `a`, nothing, `b` when split at `:`.
+    # Fast readers take one-character delimiters only: split at `:`, `a::b` is `a`, an empty column, `b`.
     delimiter, step = {".csv": (",", 1), ".dat": (":", 2)}.get(PurePosixPath(member).suffix, ("\t", 1))
     names = [f"{k // step}" if k % step == 0 else f"-{k}" for k in range(3 * step + 1)]
     kinds = {"0": pa.int64(), "1": pa.int64(), "2": pa.float64(), "3": pa.int64()}
@@ -90,7 +89,7 @@ def _ratings(members: _Members, member: str) -> Columns:
                 read_options=pyarrow.csv.ReadOptions(
                     column_names=names,
                     skip_rows=int(delimiter == ","),
-                    use_threads=False,  # see `tables`
+                    use_threads=False,  # see `tables._delimited`
                 ),
                 parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False),
                 convert_options=pyarrow.csv.ConvertOptions(column_types=kinds, include_columns=list(kinds), null_values=[]),
@@ -115,12 +114,12 @@ def _titles(members: _Members, archive: Archive) -> Iterator[tuple[object, str]]
         rows = (line.split("|") for line in lines)
     for number, row in enumerate(rows, start=1):
         if len(row) < 2 or not row[0].isdecimal():
-            raise DataError(f"{members.path}, {member}, row {number}: a movie's number and title should stand there")
+            raise DataError(f"{members.path}, {member}, row {number}: this row must begin with a movie's number and title")
         yield int(row[0]), row[1]
 
 
 def _folds(members: _Members, users: Positions, items: Positions) -> dict[str, npt.NDArray[np.bool_]]:
-    """The official folds: bool [n] by name, True for the rows in the fold's test file."""
+    """The official folds by name: bool [n], True for the rows in the fold's test file."""
     most = int(items.max(initial=0)) + 1
     cells = users * most + items
     folds = {}
@@ -128,5 +127,5 @@ def _folds(members: _Members, users: Positions, items: Positions) -> dict[str, n
         test_users, test_items, _, _ = _ratings(members, f"{fold}.test")
         folds[fold] = np.isin(cells, test_users * most + test_items)
         if folds[fold].sum() != len(test_users):
-            raise DataError(f"{members.path}, {fold}.test: it has ratings that u.data lacks")
+            raise DataError(f"{members.path}, {fold}.test: this fold has ratings that u.data lacks")
     return folds

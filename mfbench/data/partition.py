@@ -1,4 +1,4 @@
-"""Which ratings are train, valid and test: the kinds of split. Each says in `spec` what it can leak."""
+"""The kinds of split: which ratings go to train, valid and test. `mfbench.spec.split` says what each kind can leak."""
 
 from __future__ import annotations
 
@@ -27,14 +27,20 @@ from mfbench.spec import (
 
 
 def positions_of_parts(dataset: Dataset, split: Split) -> dict[str, Positions]:
-    """The rows of the parts `train`, `valid` and `test`, those that the split has; SpecError where one would be empty.
+    """The rows of `train`, and of `valid` and `test` if the split has them; SpecError if one of these would be empty.
 
-    All kinds but one cut the ratings in canonical order, so the order of the file's rows has no part in them; `tail` is
-    about that order, and keeps it.
+    All kinds but `tail` split the ratings in canonical order, so the order of the rows in the file does not matter; `tail`
+    is defined by that order, and keeps it.
+
+    >>> from mfbench.data.planted import planted
+    >>> data = planted(users=40, items=30, ratings=300, seed=0, name="tiny")
+    >>> parts = positions_of_parts(data, RandomSplit(kind="random", valid=0.2, test=0.1, seed=7))
+    >>> {name: len(rows) for name, rows in parts.items()}
+    {'train': 210, 'valid': 60, 'test': 30}
     """
     n = len(dataset.ratings)
     if isinstance(split, TailSplit):
-        # pandas' sample(frac=1, random_state=s) is this permutation of the legacy generator, which the course used.
+        # The same permutation as pandas' sample(frac=1, random_state=s), which the course of the Keras example uses.
         rows = np.arange(n) if split.shuffle is None else np.random.RandomState(split.shuffle).permutation(n)
     else:
         rows = canonical_order(dataset.ratings)
@@ -47,21 +53,21 @@ def positions_of_parts(dataset: Dataset, split: Split) -> dict[str, Positions]:
         if len(part) == 0:
             advice = "give it a larger share"
             if isinstance(split, LastSplit | LeaveOutSplit):
-                advice = "no user has enough ratings; hold out fewer of each"
+                advice = "no user has enough ratings, so hold out fewer of each"
             elif isinstance(split, KFoldSplit) and name == "valid":
-                advice = "give fewer folds, or test a smaller share"
+                advice = "use fewer folds or a smaller test share"
             raise SpecError(f"split: the {name} part of {dataset.name} is empty ({n} ratings in all); {advice}")
     return parts
 
 
 def _held_out(dataset: Dataset, split: Split, rows: Positions) -> dict[str, Positions]:
-    """Of valid and test those that the split has: which of the rows, which are in the order of the cut."""
+    """The parts that the split holds out, as positions in `rows`, which are in the order that the split cuts."""
     n, ratings = len(rows), dataset.ratings.take(rows)
     match split:
         case NoSplit():
             return {}
         case TailSplit():
-            return {"valid": np.arange(int(n * (1 - split.valid)), n)}  # as Keras rounds it
+            return {"valid": np.arange(int(n * (1 - split.valid)), n)}  # rounded as Keras does
         case RandomSplit():
             return _drawn(np.arange(n), {"test": split.test, "valid": split.valid}, generator(split.seed, "split"))
         case FoldSplit():
@@ -83,7 +89,7 @@ def _held_out(dataset: Dataset, split: Split, rows: Positions) -> dict[str, Posi
 
 
 def _drawn(among: Positions, shares: Mapping[str, float], rng: np.random.Generator) -> dict[str, Positions]:
-    """A share of `among`, drawn at random, for each name that has one."""
+    """Disjoint random samples of `among`, one for each name whose share is not 0."""
     shuffled, at, drawn = rng.permutation(among), 0, {}
     for name, share in shares.items():
         if share:
@@ -94,7 +100,7 @@ def _drawn(among: Positions, shares: Mapping[str, float], rng: np.random.Generat
 
 
 def _one_fold(dataset: Dataset, split: KFoldSplit, rows: Positions, rng: np.random.Generator) -> dict[str, Positions]:
-    """test, drawn first and so the same for all folds, and of the rest what is in the fold of the split, or in its first."""
+    """test, drawn first and so the same for all folds, and as valid the split's fold (default: the first) of the rest."""
     held_out = _drawn(np.arange(len(rows)), {"test": split.test}, rng)
     rest, fold = np.setdiff1d(np.arange(len(rows)), held_out.get("test", ())), split.fold or 0
     if isinstance(split.folds, int):
@@ -104,22 +110,23 @@ def _one_fold(dataset: Dataset, split: KFoldSplit, rows: Positions, rng: np.rand
 
 def _fold(dataset: Dataset, fold: str) -> Array:
     if fold not in dataset.folds:
-        known = f"it has {', '.join(sorted(dataset.folds))}" if dataset.folds else "it ships no folds of its own"
-        raise SpecError(f"split: {dataset.name} has no fold {fold!r}; {known}")
+        folds = ", ".join(sorted(dataset.folds))
+        advice = f"choose from {folds}" if folds else "it ships none, so choose another kind"
+        raise SpecError(f"split: {dataset.name} has no fold {fold!r}; {advice}")
     return dataset.folds[fold]
 
 
 def _times(dataset: Dataset, kind: str) -> Positions:
     if dataset.timestamps is None:
         raise SpecError(
-            f"split: {kind} goes by time, and {dataset.name} has no timestamps; choose another kind, "
-            "or name the column of your file as data.timestamp"
+            f"split: kind {kind} needs timestamps, which {dataset.name} lacks; choose another kind, "
+            "or set data.timestamp to the column of your file"
         )
     return dataset.timestamps
 
 
 def _later(times: Positions, split: TemporalSplit) -> dict[str, Positions]:
-    """The last ratings of all: what is later than the last of those before a part's share."""
+    """The latest ratings of all; where the cut falls among ratings of one time, they stay in the earlier part."""
     ordered, end, later, held_out = np.sort(times), len(times), np.zeros(len(times), dtype=bool), {}
     for name, share in (("test", split.test), ("valid", split.valid)):
         end -= round(len(times) * share)
@@ -130,7 +137,7 @@ def _later(times: Positions, split: TemporalSplit) -> dict[str, Positions]:
 
 
 def _last_of_each(ratings: Ratings, key: Positions, split: LastSplit | LeaveOutSplit) -> dict[str, Positions]:
-    """The last `test` ratings of each user by the key, and the `valid` before them, of users who have more than those."""
+    """The last `test` ratings of each user by `key`, and the `valid` before those, of users who have more ratings."""
     after, wanted = _how_many_after(ratings.users, key), split.test + split.valid
     enough = (np.bincount(ratings.users) > wanted)[ratings.users]
     ends = {"test": (0, split.test), "valid": (split.test, wanted)}
@@ -138,7 +145,7 @@ def _last_of_each(ratings: Ratings, key: Positions, split: LastSplit | LeaveOutS
 
 
 def _of_some_users(ratings: Ratings, split: UsersSplit, rng: np.random.Generator) -> dict[str, Positions]:
-    """What is not known of the users that are drawn, each of whom has two ratings or more."""
+    """Hold out part of the ratings of randomly drawn users, each of whom has at least two."""
     count = np.bincount(ratings.users)
     drawn = _drawn(np.flatnonzero(count >= 2), {"test": split.test, "valid": split.valid}, rng)
     known = np.clip(np.rint(count * split.known), 1, count - 1)
@@ -147,7 +154,7 @@ def _of_some_users(ratings: Ratings, split: UsersSplit, rng: np.random.Generator
 
 
 def _how_many_after(users: Ints, key: Positions) -> Positions:
-    """int64 [n]: how many ratings of the same user come later by the key; equal keys keep their order."""
+    """int64 [n]: how many ratings of the same user come later by `key`; equal keys keep their order."""
     order = np.lexsort((key, users))
     ends = np.cumsum(np.bincount(users))
     after = np.empty(len(users), dtype=np.int64)

@@ -1,6 +1,6 @@
 """Planted data sets: ratings drawn from known factors, with the long tails, biases and noise of MovieLens.
 
-The truth behind each rating is kept, so a table can show the error that no model can beat. Users are drawn in blocks,
+The truth behind each rating is kept, so tables can show the error that no model can beat. Users are generated in blocks,
 each with a generator of its own: memory stays linear in the ratings, and a block does not depend on the ones before it.
 """
 
@@ -19,22 +19,28 @@ RANK = 8
 MEAN = 3.55
 USER_BIAS = 0.40
 ITEM_BIAS = 0.45
-LIKED_IF_POPULAR = 0.35  # the correlation of an item's bias with its popularity
+LIKED_IF_POPULAR = 0.35  # correlation of an item's bias with its popularity
 LOW_RANK = 0.62  # standard deviation of p·q over random cells
-DECAY = 0.75  # of the strength of a dimension, from one to the next
+DECAY = 0.75  # ratio of the strength of a dimension to that of the one before
 NOISE = 0.85
 
 _USERS_IN_BLOCK = 1024
 _ROUNDS = 12
-# Streams of random numbers, each independent of the others.
+# Independent streams of random numbers.
 _FACTORS, _ACTIVITY, _POPULARITY, _CELLS, _NOISE = range(5)
 
 
 def planted(users: int, items: int, ratings: int, seed: int, name: str) -> Dataset:
-    """Exactly `ratings` ratings of distinct cells of a `users` x `items` matrix, by user, then item, with their truth.
+    """Exactly `ratings` ratings of distinct cells of a `users` x `items` matrix, sorted by user and item, with their truth.
 
-    The raw ids are 1..users and 1..items, int64; each has a row, also where it has no rating. `ratings` may be up to
+    The raw ids are 1..users and 1..items, int64; each has a row, even without a rating. `ratings` may be up to
     users * items / 2. The same arguments give the same bits.
+
+    >>> data = planted(users=40, items=30, ratings=300, seed=0, name="tiny")
+    >>> data.ratings.users[:3].tolist(), data.ratings.items[:3].tolist(), data.ratings.values[:3].tolist()
+    ([0, 0, 0], [3, 6, 8], [5.0, 5.0, 2.5])
+    >>> len(data.ratings), len(data.truth.mean)
+    (300, 300)
     """
     degrees = _activity(users, items, ratings, _rng(seed, _ACTIVITY))
     weights, popularity = _popularity(items, ratings, _rng(seed, _POPULARITY))
@@ -66,12 +72,12 @@ def _rng(seed: int, *stream: int) -> np.random.Generator:
 
 
 def _to_scale(values: Floats64) -> Floats64:
-    """Rounded to half stars and clipped to the scale."""
+    """Round to half stars and clip to the scale."""
     return np.clip(np.round(values * 2) / 2, LEVELS[0], LEVELS[-1])
 
 
 def _conditional_mean(exact: Floats64) -> Floats64:
-    """E[_to_scale(exact + noise)]: the lowest level, and half a star more for each threshold that is passed."""
+    """E[_to_scale(exact + noise)]: the lowest level, plus half a star times the chance to pass each threshold."""
     from scipy.special import ndtr  # here for the start-up time
 
     total = np.full(len(exact), LEVELS[0])
@@ -88,9 +94,9 @@ def _long_tail(n: int, shape: float, rng: np.random.Generator) -> Floats64:
 
 
 def _activity(users: int, items: int, ratings: int, rng: np.random.Generator) -> Positions:
-    """int64 [users]: how many ratings each user gives, `ratings` together.
+    """int64 [users]: the number of ratings of each user; they sum to `ratings`.
 
-    From 20 (MovieLens's floor; half the mean where that is less) to 45 % of the items (more in a dense matrix), with a
+    From 20 (MovieLens's minimum; half the mean if that is less) to 45 % of the items (more in a dense matrix), with a
     tail as in MovieLens-100k and 1M.
     """
     tail = _long_tail(users, 0.5, rng)
@@ -110,7 +116,7 @@ def _activity(users: int, items: int, ratings: int, rng: np.random.Generator) ->
 
 
 def _popularity(items: int, ratings: int, rng: np.random.Generator) -> tuple[Floats64, Floats64]:
-    """float64 [items] twice: the chance of each item at a draw, and its popularity as a standard normal score.
+    """float64 [items] twice: the probability of drawing each item, and its popularity as a standard normal score.
 
     A larger catalogue has a longer tail, as MovieLens-20M and Netflix have beside MovieLens-100k and 1M. The floor
     gives even the last item a few ratings.
@@ -140,8 +146,8 @@ def _factors(
 def _draw_cells(degrees: Positions, weights: Floats64, rng: np.random.Generator) -> Positions:
     """int64, sorted: `user * items + item` for each user's items, drawn by weight without replacement.
 
-    Each round draws what every user still lacks and drops repeats, which is the same as drawing one by one and
-    skipping what is there. Users who keep hitting what they have get the rest in one step.
+    Each round draws as many items as each user still lacks and drops duplicates, which is the same as drawing one by one
+    and skipping duplicates. Users who still lack items after the last round get them in one step.
     """
     items = len(weights)
     upto = np.cumsum(weights)
@@ -159,7 +165,7 @@ def _draw_cells(degrees: Positions, weights: Floats64, rng: np.random.Generator)
 
 
 def _draw_rest(cells: Positions, lacks: Positions, weights: Floats64, rng: np.random.Generator) -> list[Positions]:
-    """What each user lacks, as an exponential race: the first k of all items to arrive are k draws by weight."""
+    """The items that users still lack, by an exponential race: the first k of all items to arrive are k draws by weight."""
     items = len(weights)
     rest = []
     for user in np.flatnonzero(lacks):

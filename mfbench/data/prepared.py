@@ -1,7 +1,7 @@
-"""Prepared data sets: parsed or generated once, then read back from `<data home>/<name>/`.
+"""Prepared data sets: parsed or generated once, then cached in `<data home>/<name>/`.
 
-`arrays.npz` holds the arrays, never pickled; `card.json` says what they are and what they were made from. Both are
-there completely or not at all, and a folder that is damaged, or was made from something else, is made again.
+`arrays.npz` holds the arrays, without pickle; `card.json` describes them and names their source. Both are written
+completely or not at all; a folder that is damaged, or was made from another source, is rebuilt.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from mfbench.core.paths import data_home
 from mfbench.data.dataset import Dataset, Truth
 from mfbench.matrix.ratings import Ratings
 
-VERSION = 1  # of the generator, the parsers and the files: another one makes every data set again
+VERSION = 1  # of the generator, the parsers and the file format: a new one rebuilds every data set
 
 CARD, ARRAYS = "card.json", "arrays.npz"
 
 
 def read_or_make(name: str, source: dict[str, Any], make: Callable[[], Dataset]) -> Dataset:
-    """The data set kept under `name` where it was made from `source`; else what make() gives, once it has been kept."""
+    """The data set cached under `name` if it was made from `source`; otherwise the result of make(), after caching it."""
     folder = data_home() / name
-    found = _read(folder, source)
-    if found is not None:
-        return found
+    dataset = _read(folder, source)
+    if dataset is not None:
+        return dataset
     with sole_writer(name):
-        found = _read(folder, source)  # another process may have made it in the meantime
-        if found is None:
+        dataset = _read(folder, source)  # another process may have made it in the meantime
+        if dataset is None:
             _refuse_strangers(folder)
-            found = make()
-            _write(folder, found, source)
-        return found
+            dataset = make()
+            _write(folder, dataset, source)
+        return dataset
 
 
 def card(name: str) -> dict[str, Any] | None:
-    """What the card of a prepared data set says, None where there is none: its `summary`, version and source."""
+    """The card of a prepared data set (its `summary`, version and source), or None if it has none."""
     try:
         content = json.loads((data_home() / name / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -53,21 +53,21 @@ def card(name: str) -> dict[str, Any] | None:
 
 
 def _read(folder: Path, source: dict[str, Any]) -> Dataset | None:
-    """The data set in the folder, or None where it is not there, damaged, or made from something else."""
+    """The data set in the folder, or None if it is missing, damaged, or made from another source."""
     known = card(folder.name)
     if known is None or known.get("version") != VERSION or known.get("source") != source:
         return None
     try:
         with np.load(folder / ARRAYS, allow_pickle=False) as file:
-            arrays = dict(file)  # zip checks the CRC of each
-        found = _from_arrays(folder.name, arrays)
+            arrays = dict(file)  # reading checks the CRC of each
+        dataset = _from_arrays(folder.name, arrays)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
-    return found if found.digest == known.get("digest") else None
+    return dataset if dataset.digest == known.get("digest") else None
 
 
 def summary(dataset: Dataset) -> dict[str, Any]:
-    """What a data set holds, for `--json` and its card."""
+    """The size, range and contents of a data set, for `--json` and its card."""
     values = dataset.ratings.values
     return {
         "name": dataset.name,
@@ -87,7 +87,7 @@ def summary(dataset: Dataset) -> dict[str, Any]:
 
 def _write(folder: Path, dataset: Dataset, source: dict[str, Any]) -> None:
     content = {"version": VERSION, **summary(dataset), "source": source}
-    temporary = folder.with_name(f".{folder.name}.new")  # one name is enough: there is a sole writer
+    temporary = folder.with_name(f".{folder.name}.new")  # a fixed name will do: the caller holds the lock
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
@@ -104,18 +104,20 @@ def _write(folder: Path, dataset: Dataset, source: dict[str, Any]) -> None:
         temporary.rename(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise WorkError(f"{folder}: the prepared data set cannot be written ({error.strerror})") from None
+        raise WorkError(
+            f"{folder}: the prepared data set cannot be written ({error.strerror}); check free space and permissions"
+        ) from None
 
 
 def _refuse_strangers(folder: Path) -> None:
-    """DataError where the folder holds what mfbench did not write: it would be lost."""
+    """DataError if the folder holds files that mfbench did not write, which would be deleted."""
     if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder}: a file stands where the prepared data set should be; move it away")
+        raise DataError(f"{folder}: a file is in the place of the folder for the prepared data set; move it away")
     strangers = sorted(p.name for p in folder.glob("*") if p.name not in (CARD, ARRAYS))
     if strangers:
         raise DataError(
-            f"{folder}: the prepared data set should be there, but the folder holds {strangers[0]}, which mfbench did "
-            "not write; move it away, or set MFBENCH_DATA to another folder"
+            f"{folder}: this folder is for the prepared data set, but it contains {strangers[0]}, which mfbench did not "
+            "write; move it away, or set MFBENCH_DATA to another folder"
         )
 
 

@@ -1,4 +1,4 @@
-"""Splits: train, valid and test parts of a data set, each in its own file; the test part is sealed."""
+"""Prepared splits: the train, valid and test parts of a data set, each in its own file; the test part is sealed."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class DataDescription(BaseModel):
 
 @dataclass(frozen=True)
 class Parts:
-    """A prepared split: a folder with a file a part, and what is known of it without opening any.
+    """A prepared split: a folder with one file per part, and the facts that can be read without opening any of them.
 
-    test_digest is over the cells and values of the test part alone, None where there is none. n: the ratings of each part.
-    n_users_in: how many users have a rating in it. n_unknown counts, for valid and test, the ratings whose user or item the
-    train part lacks. highest is the highest rating of train and valid. oracle holds, for planted data, the RMSE and MAE that
-    no model can beat on each part, else it is empty.
+    test_digest: over the cells and values of the test part alone, None if there is none. n: the number of ratings by part.
+    n_users_in: the number of users with a rating, by part. n_unknown: for valid and test, the number of ratings whose user
+    or item has no rating in train. highest: the highest rating in train and valid. oracle: for planted data the RMSE and
+    MAE by part that no model can beat, else empty.
     """
 
     folder: Path
@@ -74,16 +74,16 @@ class Parts:
 
     @property
     def train(self) -> Ratings:
-        """The train part, read anew each time: a training arranges it, and needs the memory of the original."""
+        """The train part, read from disk each time: training reorders it and needs the memory of the original."""
         return self._read(self.folder / "train.npz")
 
     @cached_property
     def valid(self) -> Ratings | None:
-        """The valid part, None where the split has none."""
+        """The valid part, or None if the split has none."""
         return self._read(self.folder / "valid.npz") if "valid" in self.n else None
 
     def ids(self) -> dict[str, Array]:
-        """Raw ids (`user_ids` [n_users], `item_ids` [n_items]) and, where known, `titles` str [n_items]."""
+        """Raw ids (`user_ids` [n_users], `item_ids` [n_items]) and, if the data has them, `titles` str [n_items]."""
         with np.load(self.folder / "ids.npz") as arrays:
             return dict(arrays)
 
@@ -96,13 +96,13 @@ class Parts:
             with np.load(path) as a:
                 return Ratings(a["users"], a["items"], a["values"], self.n_users, self.n_items)
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: this part is damaged ({error}); remove {self.folder} and it is made again") from None
+            raise DataError(f"{path}: this file is damaged ({error}); delete {self.folder} to have it rebuilt") from None
 
 
 def prepare(spec: Spec) -> Parts:
-    """Load the data of a spec, cut it, write the parts under `$MFBENCH_DATA/splits/`, and give the folder.
+    """Load the data of a spec, split it, and write its parts under `$MFBENCH_DATA/splits/`.
 
-    Parts that are there already for the same data and split are taken as they are, unless their card is damaged.
+    Existing parts of the same data and split are reused, unless their card is damaged.
     """
     dataset = load(spec.data)
     positions = positions_of_parts(dataset, spec.split)
@@ -118,16 +118,16 @@ def prepare(spec: Spec) -> Parts:
 
 
 def parts_in(folder: Path) -> Parts:
-    """The prepared split in a folder; DataError where its card is missing or damaged."""
+    """Read the prepared split in a folder; DataError if its card is missing or damaged."""
     card = folder / "card.json"
     try:
         return Parts(folder=folder, **json.loads(card.read_text()))
     except (OSError, TypeError, ValueError):
-        raise DataError(f"{card}: this card is damaged; remove the folder {folder} and it is made again") from None
+        raise DataError(f"{card}: this card is missing or damaged; delete {folder} to have it rebuilt") from None
 
 
 def _split_digest(dataset: Dataset, positions: dict[str, Positions]) -> str:
-    """sha256 over the data and, for each part in turn, its cells: ids, not positions in a file."""
+    """sha256 over the digest of the data and the cells of each part; the order of rows in a file has no effect."""
     h = hashlib.sha256(dataset.digest.encode())
     for part, rows in positions.items():
         h.update(f"{part} {len(rows)}\n".encode())
@@ -137,7 +137,7 @@ def _split_digest(dataset: Dataset, positions: dict[str, Positions]) -> str:
 
 
 def _test_digest(test: Ratings | None) -> str | None:
-    """sha256 over the test part's cells and values, whatever it was cut from and whatever the rest was cut into."""
+    """sha256 over the cells and values of the test part, however the other ratings are split."""
     if test is None:
         return None
     h = hashlib.sha256(test.users.astype("<i4").tobytes())
@@ -179,6 +179,3 @@ def _write_parts(folder: Path, dataset: Dataset, positions: dict[str, Positions]
     card = asdict(described)
     del card["folder"]
     write_whole(folder / "card.json", json.dumps(card, indent=1).encode())
-
-
-# --- the sealed test part --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The mathematics: ratings, factors P and Q, the schedule of an epoch and how it is cut, RMSE and MAE, predictions.
+"""The mathematics: ratings, the factors P and Q, the schedule of an epoch, RMSE and MAE, predictions.
 
-No spec, no file and no clock: arrays in, arrays out. What trains lives in `backends`.
+Arrays in, arrays out: no specs, files or clocks. The training algorithms live in `backends`.
 """

@@ -1,4 +1,4 @@
-"""Numba's only home: functions compiled to machine code at their first use, kept on disk for the next process."""
+"""Functions compiled by Numba on first use and cached on disk; the only module that imports Numba."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ REORDERED = {"reassoc", "contract", "nsz"}
 
 
 def compiled(reordered: bool = False) -> Callable[[Function], Function]:
-    """Decorate a function of arrays and numbers; while it runs, other Python threads do too.
+    """Decorator: compile a function of arrays and numbers; it releases the GIL while it runs.
 
-    Numba keeps the code beside the source file, or in a folder of the user's where that cannot be written; where neither
-    can, each process compiles anew. reordered: the terms of a sum may be added in another order (always the same one on
-    the same kind of CPU), which is what lets a dot product use vector instructions; nan and inf are kept, other than with
-    all of fast math.
+    Numba caches the machine code beside the source file or, where that is read-only, in the user's cache folder; if both
+    are read-only, each process compiles anew. reordered: the compiler may reorder the terms of a sum (the order is the
+    same on the same kind of CPU), which lets a dot product use vector instructions; unlike under full fast math, nan and
+    inf are preserved.
     """
 
     def decorate(function: Function) -> Function:
@@ -32,11 +32,11 @@ def compiled(reordered: bool = False) -> Callable[[Function], Function]:
         def machine_code() -> Function:
             from numba import njit  # here and not above: a process that trains nothing should not load it
 
-            told = {"nogil": True, "fastmath": REORDERED if reordered else False}
+            options = {"nogil": True, "fastmath": REORDERED if reordered else False}
             try:
-                made: Function = njit(**told, cache=True)(function)
-            except RuntimeError:  # how Numba says that it can write in neither place
-                made = njit(**told)(function)
+                made: Function = njit(**options, cache=True)(function)
+            except RuntimeError:  # Numba found no folder that it can write its cache to
+                made = njit(**options)(function)
             return made
 
         @wraps(function)
@@ -49,7 +49,7 @@ def compiled(reordered: bool = False) -> Callable[[Function], Function]:
 
 
 def aligned(array: Array, dtype: npt.DTypeLike) -> Array:
-    """A copy that starts on a cache line: a row of 16 floats is then read from one line and not from two."""
+    """A copy that starts on a cache line, so that a row of 16 float32 is read from one line and not from two."""
     dtype = np.dtype(dtype)
     room = np.empty(array.size * dtype.itemsize + CACHE_LINE, np.uint8)
     first = -room.ctypes.data % CACHE_LINE
@@ -59,5 +59,5 @@ def aligned(array: Array, dtype: npt.DTypeLike) -> Array:
 
 
 def unsigned(*indices: Ints) -> tuple[npt.NDArray[np.uint32], ...]:
-    """The same indices, of which compiled code knows that none counts from the end: a fifth less time in the hot loops."""
+    """The same indices as uint32: compiled code then has no negative ones to handle, and the hot loops take a fifth less."""
     return tuple(index.view(np.uint32) for index in indices)

@@ -1,4 +1,4 @@
-"""Hyperparameters, and the factors P and Q with their start."""
+"""Hyperparameters, and the factors P and Q with their initialisation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mfbench.matrix.ratings import Ratings, seen
 
 @dataclass(frozen=True)
 class HyperParams:
-    """What a training is told: K factors, step size alpha, L2 penalty beta, full passes, and whether biases are learned.
+    """The hyperparameters of a training: K factors, step size alpha, L2 penalty beta, epochs, and whether to learn biases.
 
-    A backend that has no use for one of K, alpha and beta (see `Backend.tunable`) may be given None there.
+    K, alpha and beta may be None where the backend does not use them, see `Backend.tunable`.
     """
 
     K: int | None
@@ -33,7 +33,12 @@ class Factors:
     """A factor model: r̂ = mean + user_bias[u] + item_bias[i] + P[u]·Q[i].
 
     P: [n_users, K], Q: [n_items, K], user_bias: [n_users], item_bias: [n_items], all of one floating type. Rows of users
-    and items without a rating are zero, so what is not known of them adds nothing.
+    and items without a training rating are zero, so they add nothing to a prediction.
+
+    >>> P, Q = np.array([[1.0, 0.5], [0.0, 0.0]]), np.array([[2.0, 1.0]])
+    >>> factors = Factors(P, Q, user_bias=np.zeros(2), item_bias=np.array([0.25]), mean=3.0)
+    >>> factors.predict(users=np.array([0, 1]), items=np.array([0, 0])).tolist()
+    [5.75, 3.25]
     """
 
     P: Floats
@@ -43,12 +48,12 @@ class Factors:
     mean: float
 
     def predict(self, users: Ints, items: Ints) -> Floats64:
-        """float64 [n]: the prediction for each pair; overflow shows as inf or nan."""
+        """float64 [n]: the prediction for each pair of indices; overflow gives inf or nan."""
         return predicted(vars(self), users, items)
 
     @staticmethod
     def of(arrays: Mapping[str, Array]) -> Factors | None:
-        """The factors that were saved as these arrays; None where they are a model of another kind."""
+        """The factors saved as these arrays, or None if they are a model of another kind."""
         try:
             P, Q, user_bias, item_bias, mean = (arrays[name] for name in ("P", "Q", "user_bias", "item_bias", "mean"))
         except KeyError:
@@ -58,7 +63,7 @@ class Factors:
         return Factors(P, Q, user_bias, item_bias, float(mean)) if fit else None
 
     def arrays(self) -> dict[str, Floats]:
-        """What is saved, by name."""
+        """The arrays to save, by name."""
         return {
             "P": self.P,
             "Q": self.Q,
@@ -74,10 +79,10 @@ class Factors:
 
 
 def draw_start(train: Ratings, K: int, init: Mapping[str, Any], center: bool, rng: np.random.Generator) -> Factors:
-    """The start of a training, float64: P, then Q, drawn from `init`; biases zero; the mean of `train` if `center`.
+    """The initial factors, float64: P, then Q, drawn from `init`; zero biases; the mean of `train` if `center`, else 0.
 
-    init: `{"uniform": (lo, hi)}` or `{"normal": s}` (mean 0, standard deviation s). Rows of users and items that `train`
-    lacks are zero; they are drawn all the same, so that the other rows do not depend on who is missing.
+    init: `{"uniform": (lo, hi)}` or `{"normal": s}` (mean 0, standard deviation s). Rows of users and items without a
+    rating in `train` are set to zero after the draw, so the other rows do not depend on which ones are missing.
     """
 
     def draw(n: int) -> Floats64:
@@ -93,7 +98,7 @@ def draw_start(train: Ratings, K: int, init: Mapping[str, Any], center: bool, rn
 
 
 def digest_of(arrays: Mapping[str, Floats]) -> str:
-    """sha256 over the arrays in the order of their names: name, type, shape and bytes of each."""
+    """sha256 over the arrays, sorted by name: name, dtype, shape and bytes of each."""
     h = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -1,4 +1,4 @@
-"""RMSE and MAE, summed in float64 on the host in a fixed order."""
+"""RMSE and MAE, summed in float64 in a fixed order."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from mfbench.core.arrays import Floats
 def rmse_and_mae(values: Floats, predictions: Floats) -> tuple[float, float]:
     """Root mean squared error sqrt(Σ (r - r̂)² / n) and mean absolute error Σ |r - r̂| / n of n > 0 predictions.
 
-    NumPy's pairwise sum depends on the length alone, so the same predictions give the same bits on any number of
-    threads. Predictions that overflowed give inf or nan, which is how divergence is seen.
+    The order of NumPy's pairwise sum depends only on the length, so the same predictions give the same bits on any number
+    of threads. Predictions that overflowed give inf or nan: this is how divergence is detected.
+
+    >>> rmse, mae = rmse_and_mae(np.array([4.0, 2.0, 5.0]), np.array([3.5, 2.0, 4.0]))
+    >>> round(rmse, 3), mae
+    (0.645, 0.5)
     """
     with np.errstate(over="ignore", invalid="ignore"):
         error = np.abs(np.asarray(values, dtype=np.float64) - predictions)

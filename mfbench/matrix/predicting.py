@@ -1,8 +1,8 @@
-"""From raw ids to predictions. This very file is what MLflow serves, so it imports numpy alone, and nothing of mfbench.
+"""From raw ids to predictions. MLflow serves this very file, so it imports NumPy and nothing of mfbench.
 
-A copy of its source, with a call of `serve()` at the end, goes with each exported model: whoever has that folder needs
-numpy, pandas and mlflow, not mfbench, which no registry has; and what is served is computed by the same lines as
-`mfbench.load_model`.
+Each exported model holds a copy of this source with a call of `serve()` at the end: to use that folder takes numpy,
+pandas and mlflow, but not mfbench, which is on no package index; and served predictions come from the same code as
+those of `mfbench.load_model`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Floats64 = npt.NDArray[np.float64]
 def predicted(arrays: Mapping[str, Array], users: Array, items: Array) -> Floats64:
     """float64 [n]: mean + user_bias[u] + item_bias[i] + P[u]·Q[i] for each pair, all in float64; overflow gives inf or nan.
 
-    arrays: P, Q, user_bias, item_bias, mean. users, items: integers [n]; -1 is one without a row, which counts as zeros.
+    arrays: P, Q, user_bias, item_bias, mean. users, items: indices [n]; -1 stands for an unknown id, a row of zeros.
     """
     out = np.empty(len(users), dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -36,10 +36,10 @@ def predicted(arrays: Mapping[str, Array], users: Array, items: Array) -> Floats
 
 
 def answered(arrays: Mapping[str, Array], users: Array, items: Array) -> tuple[Floats64, Array]:
-    """The prediction for each pair of raw ids, float64 [n], and of which of the two the model knows something, str [n].
+    """The prediction for each pair of raw ids, float64 [n], and which of the two ids are known, str [n].
 
-    arrays: as for `predicted`, with user_ids and item_ids, sorted. Known is an id that the training had a rating of: its
-    bias and its row are not all zero. The others add nothing to the prediction, whether their id is in the maps or not.
+    arrays: as for `predicted`, and the sorted user_ids and item_ids. An id is known if training had a rating of it: its
+    bias and row are then not all zero. Unknown ids add nothing to the prediction, whether or not they have a row.
     """
     u, i = position(arrays["user_ids"], users), position(arrays["item_ids"], items)
     knows_user, knows_item = _learned(arrays["user_bias"], arrays["P"], u), _learned(arrays["item_bias"], arrays["Q"], i)
@@ -47,7 +47,7 @@ def answered(arrays: Mapping[str, Array], users: Array, items: Array) -> tuple[F
 
 
 def position(ids: Array, raw: Array) -> npt.NDArray[np.int64]:
-    """int64 [n]: where each raw id stands in the sorted ids; -1 where it does not."""
+    """int64 [n]: the index of each raw id in the sorted `ids`, or -1."""
     wanted = np.asarray(raw, dtype=np.str_ if ids.dtype.kind == "U" else np.int64)
     at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
     return np.where(ids[at] == wanted, at, -1)
@@ -60,28 +60,28 @@ def _rows(table: Array, at: Array) -> Floats64:
 
 
 def _learned(bias: Array, table: Array, at: Array) -> npt.NDArray[np.bool_]:
-    """bool [n]."""
+    """bool [n]: whether the bias and the row are not all zero."""
     learned: npt.NDArray[np.bool_] = np.logical_or(_rows(bias, at) != 0, (_rows(table, at) != 0).any(axis=1))
     return learned
 
 
 def serve() -> None:
-    """Hand MLflow the model of this file, as `mlflow.models.set_model` wants it of a model from code."""
+    """Give MLflow the model defined here by `set_model`, as its models from code require."""
     import pandas as pd
     from mlflow.models import set_model
     from mlflow.pyfunc import PythonModel, PythonModelContext
 
     class Served(PythonModel):  # type: ignore[misc]
-        """Raw ids in the columns `user` and `item`; out come `prediction` and `known`, see `answered`."""
+        """Takes raw ids in the columns `user` and `item`, returns `prediction` and `known`, see `answered`."""
 
         def load_context(self, context: PythonModelContext) -> None:
-            """Read the arrays that the model was saved with."""
+            """Read the arrays of the model."""
             with np.load(context.artifacts["arrays"], allow_pickle=False) as arrays:
                 self._arrays = dict(arrays)
 
-        # Without type hints, which MLflow would take for a schema of its own kind.
+        # No type hints: MLflow would derive an input schema from them.
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
-            """A line for each line of the input, DataFrame to DataFrame."""
+            """One output row for each input row, DataFrame to DataFrame."""
             users, items = (model_input[name].to_numpy() for name in ("user", "item"))
             prediction, known = answered(self._arrays, users, items)
             return pd.DataFrame({"prediction": prediction, "known": known}, index=model_input.index)

@@ -14,8 +14,15 @@ from mfbench.core.arrays import Array, Floats, Ints, Positions
 class Ratings:
     """`n` observed ratings of an `n_users` x `n_items` matrix, in some order.
 
-    users, items: int32 [n], counted from 0. values: [n], float32 where that holds every value exactly (as it does for
-    star ratings), else float64.
+    users, items: int32 [n], indices from 0. values: [n], float32 if that represents every value exactly (as it does star
+    ratings), else float64.
+
+    >>> users, items = np.array([0, 0, 2], np.int32), np.array([1, 3, 0], np.int32)
+    >>> ratings = Ratings(users, items, np.array([5, 3, 1], np.float32), n_users=3, n_items=4)
+    >>> len(ratings), ratings.mean()
+    (3, 3.0)
+    >>> ratings.take(ratings.values > 2).items.tolist()
+    [1, 3]
     """
 
     users: Ints
@@ -28,11 +35,11 @@ class Ratings:
         return len(self.values)
 
     def take(self, positions: Array | slice) -> Ratings:
-        """The ratings at `positions`, in that order, of the same matrix."""
+        """The ratings at `positions` (indices, a mask or a slice), in that order."""
         return Ratings(self.users[positions], self.items[positions], self.values[positions], self.n_users, self.n_items)
 
     def with_(self, other: Ratings) -> Ratings:
-        """These ratings, then the other's, in canonical order."""
+        """These ratings and the other's together, in canonical order."""
         both = Ratings(
             np.concatenate([self.users, other.users]),
             np.concatenate([self.items, other.items]),
@@ -43,11 +50,11 @@ class Ratings:
         return both.take(canonical_order(both))
 
     def mean(self) -> float:
-        """The mean rating, summed in float64; 0 where there are none."""
+        """The mean rating, summed in float64; 0 if there are no ratings."""
         return float(np.mean(self.values, dtype=np.float64)) if len(self) else 0.0
 
     def unknown_to(self, train: Ratings) -> tuple[Array, Array]:
-        """Two masks, bool [n]: the user, and the item, has no rating in `train`."""
+        """Two masks, bool [n]: ratings whose user, and ratings whose item, has no rating in `train` (cold-start)."""
         return ~seen(train.users, self.n_users)[self.users], ~seen(train.items, self.n_items)[self.items]
 
 
@@ -59,7 +66,7 @@ def seen(indices: Ints, n: int) -> npt.NDArray[np.bool_]:
 
 
 def canonical_order(ratings: Ratings) -> Positions:
-    """int64 [n]: the positions of the ratings by user, then item; equal pairs keep their order."""
+    """int64 [n]: the positions of the ratings sorted by user, then item; equal pairs keep their order."""
     cell = ratings.users.astype(np.int64) * ratings.n_items + ratings.items
     if np.all(cell[1:] >= cell[:-1]):
         return np.arange(len(cell))
@@ -67,8 +74,8 @@ def canonical_order(ratings: Ratings) -> Positions:
 
 
 def exact_values(values: npt.ArrayLike) -> Floats:
-    """The values as float32 where nothing is lost by it, else as float64."""
+    """The values as float32 if that loses nothing, else as float64."""
     wide = np.asarray(values, dtype=np.float64)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is then not equal
+    with np.errstate(over="ignore"):  # a value beyond the range of float32 becomes inf, and so is not equal
         narrow = wide.astype(np.float32)
     return narrow if np.array_equal(narrow, wide) else wide

@@ -1,4 +1,4 @@
-"""What is done with a trained model: it is scored and evaluated, asked for predictions and recommendations.
+"""Using a trained model: scores and evaluation, predictions and recommendations.
 
-No records and no studies: a model and ratings in, numbers or lists out.
+A model and ratings in, numbers or lists out; knows nothing of records and studies.
 """

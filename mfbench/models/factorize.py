@@ -1,4 +1,4 @@
-"""`factorize`: R ≈ P Qᵀ for a matrix in memory, without spec, split, record or tracking."""
+"""`factorize`: R ≈ P Qᵀ for a matrix in memory, without a spec, split, record or tracking."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ NOTEBOOK_START = Init(uniform=(0.0, 1.0))
 
 @dataclass(frozen=True)
 class Factorization:
-    """P [n_users, K], Q [n_items, K], the biases and the mean of a training, and what they say.
+    """The result of `factorize`: P [n_users, K], Q [n_items, K], user_bias [n_users], item_bias [n_items] and the mean.
 
-    filled: [n_users, n_items], the filled-in matrix, a DataFrame with the labels of R where R had labels. train_rmse: over
-    the observed cells.
+    filled: [n_users, n_items], the filled-in matrix, a DataFrame with the labels of R if R is one. train_rmse: over the
+    observed cells.
     """
 
     P: Floats
@@ -56,13 +56,19 @@ def factorize(
 ) -> Factorization:
     """Factorize R ≈ P Qᵀ over its observed cells; the defaults are those of the well-known NumPy notebook.
 
-    R: a dense array or DataFrame [n_users, n_items] (0 or NaN: not observed), a SciPy sparse matrix (what is stored is
+    R: a dense array or DataFrame [n_users, n_items] (0 or NaN: not observed), a SciPy sparse matrix (stored cells are
     observed), or Ratings. options: the backend's own knobs. init: as in a spec, by default uniform in [0, 1).
-    SpecError for a hyperparameter, DataError for an R that cannot be used, or a training that diverged.
+    SpecError for an invalid hyperparameter, DataError for an unusable R or a training that diverged.
+
+    >>> result = factorize([[5, 3, 0, 1], [4, 0, 0, 1], [1, 1, 0, 5]], K=2, alpha=0.01, epochs=2000)
+    >>> result.P.shape, result.Q.shape, round(result.train_rmse, 1)
+    ((3, 2), (4, 2), 0.0)
+    >>> round(float(result.filled[0, 0]))  # close to the observed 5
+    5
     """
     train = ratings_of(R)
-    given = {"K": K, "alpha": alpha, "beta": beta, "epochs": epochs, "center": center, "bias": bias, "seed": seed}
-    spec = load_model_spec({"backend": backend, "init": dict(init) if init else NOTEBOOK_START, **given})
+    hyperparameters = {"K": K, "alpha": alpha, "beta": beta, "epochs": epochs, "center": center, "bias": bias, "seed": seed}
+    spec = load_model_spec({"backend": backend, "init": dict(init) if init else NOTEBOOK_START, **hyperparameters})
     trainer = registry.resolve(backend, options or {})
     K, alpha, beta, epochs = spec.K, spec.alpha, spec.beta, spec.epochs
     start = draw_start(train, K, spec.init.model_dump(exclude_none=True), center, generator(seed, "start"))
@@ -75,7 +81,7 @@ def factorize(
         raise SpecError(f"backend: {backend} does not train factors P and Q; choose one that does, e.g. loop")
     rmse, _ = score(last, train)
     if not np.isfinite(rmse):
-        raise DataError(f"the training diverged with alpha {alpha}; give a smaller step size")
+        raise DataError(f"the training diverged with alpha {alpha}; try a smaller step size")
     filled: Any = last.filled()
     if hasattr(R, "columns"):
         filled = type(R)(filled, index=R.index, columns=R.columns)
@@ -83,7 +89,7 @@ def factorize(
 
 
 def ratings_of(R: Any) -> Ratings:
-    """The observed cells of a matrix in row order; DataError where there are none, or one is not a finite number."""
+    """The observed cells of a matrix in row order; DataError if there are none, or one is not a finite number."""
     if isinstance(R, Ratings):
         return _finite(R)
     if hasattr(R, "tocoo"):
@@ -93,18 +99,18 @@ def ratings_of(R: Any) -> Ratings:
         try:
             dense = R.to_numpy(np.float64, na_value=np.nan) if hasattr(R, "to_numpy") else np.asarray(R, np.float64)
         except (TypeError, ValueError):
-            raise DataError("R: a matrix of numbers is needed, with 0 or NaN where nothing was observed") from None
+            raise DataError("R: this is not a matrix of numbers; give one, with 0 or NaN in unobserved cells") from None
         if dense.ndim != 2:
-            raise DataError(f"R: a matrix has 2 dimensions, this has {dense.ndim}")
+            raise DataError(f"R: a matrix has 2 dimensions, but this has {dense.ndim}; give one row per user")
         users, items = np.nonzero(~np.isnan(dense) & (dense != 0))
         values, shape = dense[users, items], dense.shape
     if len(values) == 0:
-        raise DataError("R: no cell is observed; all are 0 or NaN")
+        raise DataError("R: no cell is observed, all are 0 or NaN; give at least one rating")
     users, items = users.astype(np.int32), items.astype(np.int32)
     return _finite(Ratings(users, items, exact_values(values), int(shape[0]), int(shape[1])))
 
 
 def _finite(ratings: Ratings) -> Ratings:
     if not np.all(np.isfinite(ratings.values)):
-        raise DataError("R: a rating is infinite or not a number; ratings are finite numbers")
+        raise DataError("R: a rating is infinite or not a number; ratings must be finite numbers")
     return ratings

@@ -1,4 +1,4 @@
-"""The items that a model predicts highest for a user among those that the user has not rated."""
+"""Top-n lists: the items with the highest predictions among those that a user has not rated."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mfbench.matrix.factors import Factors
 from mfbench.matrix.ratings import Ratings, seen
 
 AT_ONCE = 32
-"""Users whose scores are made together: each item's row is then read once for all of them, from the nearest cache."""
+"""Users whose scores are computed together: each item's row is then read once for all of them, from the nearest cache."""
 
 
 def best_unseen(model: Model, users: Ints, train: Ratings, n: int, threads: int | None = None) -> tuple[Positions, Floats64]:
     """The n items with the highest predictions for each user, best first, and these predictions.
 
-    Candidates are the items that `train` has, without those that the user has rated there. Equal predictions stand in the
-    order of the items. Gives int64 and float64 [users, n]; -1 and -inf where there are fewer candidates.
+    Candidates are the items with a rating in `train`, without those that the user has rated there. Ties are in the order of
+    the items. Returns int64 and float64 [users, n], filled up with -1 and -inf if there are fewer candidates.
 
-    Of Factors every prediction is the same float64 sum wherever it stands and on however many threads, so equal rows tie;
-    no more than the n best of a user are kept. Any other model is asked for its predictions, 32 users at a time.
+    With Factors every prediction is the same float64 sum wherever and on however many threads it is computed, so equal rows
+    tie; no more than the n best of a user are kept. Any other model is scored by its `predict`, 32 users at a time.
     """
-    most = min(n, train.n_items)  # each place of a list costs time for each item, be there an item for it or not
+    most = min(n, train.n_items)  # each place of a list costs time for each item, even if it stays empty
     items = np.full((len(users), most), -1, dtype=np.int64)
     scores = np.full((len(users), most), -np.inf)
     rated = train.items[np.argsort(train.users, kind="stable")]
@@ -55,7 +55,7 @@ def best_unseen(model: Model, users: Ints, train: Ratings, n: int, threads: int 
 
 
 def _best_predicted(model: Model, users: Ints, closed: Array, n: int) -> tuple[Positions, Floats64]:
-    """As `best_unseen`, for a few users: closed is bool [items, users], of what is no candidate."""
+    """`best_unseen` for a few users. closed: bool [items, users], True for an item that is no candidate."""
     n_items = len(closed)
     every = np.tile(np.arange(n_items, dtype=np.int32), len(users))
     scores = model.predict(np.repeat(users, n_items), every).reshape(len(users), n_items)
@@ -73,7 +73,7 @@ def _best_predicted(model: Model, users: Ints, closed: Array, n: int) -> tuple[P
 def _keep_best(
     items: Array, scores: Array, closed: Array, P: Array, Q: Array, user_bias: Array, item_bias: Array, mean: float
 ) -> None:
-    """Put the best of the items that are not closed into `items` and `scores`, which hold -1 and -inf."""
+    """Insert the best items that are not closed into `items` and `scores`, which start as -1 and -inf."""
     n, K = scores.shape[1], np.uint32(P.shape[1])
     for i in range(np.uint32(len(Q))):
         for u in range(np.uint32(len(P))):

@@ -1,4 +1,4 @@
-"""What a trained model is good for: recommendations and their reasons, neighbours, groups of users, the filled-in matrix."""
+"""What a trained model is used for: recommendations, explanations, neighbours, groups of users, the filled-in matrix."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from mfbench.models.ranking import best_unseen
 from mfbench.models.trained import TrainedModel, raw_ids
 
 LEAST_RATINGS = 20
-"""An item that tells groups of users apart, or is like another, has so many ratings: of one that few know the factors say
-little."""
+"""Neighbours of an item, and items that characterise a group of users, have at least this many ratings: the factors of an
+item with few ratings say little."""
 SHARES = (
-    "what a rating adds is its part of the score of the user's row refitted to the user's own ratings, without the mean and"
-    " the biases; the trained row's score, which is the prediction, may differ from it"
+    "each number is what that rating adds to p·q (the score without the mean and the biases) after refitting the user's"
+    " factors p to the user's own ratings; the prediction uses the trained factors, so it may differ"
 )
-"""For people: what the numbers of `Recommender.explain` are."""
+"""For the user: the meaning of the numbers of `Recommender.explain`."""
 CELLS_AT_ONCE = 1 << 20
 
 Side = Literal["user", "item"]
@@ -35,7 +35,7 @@ Side = Literal["user", "item"]
 
 @dataclass(frozen=True)
 class Scored:
-    """An item or a user by its raw id, its title (the id where there is none), a score, and how many ratings it has."""
+    """An item or a user: its raw id, title (the id if it has none), score, and number of ratings."""
 
     id: Any
     title: str
@@ -45,7 +45,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Group:
-    """Users with similar factors, and the items that set them apart: those whose predictions are highest above all users'."""
+    """Users with similar factors, and the items that characterise them: predicted higher for them than for all users."""
 
     users: list[Any]
     items: list[Scored]
@@ -53,7 +53,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Recommender:
-    """A trained model beside the ratings of its users: train and valid; what is in the sealed test part counts as unseen."""
+    """A trained model and the ratings of its users in train and valid; items of the sealed test part count as unseen.
+
+    ridge: beta / 2, the penalty that `explain` refits with. seed: of the k-means in `groups`.
+    """
 
     model: TrainedModel
     known: Ratings
@@ -61,25 +64,35 @@ class Recommender:
     seed: int
 
     def users(self) -> list[Any]:
-        """The raw ids of all users that have ratings."""
+        """The raw ids of all users with ratings."""
         return list(self.model.user_ids[np.unique(self.known.users)].tolist())
 
     def title(self, item: Any) -> str:
-        """The title of an item by its raw id; InputError for one that the data lacks."""
+        """The title of an item by its raw id; InputError for an unknown item."""
         return self._scored("item", self._rows("item", [item]), np.zeros(1))[0].title
 
     def typed(self, side: Side, ids: Sequence[str]) -> list[Any]:
-        """Raw ids as a person types them, as the kind that the data has; InputError where they cannot be that."""
-        of = self.model.user_ids if side == "user" else self.model.item_ids
-        if of.dtype.kind == "U":
+        """Convert typed raw ids to the type of the ids in the data, text or int; InputError if they are not numbers."""
+        known = self.model.user_ids if side == "user" else self.model.item_ids
+        if known.dtype.kind == "U":
             return list(ids)
         try:
-            return [int(one) for one in ids]
+            return [int(text) for text in ids]
         except ValueError:
-            raise InputError(f"{side} {', '.join(ids)}: ids are whole numbers here; there are {_some(of)}") from None
+            raise InputError(f"{side} {', '.join(ids)}: {side} ids are whole numbers; choose from {_some(known)}") from None
 
     def recommend(self, users: Sequence[Any], n: int = 10) -> dict[Any, list[Scored]]:
-        """For each of these users, raw ids, the n unseen items with the highest predictions, best first; fewer are all."""
+        """At most n unseen items for each of these users (raw ids), those with the highest predictions, best first.
+
+        >>> P, Q = np.array([[1.0], [0.0]]), np.array([[1.0], [0.5], [-1.0]])
+        >>> ids = np.array([1, 2]), np.array([10, 20, 30])
+        >>> model = TrainedModel(P, Q, np.zeros(2), np.zeros(3), 3.0, *ids, titles=np.array(["Alien", "Brazil", "Cube"]))
+        >>> known = Ratings(np.array([0, 1, 1], np.int32), np.array([0, 1, 2], np.int32), np.array([5.0, 3.0, 2.0]), 2, 3)
+        >>> for item in Recommender(model, known, ridge=0.05, seed=0).recommend([1], n=2)[1]:
+        ...     print(item.id, item.title, item.score)
+        20 Brazil 3.5
+        30 Cube 2.0
+        """
         if n < 1:
             raise InputError(f"n {n}: ask for 1 item or more")
         rows = self._rows("user", users)
@@ -91,16 +104,16 @@ class Recommender:
         }
 
     def explain(self, user: Any, items: Sequence[Any], n: int = 5) -> dict[Any, list[Scored]]:
-        """For each of these items the ratings of the user's own that carry its score: what each adds to p·q, most first.
+        """For each of these items, the n of the user's own ratings that add most to its p·q, the largest first.
 
-        With Q held, the user's row that fits the history best is p = A⁻¹ Σ e_j q_j, e_j being what the mean and the biases
-        leave of the rating of item j and A = Σ q_j q_jᵀ + (beta n / 2) I. So item j adds e_j q_jᵀ A⁻¹ q to p·q (Hu, Koren and
-        Volinsky 2008, section 5). A model that was trained by small steps is near that fit, not quite at it: see `SHARES`.
+        With Q fixed, the row that best fits the user's history is p = A⁻¹ Σ e_j q_j, where e_j is the rating of item j minus
+        mean and biases, and A = Σ q_j q_jᵀ + (beta n / 2) I. So item j adds e_j q_jᵀ A⁻¹ q to p·q (Hu, Koren and Volinsky
+        2008, section 5). A model trained by small steps comes close to that fit, but not quite: see `SHARES`.
         """
         (u,), rows = self._rows("user", [user]), self._rows("item", items)
         K = self.model.Q.shape[1]
         if K == 0:
-            raise InputError("explain: this model has no factors, so no rating of the user's carries a score")
+            raise InputError("explain: this model has no factors to explain a score by; give a run that has")
         mine = slice(*np.searchsorted(self._by_user.users, np.array([u, u + 1], dtype=np.int32)))
         history, values = self._by_user.items[mine], self._by_user.values[mine]
         Q = self.model.Q[history].astype(np.float64)
@@ -115,17 +128,19 @@ class Recommender:
         return reasons
 
     def similar(self, side: Side, one: Any, n: int = 10) -> list[Scored]:
-        """The n users or items whose rows of P or Q have the greatest cosine with that one's, itself left out.
+        """The n other users or items whose rows of P or Q have the highest cosine similarity with that one's.
 
-        Of an item they are among those with `LEAST_RATINGS` or more: the row of one with a rating or two still has the
-        direction of its few users, or of its start, and would come first by chance. Where the data has no n such items,
-        among the n that have most ratings, and those with as many as the last of these.
+        Items must have `LEAST_RATINGS` or more: the row of an item with a rating or two still points where its few users, or
+        its initial values, point, and would rank high by chance. If there are fewer than n such items, the n with the most
+        ratings qualify, and those with as many as the last of these.
         """
         (row,) = self._rows(side, [one])
         table = (self.model.P if side == "user" else self.model.Q).astype(np.float64)
         length = np.sqrt(np.einsum("nk,nk->n", table, table))
         if length[row] == 0:
-            raise InputError(f"{side} {one}: the model has learned no factors of it; there is nothing to compare")
+            raise InputError(
+                f"{side} {one}: the model has learned no factors for it; give a {side} with ratings and a run with factors"
+            )
         others = np.flatnonzero((length > 0) & (np.arange(len(table)) != row))
         if side == "item":
             others = self._well_rated(others, n)
@@ -134,7 +149,7 @@ class Recommender:
         return self._scored(side, others[best], cosine[best])
 
     def groups(self, n: int, titles: int = 8) -> list[Group]:
-        """The users that have ratings in n groups by k-means on P, the largest group first, and the items of each."""
+        """Group the users with ratings by k-means on P: n groups, the largest first, each with its characteristic items."""
         from sklearn.cluster import KMeans
         from threadpoolctl import threadpool_limits
 
@@ -143,23 +158,22 @@ class Recommender:
         if P.shape[1] == 0:
             raise InputError("groups: this model has no factors to group users by; give a run that has")
         if not 1 <= n <= (most := len(np.unique(P, axis=0))):
-            raise InputError(f"{n} groups: give a number from 1 to {most}; so many users have factors of their own")
+            raise InputError(f"{n} groups: give a number from 1 to {most}, the number of users with different factors")
         state = int(seed_for(self.seed, "groups").generate_state(1)[0])
-        with threadpool_limits(1):  # sums of several threads come in no fixed order
+        with threadpool_limits(1):  # several threads would sum in no fixed order
             label = KMeans(n, n_init=10, random_state=state).fit(P).labels_
         items = self._well_rated(np.arange(len(Q)), titles)
-        members = sorted((np.flatnonzero(label == g) for g in range(n)), key=lambda of: (-len(of), of[0]))
-        found = []
-        for of in members:
-            above = np.einsum("ik,k->i", Q[items], P[of].mean(axis=0) - P.mean(axis=0))
+        groups = []
+        for rows in sorted((np.flatnonzero(label == g) for g in range(n)), key=lambda rows: (-len(rows), rows[0])):
+            above = np.einsum("ik,k->i", Q[items], P[rows].mean(axis=0) - P.mean(axis=0))
             best = np.argsort(-above, kind="stable")[:titles]
-            found.append(Group(self.model.user_ids[users[of]].tolist(), self._scored("item", items[best], above[best])))
-        return found
+            groups.append(Group(self.model.user_ids[users[rows]].tolist(), self._scored("item", items[best], above[best])))
+        return groups
 
     def fill(self, out: Path) -> int:
-        """Write the filled-in matrix as Parquet, a row a cell: user, item, prediction (float64); give the number of cells.
+        """Write the filled-in matrix as Parquet, one row per cell: user, item, prediction (float64); return their number.
 
-        Block of users after block of users: no more than about a million cells are in memory.
+        It is written in blocks of users, so that no more than about a million cells are in memory.
         """
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
@@ -185,27 +199,27 @@ class Recommender:
         return Factors(model.P, model.Q, model.user_bias, model.item_bias, model.mean)
 
     def _well_rated(self, items: Positions, n: int) -> Positions:
-        """Those of the items with LEAST_RATINGS or more; where these are fewer than n, with as many as the n-th most."""
+        """The items with LEAST_RATINGS or more; if fewer than n have that, the n with the most ratings, ties included."""
         counts = self._counts["item"][items]
         kept: Positions = items[counts >= min([LEAST_RATINGS, *np.sort(counts)[-n:][:1].tolist()])]
         return kept
 
     def _rows(self, side: Side, ids: Sequence[Any]) -> Positions:
-        """int64 [n]: the rows of raw ids; InputError for one that the data lacks."""
-        of = self.model.user_ids if side == "user" else self.model.item_ids
-        rows = position(of, raw_ids(side, ids, of))
+        """int64 [n]: the rows of raw ids; InputError for an unknown one."""
+        known = self.model.user_ids if side == "user" else self.model.item_ids
+        rows = position(known, raw_ids(side, ids, known))
         if (rows < 0).any():
-            raise InputError(f"{side} {ids[int(np.argmin(rows))]}: this run's data has no such {side}; it has {_some(of)}")
+            raise InputError(f"{side} {ids[int(np.argmin(rows))]}: unknown {side}; choose from {_some(known)}")
         return rows
 
     def _scored(self, side: Side, rows: Iterable[int] | Array, scores: Array) -> list[Scored]:
-        """Rows of P or Q as a person reads them."""
+        """Rows of P or Q with their scores, by id and title."""
         rows = np.asarray(rows)
         ids = (self.model.user_ids if side == "user" else self.model.item_ids)[rows].tolist()
         titles = ids if side == "user" or self.model.titles is None else self.model.titles[rows].tolist()
         counts = self._counts[side][rows].tolist()
         lines: Iterator[tuple[Any, Any, float, int]] = zip(ids, titles, scores.tolist(), counts, strict=True)
-        return [Scored(one, str(title) or str(one), score, count) for one, title, score, count in lines]
+        return [Scored(raw_id, str(title) or str(raw_id), score, count) for raw_id, title, score, count in lines]
 
     @cached_property
     def _by_user(self) -> Ratings:
@@ -213,7 +227,7 @@ class Recommender:
 
     @cached_property
     def _counts(self) -> dict[Side, Positions]:
-        """int64 [n_users] and [n_items]: how many ratings each has."""
+        """int64 [n_users] and [n_items]: the number of ratings of each user and item."""
         known = self.known
         return {
             "user": np.bincount(known.users, minlength=known.n_users),
@@ -222,4 +236,5 @@ class Recommender:
 
 
 def _some(ids: Array) -> str:
-    return ", ".join(str(one) for one in ids[:3].tolist()) + (f" and {len(ids) - 3:,} more" if len(ids) > 3 else "")
+    """The first ids and how many more there are, for a message."""
+    return ", ".join(map(str, ids[:3].tolist())) + (f" and {len(ids) - 3:,} more" if len(ids) > 3 else "")

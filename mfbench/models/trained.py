@@ -1,4 +1,4 @@
-"""A model that was trained, as a person uses it: raw ids in, predictions out."""
+"""A trained model with the ids of its data: raw ids in, predictions out."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mfbench.matrix.factors import Factors, digest_of
 from mfbench.matrix.predicting import answered
 
 NO_FACTORS = ("user_ids", "item_ids", "titles")
-"""What stands beside the factors in a model file."""
+"""The arrays in a model file that are not part of the model itself."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """prediction: float64 [n]. known: str [n], of which of user and item the model has learned something: `both`,
-    `user only`, `item only` or `neither`; the other adds nothing to the prediction.
+    """prediction: float64 [n]. known: str [n], which of user and item had a rating in training: `both`, `user only`,
+    `item only` or `neither`; an unknown one adds nothing to the prediction.
     """
 
     prediction: Floats64
@@ -33,7 +33,7 @@ class Predicted:
 class TrainedModel:
     """P [n_users, K], Q [n_items, K], user_bias [n_users], item_bias [n_items], mean, and the raw id of each row.
 
-    user_ids: [n_users], item_ids: [n_items], int64 or str, sorted. titles: str [n_items], None where the data has none.
+    user_ids: [n_users], item_ids: [n_items], int64 or str, sorted. titles: str [n_items], None if the data has none.
     """
 
     P: Floats
@@ -47,9 +47,9 @@ class TrainedModel:
 
     @staticmethod
     def read(path: Path, digest: str | None = None) -> TrainedModel:
-        """The model in a run's npz file; RecordError where it is missing, damaged, or not one of factors with ids.
+        """Read the model in a run's npz file; RecordError if it is missing or damaged, or has no factors with ids.
 
-        digest: of the factors, as the run's record has it; RecordError where those of the file are others.
+        digest: of the factors, from the run's record; RecordError if the file does not match it.
         """
         arrays = load_model_arrays(path)
         factors = Factors.of(arrays)
@@ -60,27 +60,36 @@ class TrainedModel:
                     " (numba, jax, adam, als, loop)"
                 )
             raise RecordError(
-                f"{path}: this model is not one of factors P, Q, user_bias, item_bias and mean; it has the arrays"
-                f" {', '.join(sorted(arrays)) or '(none)'}, which numpy.load reads"
+                f"{path}: this is not a factor model (P, Q, user_bias, item_bias and mean that fit together); read its arrays"
+                f" {', '.join(sorted(arrays)) or '(none)'} with numpy.load"
             )
         if digest is not None and digest_of({name: arrays[name] for name in arrays.keys() - set(NO_FACTORS)}) != digest:
-            raise RecordError(f"{path}: this is not the model of its record, whose factors are others; make the run again")
+            raise RecordError(f"{path}: the model file does not match its record; delete both, then train again")
         users, items = (arrays.get(name, np.empty(0)) for name in ("user_ids", "item_ids"))
         if not (_is_map(users, len(factors.P)) and _is_map(items, len(factors.Q))):
-            raise RecordError(f"{path}: user_ids and item_ids do not fit P and Q; this file is not as mfbench wrote it")
+            raise RecordError(f"{path}: user_ids and item_ids do not fit P and Q; give a model file that mfbench wrote")
         return TrainedModel(
             factors.P, factors.Q, factors.user_bias, factors.item_bias, factors.mean, users, items, arrays.get("titles")
         )
 
     def predict(self, users: Any, items: Any) -> Predicted:
-        """The prediction for each pair of raw ids: two lists or arrays of one length n, or one id and a list.
+        """Predict the rating of each pair of raw ids: two lists or arrays of the same length n, or one id and a list.
 
-        Unknown ids are no error, see `Predicted`. InputError for ids of another kind than the model's.
+        Unknown ids are no error, see `Predicted`. InputError if the ids are numbers and the model's are text, or vice versa.
+
+        >>> P, Q = np.array([[1.0], [0.5]]), np.array([[2.0], [-1.0]])
+        >>> user_ids, item_ids = np.array(["ann", "bob"]), np.array([10, 20])
+        >>> model = TrainedModel(P, Q, np.zeros(2), np.zeros(2), 3.0, user_ids, item_ids)
+        >>> answer = model.predict(["ann", "bob", "eve"], [10, 20, 10])
+        >>> answer.prediction.tolist(), answer.known.tolist()
+        ([5.0, 2.5, 3.0], ['both', 'both', 'item only'])
         """
         try:
             user, item = np.broadcast_arrays(raw_ids("user", users, self.user_ids), raw_ids("item", items, self.item_ids))
         except ValueError:
-            raise InputError(f"users and items: {len(users)} and {len(items)} ids do not make pairs; give as many") from None
+            raise InputError(
+                f"users and items: {len(users)} and {len(items)} ids do not make pairs; give two lists of the same length"
+            ) from None
         prediction, known = answered(vars(self), user, item)
         return Predicted(prediction, known)
 
@@ -90,11 +99,11 @@ def _is_map(ids: Array, n: int) -> bool:
 
 
 def raw_ids(what: str, given: Any, ids: Array) -> Array:
-    """The given ids as an array [n]; InputError where the model's ids are numbers and these are not, or the reverse."""
+    """The given ids as an array [n]; InputError if they are numbers and the model's are text, or vice versa."""
     raw = np.atleast_1d(np.asarray(given))
-    raw = np.array(raw.tolist()) if raw.dtype.kind in "OT" else raw  # as pandas holds text
+    raw = np.array(raw.tolist()) if raw.dtype.kind in "OT" else raw  # how pandas stores text
     text = ids.dtype.kind == "U"
     if raw.ndim != 1 or (len(raw) and raw.dtype.kind not in ("U" if text else "iu")):
         wanted = "text" if text else "whole numbers"
-        raise InputError(f"{what} ids: a list of {wanted} like {ids[0].item()!r} is needed, this is {str(given)[:60]!r}")
+        raise InputError(f"{what} ids: {str(given)[:60]!r} is not a list of {wanted}; give ids like {ids[0].item()!r}")
     return raw
