@@ -10,6 +10,7 @@ test: .venv/dev.stamp
 
 check: .venv/dev.stamp
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
 # The pinned set, for Python 3.11 to 3.13 on any system; needs uv. Not for the extra gp, whose torch pins CUDA libraries.

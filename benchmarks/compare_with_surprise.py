@@ -50,7 +50,7 @@ def main(path: str) -> None:
     test = open_test(parts, study_key(spec), "to score Surprise's SVD beside the finals")
     train = parts.train if parts.valid is None else parts.train.with_(parts.valid)
 
-    lines = [[f"mfbench {row.backend}", row.test_rmse, "", row.test_mae, row.train_seconds] for row in board]
+    lines: list[list[Any]] = [[f"mfbench {row.backend}", row.test_rmse, "", row.test_mae, row.train_seconds] for row in board]
     for name, setting in SETTINGS.items():
         rmse, mae, seconds = np.transpose([scored(train, test, seed, setting) for seed in SEEDS])
         shown = ", ".join(f"{key}={value}" for key, value in setting.items())
