@@ -19,9 +19,9 @@ constraints:
 		--upgrade -o constraints.txt pyproject.toml
 
 .venv/run.stamp: pyproject.toml constraints.txt
-	@sh .ci/install .
+	@sh .ci/install .venv -e '.[dvc]'
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt
-	@sh .ci/install '.[dev]'
+	@sh .ci/install .venv -e '.[dev]'
 	@touch $@ .venv/run.stamp

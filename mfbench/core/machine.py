@@ -1,4 +1,4 @@
-"""The memory of this process, stage by stage; nothing is said where the system does not tell (Linux does)."""
+"""The memory of this process, stage by stage, and of the machine, and its cores; what a system does not tell is left out."""
 
 from __future__ import annotations
 
@@ -39,6 +39,14 @@ def _reset_peak() -> None:
         CLEAR.write_text("5")  # proc(5): resets the peak resident set size
     except OSError:
         return
+
+
+def total_memory() -> int | None:
+    """Bytes of memory in this machine; None where Python cannot ask for them, as on Windows."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 OWN_XLA_FLAG = "--xla_cpu_max_isa=AVX"
