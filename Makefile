@@ -10,6 +10,7 @@ test: .venv/dev.stamp
 
 check: .venv/dev.stamp
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
 # The pinned set, for Python 3.11 to 3.13 on any system; needs uv. Not for the extra gp, whose torch pins CUDA libraries.
@@ -18,9 +19,9 @@ constraints:
 		--upgrade -o constraints.txt pyproject.toml
 
 .venv/run.stamp: pyproject.toml constraints.txt
-	@sh .ci/install .
+	@sh .ci/install .venv -e '.[dvc]'
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt
-	@sh .ci/install '.[dev]'
+	@sh .ci/install .venv -e '.[dev]'
 	@touch $@ .venv/run.stamp

@@ -43,14 +43,16 @@ SEEDS = (0, 1, 2, 3, 4)
 def main(path: str) -> None:
     """Score Surprise and print the table; the finals are there already, so the test part has been opened by right."""
     spec = load_spec(path)
-    board = [row for row in compared([path]).board if row.test_rmse is not None]
-    if not board:
+    ours = [record for record in compared([path]).records if record.test_rmse is not None]
+    if not ours:
         sys.exit(f"{path}: there is no final run yet; make them with `mfbench sweep {path}`")
     parts = prepare(spec)
     test = open_test(parts, study_key(spec), "to score Surprise's SVD beside the finals")
     train = parts.train if parts.valid is None else parts.train.with_(parts.valid)
 
-    lines = [[f"mfbench {row.backend}", row.test_rmse, "", row.test_mae, row.train_seconds] for row in board]
+    lines: list[list[Any]] = [
+        [f"mfbench {one.backend}", one.test_rmse, "", one.test_mae, one.clocks.train_seconds] for one in ours
+    ]
     for name, setting in SETTINGS.items():
         rmse, mae, seconds = np.transpose([scored(train, test, seed, setting) for seed in SEEDS])
         shown = ", ".join(f"{key}={value}" for key, value in setting.items())

@@ -65,6 +65,10 @@ class Moment:
     over: Callable[[Path], bool] = lambda _: False
 
 
+def so_many_trials(n: int) -> Callable[[Path], bool]:
+    return lambda at: trials(at) >= n
+
+
 def moments(rng: random.Random) -> Iterator[Moment]:
     """A moment after another, each kind as often as the others, in an order drawn anew each round."""
     all_trials = SPEC["sweep"]["trials"]
@@ -72,9 +76,7 @@ def moments(rng: random.Random) -> Iterator[Moment]:
         some = rng.randrange(1, all_trials)
         kinds = [
             Moment("start-up", lambda _: True, rng.uniform(0, 3)),
-            Moment(
-                "trials", lambda at, some=some: trials(at) >= some, rng.uniform(0, 0.2), lambda at: trials(at) == all_trials
-            ),
+            Moment("trials", so_many_trials(some), rng.uniform(0, 0.2), lambda at: trials(at) == all_trials),
             Moment("a record is written", writing, 0.0, lambda at: trials(at) == all_trials),
             Moment("MLflow's store is made", making, rng.uniform(0, 1.5), lambda at: (at / "mlflow.db").exists()),
             Moment("the final run", lambda at: trials(at) == all_trials, rng.uniform(0, 0.1), lambda at: finals(at) == 2),

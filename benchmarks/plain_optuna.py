@@ -40,9 +40,9 @@ class Onward(np.random.RandomState):
         super().__init__(0)
         self._factors = list(factors)
 
-    def normal(self, *drawn: Any, **named: Any) -> np.ndarray:
+    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
         """P, then Q."""
-        return self._factors.pop(0) if self._factors else super().normal(*drawn, **named)
+        return self._factors.pop(0) if self._factors else super().normal(loc, scale, size)
 
 
 def by_hand(train: Ratings, valid: Ratings, trials: int, each_epoch: bool) -> float:
@@ -63,7 +63,8 @@ def by_hand(train: Ratings, valid: Ratings, trials: int, each_epoch: bool) -> fl
         K = trial.suggest_int("K", *SPACE["K"]["int"], log=True)
         alpha = trial.suggest_float("alpha", *SPACE["alpha"]["float"], log=True)
         beta = trial.suggest_float("beta", *SPACE["beta"]["float"], log=True)
-        best, factors, step = float("inf"), (), 1 if each_epoch else SETTING.epochs
+        best, step = float("inf"), 1 if each_epoch else SETTING.epochs
+        factors: tuple[Any, ...] = ()
         with mlflow.start_run(run_name=f"trial {trial.number}"):
             mlflow.log_params({"K": K, "alpha": alpha, "beta": beta, "epochs": SETTING.epochs})
             for epoch in range(step, SETTING.epochs + 1, step):

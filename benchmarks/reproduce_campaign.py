@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from mfbench.core.tables import markdown
-from mfbench.runs.records import Record
 from mfbench.runs.record_files import studies_of, study_records
+from mfbench.runs.records import Record
 
 
 def drawn(records: Sequence[Record], n: int, seed: int) -> list[Record]:

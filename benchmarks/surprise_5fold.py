@@ -22,8 +22,8 @@ from mfbench.core.errors import MfbenchError
 from mfbench.core.files import write_whole
 from mfbench.core.paths import RESULTS
 from mfbench.data.splits import prepare
-from mfbench.runs.records import RunName
 from mfbench.runs.record_files import find_record
+from mfbench.runs.records import RunName
 from mfbench.runs.repeats import interval
 from mfbench.spec import Spec, load_spec, run_study_key
 
@@ -39,7 +39,7 @@ def main() -> None:
     errors: dict[str, list[tuple[float, float]]] = {RAW.format(backend): [], CLIPPED.format(backend): [], SURPRISE: []}
     for fold, record in enumerate(ours.records):
         parts = prepare(spec.repeat(fold))
-        if parts.split_digest != record.data["split_digest"]:
+        if parts.split_digest != record.data.split_digest:
             sys.exit(f"{record.run_key} was made on other data; make it again with `mfbench run {PATH}`")
         train, valid = parts.train, parts.valid
         assert valid is not None
@@ -87,7 +87,7 @@ def about(ours: RunResult, gap: str) -> str:
     """What the numbers are."""
     record = ours.record
     return (
-        f"{record.data['name']}: the mean over {len(ours.records)} folds and its 95 % interval; both on the same folds.\n"
+        f"{record.data.name}: the mean over {len(ours.records)} folds and its 95 % interval; both on the same folds.\n"
         f"K={record.K}, {record.epochs} epochs, alpha={record.alpha} and beta={record.beta}, which are Surprise's defaults "
         "lr_all=0.005 and reg_all=0.02 in our rule.\n"
         f"Surprise clips to the rating scale; ours, clipped too, has {gap} Surprise's, fold by fold.\n"

@@ -28,7 +28,7 @@ from mfbench.core.tables import markdown
 from mfbench.runs.record_files import read_record
 from mfbench.tracking.store import FIRM_SETTINGS
 
-SPACE = {
+SPACE: dict[str, dict[str, Any]] = {
     "K": {"int": [8, 64], "log": True},
     "alpha": {"float": [0.002, 0.02], "log": True},
     "beta": {"float": [0.03, 0.3], "log": True},
@@ -131,9 +131,9 @@ def main() -> None:
         for setting, found in rounds.items()
     ]  # fmt: skip
     table = markdown(header, body)
-    one, two = (next((s for s in settings if (s.workers, s.threads) == (n, 1)), None) for n in (1, 2))
-    if one and two:
-        pairs = list(zip(rounds[one], rounds[two], strict=True))
+    single, double = (next((s for s in settings if (s.workers, s.threads) == (n, 1)), None) for n in (1, 2))
+    if single and double:
+        pairs = list(zip(rounds[single], rounds[double], strict=True))
         whole = ranged([a.wall / b.wall for a, b in pairs], ".2f")
         before = ranged([(a.wall - a.drain) / (b.wall - b.drain) for a, b in pairs], ".2f")
         table += f"\nTwo workers against one, `threads: 1`: {whole} times as fast, {before} without the drain.\n"

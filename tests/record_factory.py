@@ -16,7 +16,7 @@ from mfbench.spec import Spec
 
 STUDY = "little-0badcafe"
 STARTED = 1_700_000_000.0
-DATA = {
+DATA: dict[str, Any] = {
     "name": "planted", "data_digest": "ab" * 32, "split_digest": "cd" * 32, "test_digest": "ef" * 32, "n_users": 60,
     "n_items": 40, "n_train": 800, "n_valid": 100, "n_test": 100, "n_unknown": {"valid": {"user": 0, "item": 0, "either": 0}},
 }  # fmt: skip

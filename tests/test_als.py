@@ -1,6 +1,7 @@
 """Alternating least squares: each half of an epoch is the closed form, and together they only ever come down."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def objective(train: Ratings, model: Factors, beta: float) -> float:
 @pytest.mark.parametrize("beta", [0.02, 0.3])
 def test_the_objective_never_rises(beta, bias):
     train = small_ratings(n_users=30, n_items=20, n=300)
-    models = train_models(Als(dtype="float64"), train, K=5, beta=beta, bias=bias, epochs=30)
+    models: list[Any] = train_models(Als(dtype="float64"), train, K=5, beta=beta, bias=bias, epochs=30)
     course = [objective(train, model, beta) for model in models]
     assert all(after <= before * (1 + 1e-12) for before, after in pairwise(course))
     assert course[-1] < 0.9 * course[0]
@@ -80,7 +81,8 @@ def test_the_objective_never_rises(beta, bias):
 
 def test_sgd_finds_no_better_objective_from_there():
     train = small_ratings(n_users=20, n_items=15, n=150)
-    found = train_models(Als(dtype="float64"), train, K=2, beta=0.5, epochs=500)[-1]
+    found: Any = train_models(Als(dtype="float64"), train, K=2, beta=0.5, epochs=500)[-1]
+    after: Any
     *_, after = Loop().epochs(
         train, found, HyperParams(2, 1e-5, 0.5, 20, True), Loop().arrange(train, None)[1], np.random.default_rng(0)
     )
@@ -90,6 +92,7 @@ def test_sgd_finds_no_better_objective_from_there():
 
 def test_float32_is_near_float64():
     train = small_ratings(n_users=30, n_items=20, n=300)
+    single: Any
     single, double = (train_models(Als(dtype=dtype), train, epochs=5)[-1] for dtype in ("float32", "float64"))
     assert single.P.dtype == np.float32
     np.testing.assert_allclose(

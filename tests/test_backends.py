@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,11 +103,11 @@ class TestSearched:
     )  # fmt: skip
     def test_every_hyperparameter_changes_the_result(self, backend, change):
         train = small_ratings()
-        one, other = (train_models(backend, train, **told)[-1] for told in ({}, change))
+        one, other = train_models(backend, train)[-1], train_models(backend, train, **change)[-1]
         assert not np.array_equal(one.predict(train.users, train.items), other.predict(train.users, train.items))
 
     def test_biases_stay_zero_unless_learned(self, backend):
-        model = train_models(backend, small_ratings(), bias=False)[-1]
+        model: Any = train_models(backend, small_ratings(), bias=False)[-1]
         assert not model.user_bias.any()
         assert not model.item_bias.any()
 
@@ -195,4 +196,4 @@ def test_a_backend_of_an_installed_package(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text("[mfbench.backends]\ntheirs = their_backend:Mine\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert "theirs" in registry.names()
-    assert registry.resolve("theirs", {}).terms == "both"
+    assert registry.knobs(registry.resolve("theirs", {}))["terms"] == "both"

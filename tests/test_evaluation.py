@@ -31,7 +31,8 @@ def case(seed: int, share: float) -> tuple[Factors, Ratings, Ratings]:
     in_part |= np.isin(ratings.users, [1, 5]) | np.isin(ratings.items, [0, 7])
     in_part[-1:], in_part[:1] = False, True
     sizes: list[tuple[int, ...]] = [(USERS, 2), (ITEMS, 2), (USERS,), (ITEMS,)]
-    model = Factors(*(rng.integers(-2, 3, size) / 2 for size in sizes), mean=3.5)
+    P, Q, user_bias, item_bias = (rng.integers(-2, 3, size) / 2 for size in sizes)
+    model = Factors(P, Q, user_bias, item_bias, mean=3.5)
     return model, ratings.take(~in_part), ratings.take(in_part)
 
 
@@ -81,7 +82,7 @@ def test_groups_are_whole_and_their_errors_those_of_scikit_learn(case: tuple[Fac
         own = int(np.sum(index == one))
         return 1 + 5 * sum(count < own for count in counts) // len(counts) if own else 0
 
-    groups = {
+    groups: dict[str, list[Any]] = {
         "rating": [f"{value:g}" for value in part.values],
         "activity": [fifth(train.users, user) for user in part.users],
         "popularity": [fifth(train.items, item) for item in part.items],

@@ -41,7 +41,7 @@ def test_the_labels_of_a_dataframe_come_back() -> None:
         pd.DataFrame(R).replace(0, np.nan),
         scipy.sparse.csr_matrix(R),
         scipy.sparse.coo_array(R),
-        Ratings(*(axis.astype(np.int32) for axis in np.nonzero(R)), R[R > 0].astype(np.float32), 6, 4),  # type: ignore[arg-type]
+        Ratings(np.nonzero(R)[0].astype(np.int32), np.nonzero(R)[1].astype(np.int32), R[R > 0].astype(np.float32), 6, 4),
     ],
     ids=["nan", "list", "frame", "csr", "coo", "ratings"],
 )

@@ -48,7 +48,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """Its workers, once there are any."""
-    while not (found := psutil.Process(process.pid).children()):
+    while not (found := list(psutil.Process(process.pid).children())):
         time.sleep(0.005)
     return found
 

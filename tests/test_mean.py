@@ -1,5 +1,7 @@
 """The floor: means and damped biases."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,6 +24,8 @@ ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 5
 @given(rows=ROWS, item_damping=st.floats(0, 30), user_damping=st.floats(0, 30))
 def test_biases_are_damped_means(rows, item_damping, user_damping):
     train = ratings(rows)
+    start: Any
+    model: Any
     start, model = train_models(Mean("both", item_damping, user_damping), train, center=False)
     mean = np.mean([r for _, _, r in rows])
     b_i, b_u = np.zeros(4), np.zeros(4)

@@ -1,5 +1,7 @@
 """One update rule, three executors: the same schedule gives the same factors, and no number of threads changes a bit."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -41,7 +43,7 @@ def assert_one_algorithm(backend, train, *, K=3, bias=True, center=True, alpha=0
     for one, other in zip(ours, theirs, strict=True):
         for name, array in other.arrays().items():
             assert one.arrays()[name].dtype == np.float64
-            assert np.linalg.norm(one.arrays()[name] - array) <= 1e-10 * max(1.0, np.linalg.norm(array)), name
+            assert np.linalg.norm(one.arrays()[name] - array) <= 1e-10 * max(1.0, float(np.linalg.norm(array))), name
 
 
 @each_executor
@@ -90,6 +92,8 @@ def test_no_number_of_threads_changes_a_bit(planted_100k, dtype, K):
 
 
 def test_float32_is_float64_rounded(planted_100k):
+    narrow: Any
+    wide: Any
     narrow, wide = (train_models(Numba(dtype=dtype), planted_100k)[-1] for dtype in ("float32", "float64"))
     assert narrow.P.dtype == np.float32
     np.testing.assert_allclose(narrow.P, wide.P, atol=1e-4)
@@ -99,7 +103,7 @@ def test_a_schedule_that_draws_its_order_anew():
     train = small_ratings()
     start = draw_start(train, 3, {"normal": 0.3}, True, np.random.default_rng(1))
     schedule = Loop().arrange(train, np.random.default_rng(0))[1]
-    models = (
+    models: Any = (
         list(backend.epochs(train, start, HyperParams(3, 0.02, 0.1, 3, True), schedule, np.random.default_rng(3)))[-1]
         for backend in (Numba(dtype="float64"), Jax(schedule="waves", dtype="float64"), Loop())
     )
@@ -110,9 +114,9 @@ def test_a_schedule_that_draws_its_order_anew():
 
 def test_float64_in_jax_leaves_float32_alone():
     train = small_ratings()
-    before = train_models(Jax(), train)[-1]
-    wide = train_models(Jax(dtype="float64"), train)[-1]
-    after = train_models(Jax(), train)[-1]
+    before: Any = train_models(Jax(), train)[-1]
+    wide: Any = train_models(Jax(dtype="float64"), train)[-1]
+    after: Any = train_models(Jax(), train)[-1]
     assert (before.P.dtype, wide.P.dtype) == (np.float32, np.float64)
     assert before.P.tobytes() == after.P.tobytes()
     np.testing.assert_allclose(before.P, wide.P, atol=1e-5)

@@ -50,7 +50,7 @@ def test_one_objective_has_no_front_and_what_did_not_complete_is_on_none() -> No
 
 
 def test_the_front_has_the_objectives_by_name() -> None:
-    (row,) = front([trial(0, 8, 0.9, "train_seconds")]) or ()
+    (row,) = front([trial(0, 8, 0.9, "train_seconds")])
     assert list(row) == ["backend", "number", "K", "alpha", "beta", "valid_rmse", "train_seconds"]
     (read,) = csv.DictReader(io.StringIO(as_csv([row])))
     assert {name: str(value) for name, value in row.items()} == read

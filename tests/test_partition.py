@@ -62,7 +62,8 @@ def cut(data: Dataset, split: Split) -> dict[str, Positions]:
 
 
 def of_user(data: Dataset, rows: Positions, user: int) -> Positions:
-    return rows[data.ratings.users[rows] == user]
+    mine: Positions = rows[data.ratings.users[rows] == user]
+    return mine
 
 
 @given(data=data_sets, split=splits)
@@ -150,11 +151,11 @@ def test_another_seed_draws_others() -> None:
 def test_the_cut_through_time_by_hand() -> None:
     data = with_times(list(range(10)), [5, 1, 9, 9, 2, 3, 8, 4, 6, 9])
     parts = positions_of_parts(data, TemporalSplit(kind="temporal", valid=0.2, test=0.3))
-    assert {name: sorted(data.timestamps[rows].tolist()) for name, rows in parts.items()} == {  # type: ignore[index]
+    assert {name: sorted(data.timestamps[rows].tolist()) for name, rows in parts.items()} == {
         "train": [1, 2, 3, 4, 5], "valid": [6, 8], "test": [9, 9, 9],
     }  # fmt: skip
     parts = positions_of_parts(data, TemporalSplit(kind="temporal", valid=0.5, test=0.0))
-    assert sorted(data.timestamps[parts["valid"]]) == [6, 8, 9, 9, 9]  # type: ignore[index]
+    assert sorted(data.timestamps[parts["valid"]]) == [6, 8, 9, 9, 9]
     with pytest.raises(SpecError, match="the test part of made is empty"):  # two of the last three share its second
         positions_of_parts(data, TemporalSplit(kind="temporal", valid=0.2, test=0.2))
 

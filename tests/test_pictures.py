@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -11,13 +12,14 @@ from record_factory import record, sweep_records, swept
 from mfbench.report.curves import mae_curves, residual_picture, run_curves, trial_curves
 from mfbench.report.search_pictures import alpha_beta_map, importance_bars, sweep_picture
 from mfbench.report.style import save, save_page
+from mfbench.runs.records import Record
 from mfbench.tracking.contents import files, parent_files
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SHARES = {"jax": {"alpha": 0.6, "K": 0.1, "beta": 0.3}, "adam": {"alpha": 1.0}}
 
 
-def lines(axes) -> dict[str, object]:
+def lines(axes) -> dict[str, Any]:
     return {line.get_label(): line for line in axes.lines if not str(line.get_label()).startswith("_")}
 
 
@@ -76,7 +78,7 @@ def test_the_errors_of_each_backends_best_on_train_and_valid_stand_beside_the_fl
     records = sweep_records()
     figure = mae_curves(records)
     (axes,) = figure.axes
-    best = {}
+    best: dict[str, Record] = {}
     for r in records:
         if r.stage == "trial" and r.outcome == "completed" and r.valid_rmse < getattr(best.get(r.backend), "valid_rmse", 9):
             best[r.backend] = r
@@ -111,7 +113,8 @@ def test_the_map_puts_each_trial_at_its_alpha_and_beta():
     for axes, backend in zip(panels, ("adam", "jax"), strict=True):
         assert axes.get_title(loc="left") == backend
         trials = {(r.alpha, r.beta): r for r in records if r.stage == "trial" and r.backend == backend}
-        marks = {(line.get_xdata()[0], line.get_ydata()[0]): line for line in axes.lines}
+        drawn: list[Any] = list(axes.lines)
+        marks = {(line.get_xdata()[0], line.get_ydata()[0]): line for line in drawn}
         assert marks.keys() == trials.keys()
         for at, mark in marks.items():
             assert (mark.get_marker() == "x") == (trials[at].outcome == "diverged")
@@ -122,7 +125,8 @@ def test_the_map_puts_each_trial_at_its_alpha_and_beta():
 def test_importance_is_a_bar_for_each_hyperparameter_of_each_backend():
     figure = importance_bars(SHARES)
     (axes,) = figure.axes
-    assert sorted(bar.get_width() for bar in axes.patches) == [0, 0, 0.1, 0.3, 0.6, 1.0]
+    bars: list[Any] = list(axes.patches)
+    assert sorted(bar.get_width() for bar in bars) == [0, 0, 0.1, 0.3, 0.6, 1.0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["jax", "adam"]
     assert legend(figure) == {"K", "alpha", "beta"}
 

@@ -59,9 +59,9 @@ def test_the_global_generator_has_no_part() -> None:
     np.random.seed(0)  # noqa: NPY002
     one = planted(50, 60, 500, 0, "p").digest
     np.random.seed(1)  # noqa: NPY002
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    state = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
     assert planted(50, 60, 500, 0, "p").digest == one
-    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], state)  # noqa: NPY002
 
 
 def test_truth_mean_is_the_conditional_mean(small: Dataset) -> None:

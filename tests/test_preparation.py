@@ -16,6 +16,7 @@ from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Schedule
 from mfbench.runs.jobs import Job
 from mfbench.runs.preparation import Preparation
+from mfbench.runs.records import Stage
 from mfbench.runs.training import carry_out
 from mfbench.spec import load_spec
 
@@ -51,7 +52,8 @@ def test_the_ratings_are_arranged_once_for_what_is_the_same_and_let_go_before_ot
 @pytest.mark.parametrize("backend", ["loop", "numba", "jax", "adam", "mean"])
 def test_trials_after_one_another_are_what_each_is_alone(parts: Parts, small: dict[str, Any], backend: str) -> None:
     spec, shared = load_spec(small), Preparation()
-    for number, stage in enumerate(("trial", "trial", "final", "trial")):
+    stages: list[Stage] = ["trial", "trial", "final", "trial"]
+    for number, stage in enumerate(stages):
         job = Job(
             study="s-1",
             backend=backend,

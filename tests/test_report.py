@@ -20,7 +20,9 @@ class Reader(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.text, self.addresses, self.open, self.scripts = "", [], [], 0
+        self.text, self.scripts = "", 0
+        self.addresses: list[str] = []
+        self.open: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):

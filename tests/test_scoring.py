@@ -19,8 +19,9 @@ def many(n):
 def model_of(K, dtype, train):
     start = draw_start(train, K, {"normal": 0.3}, True, np.random.default_rng(K))
     rng = np.random.default_rng(0)
-    tables = (start.P, start.Q, rng.normal(size=train.n_users), rng.normal(size=train.n_items))
-    return Factors(*(table.astype(dtype) for table in tables), start.mean)
+    biases = rng.normal(size=train.n_users), rng.normal(size=train.n_items)
+    P, Q, user_bias, item_bias = (table.astype(dtype) for table in (start.P, start.Q, *biases))
+    return Factors(P, Q, user_bias, item_bias, start.mean)
 
 
 @pytest.mark.parametrize("n", [1, 100, CHUNK, CHUNK + 1, 3 * CHUNK + 7])
@@ -47,6 +48,9 @@ def test_a_model_of_another_kind_predicts():
     class Always:
         def predict(self, users, items):  # noqa: ARG002
             return np.full(len(users), 3.0)
+
+        def arrays(self):
+            return {}
 
     part = small_ratings()
     assert score(Always(), part) == rmse_and_mae(part.values, np.full(len(part), 3.0))

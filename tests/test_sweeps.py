@@ -42,7 +42,7 @@ class Listener(Watcher):
         self.made.append(record.run_key)
 
 
-def swept(spec: Any, workers: int = 1, **changes: Any) -> Swept:
+def swept(spec: Any, workers: Any = 1, **changes: Any) -> Swept:
     return Plan.of(load_spec(spec, [f"{key}={value}" for key, value in changes.items()])).carry_out(workers, Listener())
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -476,7 +477,8 @@ class Between(BaseHTTPRequestHandler):
     def carry(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         kind = self.command, re.sub("/mlflow-artifacts/artifacts/.*", "/artifacts", urlsplit(self.path).path)
-        ill = self.server.ill(kind)
+        server: Any = self.server
+        ill = server.ill(kind)
         if ill == "500":
             self.send_error(500)
             return
@@ -484,7 +486,7 @@ class Between(BaseHTTPRequestHandler):
         if ill == "dropped":
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
-        asked = http.client.HTTPConnection(self.server.real)
+        asked = http.client.HTTPConnection(server.real)
         asked.request(self.command, self.path, body, headers)
         answer = asked.getresponse()
         content = answer.read()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +27,8 @@ def case(seed: int, n_items: int = 12, share: float = 0.3, K: int = 2) -> tuple[
     order = rng.permutation(len(users))
     train = Ratings(users[order], items[order], rng.integers(1, 6, len(users)).astype(np.float32), N, n_items)
     sizes: list[tuple[int, ...]] = [(N, K), (n_items, K), (N,), (n_items,)]
-    return Factors(*(rng.integers(-1, 2, size) / 2 for size in sizes), mean=3.5), train
+    P, Q, user_bias, item_bias = (rng.integers(-1, 2, size) / 2 for size in sizes)
+    return Factors(P, Q, user_bias, item_bias, mean=3.5), train
 
 
 class Plain:
@@ -79,7 +82,12 @@ def test_a_list_has_no_more_places_to_look_through_than_there_are_items(monkeypa
     users, widths = np.arange(N, dtype=np.int32), set()
     few, _ = best_unseen(model, users, train, 12)
     work = ranking._keep_best
-    monkeypatch.setattr(ranking, "_keep_best", lambda items, *rest: widths.add(items.shape[1]) or work(items, *rest))
+
+    def keep_best(items: Any, *rest: Any) -> Any:
+        widths.add(items.shape[1])
+        return work(items, *rest)
+
+    monkeypatch.setattr(ranking, "_keep_best", keep_best)
     items, scores = best_unseen(model, users, train, 5000)
     assert widths == {12}
     assert np.array_equal(items[:, :12], few)

@@ -1,5 +1,7 @@
 """The update rule of the reference backend: by hand, and against the notebook's formula written down a second time."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,6 +111,8 @@ def test_groups_of_a_schedule_make_no_difference():
 
 
 def test_order_decides():
+    shuffled: Any
+    rows: Any
     shuffled, rows = (train_models(Loop(order), BackendContract.train)[-1] for order in ("shuffled", "rows"))
     assert not np.array_equal(shuffled.P, rows.P)
 
@@ -122,5 +126,6 @@ def test_fixed_biases_count_in_the_error():
 
 
 def test_an_unknown_order_is_a_spec_error():
+    unknown: Any = "sorted"
     with pytest.raises(SpecError, match="order: 'sorted' is not known; choose shuffled or rows"):
-        Loop(order="sorted")
+        Loop(order=unknown)

@@ -1,4 +1,4 @@
-"""What a user asks for, a file each: run, sweep, compare, reproduce, race. Called from Python and from `cli`.
+"""What a user asks for, a file each: new, run, sweep, compare, reproduce, race. Called from Python and from `cli`.
 
 No numerics and no file formats: a command puts the earlier rooms together.
 """

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from mfbench.backends.accelerator import devices
+from mfbench.core.machine import total_memory
 from mfbench.core.paths import data_home
 from mfbench.runs.environment import environment
 from mfbench.tracking.store import store_uri
@@ -13,13 +14,12 @@ from mfbench.tracking.store import store_uri
 
 def findings() -> dict[str, Any]:
     """Versions, cores, memory, JAX's devices, and where data and runs go."""
-    import psutil
-
     found = environment().model_dump(exclude_none=True)
     versions = found.pop("versions")
+    memory = total_memory()
     return {
         **found,
-        "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
+        "memory": f"{memory / 2**30:.1f} GiB" if memory else "unknown",
         "devices": devices(),
         **{f"version of {name}": version for name, version in versions.items()},
         "data": str(data_home()),

@@ -1,4 +1,4 @@
-"""The memory of this process, measured stage by stage (on Linux only), and the CPU cores that it may use."""
+"""The memory of this process, measured stage by stage (on Linux only), that of the machine, and the CPU cores to use."""
 
 from __future__ import annotations
 
@@ -39,6 +39,14 @@ def _reset_peak() -> None:
         CLEAR.write_text("5")  # proc(5): resets the peak resident set size
     except OSError:
         return
+
+
+def total_memory() -> int | None:
+    """Bytes of memory in this machine; None where Python cannot ask for them, as on Windows."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 OWN_XLA_FLAG = "--xla_cpu_max_isa=AVX"

@@ -1,6 +1,7 @@
 """The spec: what one run or one sweep is told, as strict YAML checked by pydantic.
 
 A module a section of the YAML; `experiment` puts them together, `reading` reads them, `keys` gives a study its key.
+`quickstart.yaml` is the spec that `mfbench new` writes, and `experiments/quickstart.yaml` is a copy of it.
 """
 
 from mfbench.spec.data import Data, Planted

@@ -53,6 +53,19 @@ def main() -> None:
 
 
 @app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the experiment, and of the file: NAME.yaml.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a commented spec to start from."""
+    from mfbench.commands.new import new_spec
+
+    path = new_spec(name)
+    sentence = f"{path} is a commented spec; edit it, then\n  mfbench sweep {path}\n  mfbench report {path}"
+    show(sentence, as_json, {"name": name, "spec_path": str(path)})
+
+
+@app.command()
 def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> None:
     """Train once; score on train and valid."""
     with stoppable("the same command makes the run again"):
