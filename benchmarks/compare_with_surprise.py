@@ -61,7 +61,7 @@ def main(path: str) -> None:
 
     body = [[name, f"{rmse:.4f}", spread or "–", f"{mae:.4f}", f"{s:.2f}"] for name, rmse, spread, mae, s in lines]
     table = tables.markdown(["model", "test RMSE", f"over {len(SEEDS)} seeds", "test MAE", "train s"], body)
-    gap = lines[len(board)][1] - lines[0][1]
+    gap = lines[len(ours)][1] - lines[0][1]
     verdict = f"{lines[0][0]}, the best by valid, is {abs(gap):.4f} {'under' if gap > 0 else 'over'} Surprise's defaults.\n"
     print(table + "\n" + verdict, end="")
     write_whole(RESULTS / spec.name / "surprise.md", f"{table}\n{about(parts.name)}{verdict}".encode())
