@@ -20,8 +20,8 @@ ROOMS = [
 ROOT = {"__init__", "__main__", "testing"}
 HOMES = {
     "numba": {"matrix.compiled"},
-    "jax": {f"backends.{name}" for name in ("accelerator", "keras_adam", "jax", "adam", "mlp", "als")},
-    "optax": {"backends.keras_adam"},
+    "jax": {f"backends.{name}" for name in ("on_device.accelerator", "on_device.keras_adam", "jax", "adam", "mlp", "als")},
+    "optax": {"backends.on_device.keras_adam"},
     "optuna": {"search.proposals"},
     "cmaes": {"search.cmaes"},
     "mlflow": {"tracking.model", "tracking.store", "tracking.client", "matrix.predicting"},

@@ -9,7 +9,8 @@ from typing import Any
 
 import jax
 
-from mfbench.backends.accelerator import (
+from mfbench.backends.base import SideBySideTraining, Training
+from mfbench.backends.on_device.accelerator import (
     SideBySideOnDevice,
     device_named,
     dot,
@@ -19,8 +20,7 @@ from mfbench.backends.accelerator import (
     use_compile_cache,
     widest,
 )
-from mfbench.backends.base import SideBySideTraining, Training
-from mfbench.backends.keras_adam import InBatches, descended, keras_adam
+from mfbench.backends.on_device.keras_adam import InBatches, descended, keras_adam
 from mfbench.core.arrays import Array
 from mfbench.matrix.ratings import Ratings
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mfbench.backends.accelerator import OnDevice, device_named, padded, use_compile_cache
+from mfbench.backends.on_device.accelerator import OnDevice, device_named, padded, use_compile_cache
 from mfbench.core.arrays import Array, Floats, Ints
 from mfbench.core.errors import SpecError
 from mfbench.matrix.factors import Factors, HyperParams

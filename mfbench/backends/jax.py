@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mfbench.backends.accelerator import (
+from mfbench.backends.base import SideBySideTraining, Training
+from mfbench.backends.on_device.accelerator import (
     SideBySideOnDevice,
     device_named,
     dot,
@@ -22,7 +23,6 @@ from mfbench.backends.accelerator import (
     use_compile_cache,
     widest,
 )
-from mfbench.backends.base import SideBySideTraining, Training
 from mfbench.core.arrays import Array, Positions
 from mfbench.core.errors import SpecError
 from mfbench.matrix.ratings import Ratings

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mfbench.core.arrays import Array, Floats, Floats64
 from mfbench.core.errors import InputError, RecordError
 from mfbench.core.files import load_model_arrays
 from mfbench.matrix.factors import Factors, digest_of
-from mfbench.matrix.predicting import answered
+from mfbench.matrix.predicting import answered, position, spread
 
 NO_FACTORS = ("user_ids", "item_ids", "titles")
 """The arrays in a model file that are not part of the model itself."""
@@ -22,11 +23,13 @@ NO_FACTORS = ("user_ids", "item_ids", "titles")
 @dataclass(frozen=True)
 class Predicted:
     """prediction: float64 [n]. known: str [n], which of user and item had a rating in training: `both`, `user only`,
-    `item only` or `neither`; an unknown one adds nothing to the prediction.
+    `item only` or `neither`; an unknown one adds nothing to the prediction. std: float64 [n], the standard deviation of a
+    rating around its prediction, None if the model is no posterior (see backend `bmf`).
     """
 
     prediction: Floats64
     known: npt.NDArray[np.str_]
+    std: Floats64 | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class TrainedModel:
     """P [n_users, K], Q [n_items, K], user_bias [n_users], item_bias [n_items], mean, and the raw id of each row.
 
     user_ids: [n_users], item_ids: [n_items], int64 or str, sorted. titles: str [n_items], None if the data has none.
+    samples: the arrays of a posterior besides, see `Posterior.arrays`; empty for any other model.
     """
 
     P: Floats
@@ -44,6 +48,7 @@ class TrainedModel:
     user_ids: Array
     item_ids: Array
     titles: Array | None = None
+    samples: Mapping[str, Array] = field(default_factory=dict)
 
     @staticmethod
     def read(path: Path, digest: str | None = None) -> TrainedModel:
@@ -69,8 +74,9 @@ class TrainedModel:
         if not (_is_map(users, len(factors.P)) and _is_map(items, len(factors.Q))):
             raise RecordError(f"{path}: user_ids and item_ids do not fit P and Q; give a model file that mfbench wrote")
         return TrainedModel(
-            factors.P, factors.Q, factors.user_bias, factors.item_bias, factors.mean, users, items, arrays.get("titles")
-        )
+            factors.P, factors.Q, factors.user_bias, factors.item_bias, factors.mean, users, items, arrays.get("titles"),
+            {name: array for name, array in arrays.items() if name.startswith("sample_")},
+        )  # fmt: skip
 
     def predict(self, users: Any, items: Any) -> Predicted:
         """Predict the rating of each pair of raw ids: two lists or arrays of the same length n, or one id and a list.
@@ -91,7 +97,8 @@ class TrainedModel:
                 f"users and items: {len(users)} and {len(items)} ids do not make pairs; give two lists of the same length"
             ) from None
         prediction, known = answered(vars(self), user, item)
-        return Predicted(prediction, known)
+        rows = position(self.user_ids, user), position(self.item_ids, item)
+        return Predicted(prediction, known, spread({**vars(self), **self.samples}, *rows))
 
 
 def _is_map(ids: Array, n: int) -> bool:
