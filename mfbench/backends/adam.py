@@ -70,7 +70,7 @@ def _epochs(learned: Any, state: Any, fixed: Any, ratings: Any, epochs: Any, gro
 
 def _epoch(learned: Any, state: Any, fixed: Any, ratings: Any, epoch: Any, groups: Any, told: Any, *, width: int) -> Any:
     """The learned tables and Adam's state after the first `groups` batches."""
-    alpha, beta, mean = told
+    alpha, beta, mean, *_ = told
 
     def loss(learned: Any, u: Any, i: Any, r: Any) -> Any:
         tables: Any = (*learned, *fixed)

@@ -169,6 +169,8 @@ def _training(job: Job, prepared: Prepared) -> Training:
         beta=model.beta if "beta" in has else None,
         epochs=job.epochs,
         bias=model.bias,
+        step=model.step,
+        decay=model.decay,
     )
     return Training(start, hyper, prepared.schedule, copy.deepcopy(prepared.rng))
 
