@@ -21,6 +21,7 @@ from mfbench.models.scoring import Scorer, score
 from mfbench.testing import BackendContract, small_ratings
 
 TRAIN = small_ratings(n_users=30, n_items=20, n=250)
+NO_PRIORS = (np.zeros((2, 2)), np.zeros((2, 2)))
 
 
 class TestBmf(BackendContract):
@@ -153,9 +154,9 @@ def test_the_mean_over_the_samples_is_one_factor_model() -> None:
 
 def test_what_is_kept_is_evenly_spaced_and_never_more_than_the_limit() -> None:
     nothing = Factors(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1), np.zeros(1), 0.0)
-    posterior = Posterior((), Sample(nothing, 1.0), limit=5)
+    posterior = Posterior((), Sample(nothing, 1.0, *NO_PRIORS), limit=5)
     for n in range(1, 43):
-        posterior = posterior.after(Sample(nothing, float(n)))
+        posterior = posterior.after(Sample(nothing, float(n), *NO_PRIORS))
         kept = [one.noise for one in posterior.samples]
         assert len(kept) <= 5
         assert kept == list(np.arange(1, len(kept) + 1) * posterior.stride)

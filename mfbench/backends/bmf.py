@@ -107,6 +107,7 @@ class _Chain:
         )
         self._n, self._mean, self._centered, self._biased = len(train), start.mean, start.mean != 0.0, bias
         self._noise, self._rng, self._pool, self._threads = 1.0, rng, pool, threads
+        self._priors = [np.tile([0.0, 1.0], (start.P.shape[1] + 1, 1)) for _ in range(2)]
         error = start.predict(train.users, train.items) - values
         self._items.errors[0] = error.sum(), (error * error).sum()
 
@@ -114,7 +115,7 @@ class _Chain:
         """A copy of the present draw."""
         copies = (one.copy() for one in (self._users.table, self._items.table, self._users.bias, self._items.bias))
         P, Q, user_bias, item_bias = copies
-        return Sample(Factors(P, Q, user_bias, item_bias, self._mean), self._noise)
+        return Sample(Factors(P, Q, user_bias, item_bias, self._mean), self._noise, *self._priors)
 
     def warm_up(self) -> None:
         """Compile what a step needs, and change nothing."""
@@ -129,10 +130,11 @@ class _Chain:
         if self._centered:
             precision = self._noise * self._n + 1
             self._mean = float(rng.normal(self._noise * (self._mean * self._n - total) / precision, precision**-0.5))
-        for side, other in ((self._users, self._items), (self._items, self._users)):
+        for number, (side, other) in enumerate([(self._users, self._items), (self._items, self._users)]):
             values = np.column_stack([side.table[side.rated], side.bias[side.rated]]).astype(np.float64)
             priors = np.array([_prior(family, rng) for family in values.T])  # of each factor, and of the bias last
             normal = rng.standard_normal(values.shape)
+            self._priors[number] = priors
             self._run(side, other, priors, normal)
 
     def _arguments(self, side: _Side, other: _Side) -> tuple[Any, ...]:

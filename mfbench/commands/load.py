@@ -35,17 +35,18 @@ def recommender(run: str | Path) -> Recommender:
         raise InputError(f"{record.run_key}: its data is not what it was; get that data again, or make the run again")
     train, valid = parts.train, parts.valid
     known = train if valid is None else train.with_(valid)
-    return Recommender(model, known, (record.beta or 0.0) / 2, record.spec.model.seed)
+    return Recommender(model, known, model.ridge, record.spec.model.seed)
 
 
 def _model_of(given: str, record: Record) -> TrainedModel:
     """The model of the run that was given so, whose record this is."""
+    ridge = (record.beta or 0.0) / 2
     path = model_path(Path(given) if given.endswith(".json") else record.path)
     try:
-        return TrainedModel.read(path, record.factors_digest)
+        return TrainedModel.read(path, record.factors_digest, ridge)
     except RecordError:
         with TemporaryDirectory() as folder:
             exported = exported_model(given, Path(folder)) if RUN_ID.fullmatch(given) else None
             if exported is None:
                 raise
-            return TrainedModel.read(exported, record.factors_digest)
+            return TrainedModel.read(exported, record.factors_digest, ridge)

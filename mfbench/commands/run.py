@@ -65,7 +65,7 @@ class RunResult:
         repeat: which one, where the run was made on several folds.
         """
         record = self.records[repeat]
-        return TrainedModel.read(model_path(record.path), record.factors_digest)
+        return TrainedModel.read(model_path(record.path), record.factors_digest, (record.beta or 0.0) / 2)
 
 
 def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:

@@ -14,10 +14,15 @@ from mfbench.matrix.predicting import spread
 
 @dataclass(frozen=True)
 class Sample:
-    """One draw of a factor model, and of the precision of the noise around its predictions."""
+    """One draw of a factor model, of the precision of the noise around its predictions, and of the priors of its rows.
+
+    user_priors, item_priors: float64 [K + 1, 2], the mean and the precision of each factor, and of the bias last.
+    """
 
     factors: Factors
     noise: float
+    user_priors: Floats64
+    item_priors: Floats64
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ class Posterior:
         return spread(self.arrays(), users, items)
 
     def arrays(self) -> dict[str, Array]:
-        """What is saved: those of `factors`, and of S samples sample_user_bias [n_users, S], sample_item_bias, sample_mean [S]
-        and sample_noise [S], a precision.
+        """What is saved: those of `factors`, and of S samples as sample_user_bias [n_users, S], sample_item_bias, sample_mean,
+        sample_noise (a precision), sample_user_priors [S, K + 1, 2] and sample_item_priors.
         """
         models = [one.factors for one in self.samples]
         if not models:
@@ -89,6 +94,8 @@ class Posterior:
             "sample_item_bias": np.stack([one.item_bias for one in models], axis=1),
             "sample_mean": np.array([one.mean for one in models]),
             "sample_noise": np.array([one.noise for one in self.samples]),
+            "sample_user_priors": np.stack([one.user_priors for one in self.samples]),
+            "sample_item_priors": np.stack([one.item_priors for one in self.samples]),
         }
 
 
