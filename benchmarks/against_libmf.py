@@ -83,7 +83,7 @@ def measured(
 def parts_of(name: str) -> tuple[Ratings, Ratings]:
     """Train, and the pairs of valid whose user and item it knows."""
     tree = {"name": "libmf", "data": {"dataset": name}, "split": {"kind": "random", "valid": 0.1, "seed": 7}}
-    parts: Any = splits.prepare(load_spec(tree))
+    parts: Any = splits.parts_of(load_spec(tree))
     user, item = parts.valid.unknown_to(parts.train)
     return parts.train, parts.valid.take(np.flatnonzero(~(user | item)))
 

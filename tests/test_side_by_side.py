@@ -105,7 +105,7 @@ def test_a_sweep_side_by_side_has_the_bits_of_one_trial_after_another(
         (workplace / folder).mkdir()
         monkeypatch.chdir(workplace / folder)
         spec = load_spec(small, [f"sweep.side_by_side={side_by_side}"])
-        swept = Plan.of(spec).carry_out(workers, Watcher())
+        swept = Plan.of(spec).execute(workers, Watcher())
         return [(r.run_key, r.K, r.alpha, r.beta, r.outcome, r.epochs, r.result) for r in study_records(swept.study)]
 
     one_by_one = swept("one", 1, False)

@@ -52,7 +52,7 @@ class Trained:
         return _clock([self], name)
 
 
-def carry_out(
+def train_and_record(
     jobs: Sequence[Job], parts: Parts, watch: Watch | None = None, preparation: Preparation | None = None
 ) -> list[Record]:
     """Make the runs, write the models where the stage keeps one, write the records, and give them.
