@@ -204,7 +204,7 @@ def test_finals_have_single_numbers_and_stand_on_the_parent_too():
     assert warned
     for run_key in (STUDY, *(made.run_key for made in records if made.stage in ("final", "floor"))):
         note = client.get_run(out.run_ids[run_key]).data.tags["mlflow.note.content"]
-        assert " of 3** by the valid part: RMSE" in note
+        assert " of 3** on the valid part: RMSE" in note
         assert "mfbench reproduce" in note
         assert all(sentence in note for sentence in warned)
     parent = client.get_run(out.run_ids[STUDY]).data.metrics

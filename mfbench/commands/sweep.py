@@ -42,7 +42,7 @@ class SweepResult:
 def _shown(row: Row) -> dict[str, Any]:
     """Of a final all but what it shares with the others, and what its training saw of train."""
     left_out = ("outcome", "trials", "search_seconds", "train_rmse", "train_mae")
-    return {name: value for name, value in row.told().items() if name not in left_out}
+    return {name: value for name, value in row.as_dict().items() if name not in left_out}
 
 
 def sweep(
