@@ -92,7 +92,7 @@ def test_a_trial_on_which_three_workers_are_killed_fails_and_says_so(small: dict
         "        return super().epochs(train, start, hyper, schedule, rng)\n"
     )
     small["sweep"] |= {"backends": ["mine.py:Mine"], "trials": 3, "space": {"K": {"int": [2, 3]}}}
-    trials = Plan.of(load_spec(small)).carry_out(1, Watcher()).trials["mine.py:Mine"]
+    trials = Plan.of(load_spec(small)).execute(1, Watcher()).trials["mine.py:Mine"]
     failed = [trial for trial in trials if trial.K == 2]
     assert failed
     assert len(Path("deaths").read_text()) == 3 * len(failed)
@@ -259,7 +259,7 @@ def test_a_disk_that_fills_up_in_a_training_is_no_failure_of_its_backend(small: 
     )
     small["sweep"]["backends"] = ["mine.py:Mine"]
     with pytest.raises(WorkError, match=f"cache/compiled: {FULL}"):
-        Plan.of(load_spec(small)).carry_out(2, Watcher())
+        Plan.of(load_spec(small)).execute(2, Watcher())
     assert not list(Path("runs").rglob("*.json"))
 
 

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 from mfbench.backends.loop import Loop
-from mfbench.data.splits import Parts, prepare
+from mfbench.data.splits import Parts, parts_of
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Schedule
 from mfbench.runs.jobs import Job
 from mfbench.runs.preparation import Preparation
 from mfbench.runs.records import Stage
-from mfbench.runs.training import carry_out
+from mfbench.runs.training import train_and_record
 from mfbench.spec import load_spec
 
 
 @pytest.fixture
 def parts(workplace: Path, small: dict[str, Any]) -> Parts:
     assert Path.cwd() == workplace
-    return prepare(load_spec(small))
+    return parts_of(load_spec(small))
 
 
 @dataclass(frozen=True)
@@ -63,4 +63,4 @@ def test_trials_after_one_another_are_what_each_is_alone(parts: Parts, small: di
             epochs=3,
             hyper={} if backend == "mean" else {"K": 3 + number, "alpha": 0.01, "beta": 0.1},
         )
-        assert carry_out([job], parts, None, shared)[0].result == carry_out([job], parts)[0].result
+        assert train_and_record([job], parts, None, shared)[0].result == train_and_record([job], parts)[0].result

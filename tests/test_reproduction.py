@@ -14,16 +14,15 @@ from typing import Any
 import pytest
 
 import mfbench
-from mfbench.commands.agreement import Line
-from mfbench.commands.differences import Difference
+from mfbench.commands.differences import Difference, Line
 from mfbench.commands.reproduce import Reproduction
 from mfbench.core.errors import InputError
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.runs.jobs import Job, job_of
 from mfbench.runs.progress import Watcher
 from mfbench.runs.record_files import read_record, study_records, write_record
 from mfbench.runs.records import Record, RunName
-from mfbench.runs.training import carry_out
+from mfbench.runs.training import train_and_record
 from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec
 from mfbench.tracking.client import Tracker
@@ -39,7 +38,7 @@ def job(spec: Any, backend: str = "loop", stage: Any = "run", **more: Any) -> Jo
 
 def made(spec: Any, *given: Any, watch: Any = None, **more: Any) -> Record:
     one = job(spec, *given, **more)
-    (record,) = carry_out([one], prepare(one.spec), watch)
+    (record,) = train_and_record([one], parts_of(one.spec), watch)
     return record
 
 
@@ -85,7 +84,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Any:
             "model": {"epochs": 3, "center": True, "bias": True, "evaluate_every": 2},
             "sweep": {"trials": 2, "batch": 2, "backends": BACKENDS, "space": {"K": {"int": [2, 6]}}},
         }
-        yield Plan.of(load_spec(spec)).carry_out(1, Watcher())
+        yield Plan.of(load_spec(spec)).execute(1, Watcher())
 
 
 # --- runs of every kind ----------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ class Listener(Watcher):
 
 
 def swept(spec: Any, workers: Any = 1, **changes: Any) -> Swept:
-    return Plan.of(load_spec(spec, [f"{key}={value}" for key, value in changes.items()])).carry_out(workers, Listener())
+    return Plan.of(load_spec(spec, [f"{key}={value}" for key, value in changes.items()])).execute(workers, Listener())
 
 
 def bits(result: Swept) -> list[tuple[Any, ...]]:
@@ -159,7 +159,7 @@ def test_that_no_rating_is_relevant_is_said_by_sweep_and_run(
     Path("mine.csv").write_text("user,item,rating\n" + "\n".join(lines))
     small |= {"data": {"file": "mine.csv"}, "evaluation": evaluation}
     listener = Listener()
-    Plan.of(load_spec(small, ["sweep.trials=1"])).carry_out(1, listener)
+    Plan.of(load_spec(small, ["sweep.trials=1"])).execute(1, listener)
     assert [sentence for sentence in listener.said if "relevant" in sentence] == says
     result = mfbench.run(small, ["model.backend=loop"])
     assert [line for line in capsys.readouterr().err.splitlines() if "relevant" in line] == says
@@ -183,7 +183,7 @@ def test_a_damaged_record_is_set_aside_and_named_and_its_trial_run_again(small: 
     path = RunName(study=before.study, backend="loop", stage="trial", number=2).path
     path.write_text(path.read_text()[:100])
     listener = Listener()
-    after = Plan.of(load_spec(small)).carry_out(1, listener)
+    after = Plan.of(load_spec(small)).execute(1, listener)
     assert bits(after) == bits(before)
     assert any("trial-0002.json" in sentence for sentence in listener.said)
     assert path.with_suffix(".aside").exists()
@@ -196,7 +196,7 @@ def test_a_record_that_was_changed_by_hand_is_set_aside_and_its_trial_run_again(
     tree = json.loads(path.read_text())
     path.write_text(json.dumps({**tree, "scores": {**tree["scores"], "valid_rmse": [0.1, 0.1, 0.1]}}))
     listener = Listener()
-    after = Plan.of(load_spec(small)).carry_out(1, listener)
+    after = Plan.of(load_spec(small)).execute(1, listener)
     assert bits(after) == bits(before)
     assert sum("trial-0002.json: this record was changed after it was written" in sentence for sentence in listener.said) == 1
 
@@ -241,7 +241,7 @@ def test_a_record_of_other_code_data_or_a_failure_does_not_stand_for_the_run(sma
     Path("mine.py").write_text(code.replace("> 1400", "> 9999"))
     listener = Listener()
     spec = load_spec(small, [f"{key}={value}" for key, value in changes.items()])
-    mended = Plan.of(spec).carry_out(1, listener)
+    mended = Plan.of(spec).execute(1, listener)
     assert mended.failures == []
     assert mended.finals[0].test_rmse is not None
     assert sum("mine.py:Mine has changed since this run" in sentence for sentence in listener.said) == 6
@@ -266,7 +266,7 @@ def test_lists_of_another_length_are_a_matter_of_the_finals_alone(small: dict[st
 def test_a_new_study_says_in_which_keys_it_differs_from_the_last(small: dict[str, Any]) -> None:
     swept(small, **{"sweep.trials": 1})
     listener = Listener()
-    Plan.of(load_spec(small, ["model.epochs=2", "sweep.trials=1"])).carry_out(1, listener)
+    Plan.of(load_spec(small, ["model.epochs=2", "sweep.trials=1"])).execute(1, listener)
     said, worn = listener.said
     assert said.endswith("in model.epochs")
     assert "has been opened by 1 other study" in worn

@@ -20,12 +20,12 @@ from record_factory import record, write
 from mfbench.backends.registry import BUILT_IN, describe, digest, resolve
 from mfbench.core.machine import OWN_XLA_FLAG
 from mfbench.core.paths import portable, without_places
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.runs import checkout, environment
 from mfbench.runs.jobs import BestTrial, Job, hardware
 from mfbench.runs.record_files import read_record
 from mfbench.runs.records import Record
-from mfbench.runs.training import carry_out
+from mfbench.runs.training import train_and_record
 from mfbench.spec import load_spec
 from mfbench.tracking.client import Tracker
 from mfbench.tracking.store import make_store
@@ -40,7 +40,7 @@ def job(spec: dict[str, Any], backend: str = "loop", stage: Any = "run", alpha: 
 
 
 def made(spec: dict[str, Any], *given: Any, watch: Any = None, **more: Any) -> Record:
-    (one,) = carry_out([job(spec, *given, **more)], prepare(load_spec(spec)), watch)
+    (one,) = train_and_record([job(spec, *given, **more)], parts_of(load_spec(spec)), watch)
     return one
 
 
@@ -289,7 +289,7 @@ def test_no_file_of_a_run_names_the_machine_its_user_or_a_place_on_it(stored: Pa
     (one,) = [read_record(path) for path in (stored / "runs").glob("own-*/*/run-0000.json")]
     assert (one.backend, one.spec.data.file) == ("mine.py:Mine", "home-of-somebody/ratings.csv")
     broken = job(spec, "mine.py:Mine").model_copy(update={"hyper": {"K": 5, "alpha": 0.01, "beta": 0.05}})
-    (failed,) = carry_out([broken], prepare(broken.spec))
+    (failed,) = train_and_record([broken], parts_of(broken.spec))
     assert "No such file or directory: './mine.py.none'" in (failed.reason or "")
     written = [path for folder in ("runs", "mlruns") for path in (stored / folder).rglob("*") if path.is_file()]
     names = {"record.json", "model.npz", "environment.json", "run-0000.npz", "run-0000.errors.npz"}

@@ -60,10 +60,10 @@ def data_list(as_json: AsJson = False) -> None:
 @data_app.command("get")
 def data_get(name: DataName, as_json: AsJson = False) -> None:
     """Download a data set, check its hash, and prepare it."""
-    from mfbench.data.catalogue import prepare
+    from mfbench.data.catalogue import dataset_named
     from mfbench.data.prepared import summary
 
-    found = summary(prepare(name))
+    found = summary(dataset_named(name))
     sentence = f"{name} is ready: {found['ratings']:,} ratings, {found['users']:,} users, {found['items']:,} items"
     show(sentence, as_json, found)
 

@@ -26,6 +26,10 @@ def recommend(
     users: Annotated[
         list[str] | None, typer.Option("--user", metavar="ID", help="A user's id; repeatable. Default: all users.")
     ] = None,
+    ratings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Recommend to a new user instead, who gave these ratings: CSV with item,rating."),
+    ] = None,
     n: Count = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Show which of the user's own ratings contribute most.")] = False,
     as_json: AsJson = False,
@@ -34,6 +38,15 @@ def recommend(
     from mfbench.models.recommender import SHARES
 
     recommender = _recommender(run)
+    if ratings is not None:
+        from mfbench.commands.find import one_run
+        from mfbench.commands.new_user import recommend_to
+
+        if users or explain:
+            raise InputError("recommend: --ratings is for a new user; leave out --user and --explain")
+        items = recommend_to(recommender, ratings, one_run(run).spec.data, n)
+        show(_table("the user of these ratings", items, "predicted"), as_json, {"items": [asdict(item) for item in items]})
+        return
     found = recommender.recommend(recommender.typed("user", users) if users else recommender.users(), n)
     answers = []
     for user, items in found.items():
