@@ -21,7 +21,7 @@ def recommend_to(recommender: Recommender, path: Path, data: Data, n: int) -> li
 
 
 def ratings_in(path: Path, item: tuple[str, ...], rating: tuple[str, ...]) -> tuple[list[str], list[float]]:
-    """The items, as text, and the ratings in a CSV file. item, rating: possible names of each column; the first found is used."""
+    """The items (as text) and ratings in a CSV file. item, rating: possible names of each column, the preferred one first."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -30,10 +30,12 @@ def ratings_in(path: Path, item: tuple[str, ...], rating: tuple[str, ...]) -> tu
     except (UnicodeDecodeError, csv.Error):
         raise InputError(f"--ratings {path}: not a CSV file in UTF-8; save it as one") from None
     if not rows:
-        raise InputError(f"--ratings {path}: this file has no ratings; write the header item,rating and one line per rating")
+        raise InputError(
+            f"--ratings {path}: there are no ratings in this file; write the header item,rating and one line per rating"
+        )
     columns = [next((name for name in names if name in rows[0]), None) for names in (item, rating)]
     if None in columns:
-        raise InputError(f"--ratings {path}: the header has no columns item and rating, but {', '.join(map(str, rows[0]))}")
+        raise InputError(f"--ratings {path}: the header has no columns item and rating; it has {', '.join(map(str, rows[0]))}")
     values = []
     for line, row in enumerate(rows, 2):
         try:
