@@ -104,7 +104,7 @@ def sweep(
     """Search each backend, then test the best; rerun to resume.
 
     For each backend, a study searches the hyperparameters by the score on the valid part. Then the best trial of each
-    backend is trained on train and valid together, and scored on the test part, which is opened for the first time.
+    backend is trained on train and valid together, and scored on the test part, which the search never sees.
     """
     with stoppable("finished trials are saved; rerun the command to resume"):
         from mfbench.report.leaderboard import table
@@ -206,7 +206,7 @@ def ui(
     port: Annotated[int | None, typer.Option(help="Default: 5000, or a free port if that is taken.")] = None,
     opened: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser, if there is a screen.")] = True,
 ) -> None:
-    """Serve MLflow on this machine until Ctrl-C, at the charts of final runs."""
+    """Serve MLflow locally until Ctrl-C, with charts of the runs."""
     from mfbench.commands.find import charted
     from mfbench.tracking.pages import charts_page
     from mfbench.tracking.ui import open_page

@@ -91,7 +91,7 @@ def similar(
 def groups(
     run: Run, n: Annotated[int, typer.Option("-n", min=1, help="How many groups.")] = 8, as_json: AsJson = False
 ) -> None:
-    """Cluster users by their factors, with each group's typical items."""
+    """Cluster users by factors, with the items typical of each."""
     found = _recommender(run).groups(n)
     for number, group in enumerate(found, 1):
         say(_table(f"group {number}: {len(group.users):,} users", group.items, "above average"), as_json)
