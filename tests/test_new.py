@@ -47,7 +47,7 @@ def test_any_name_becomes_that_of_the_spec(name: str) -> None:
         ("my ratings", "name: 'my ratings' is not letters, digits"),
         ("", "name: '' is not letters, digits"),
         ("K" * 81, "at most 80 characters"),
-        ("mine.yaml", "new mine.yaml: give the name of the experiment, without the ending"),
+        ("mine.yaml", "new mine.yaml: give the name of the experiment, without .yaml"),
     ],
 )
 def test_a_name_that_a_spec_cannot_have_is_exit_code_2_one_sentence_and_no_file(name: str, says: str) -> None:
@@ -63,5 +63,5 @@ def test_a_file_that_is_there_stays_as_it_is() -> None:
     Path("mine.yaml").write_text("name: mine\n")
     done = new("mine")
     assert done.returncode == 2
-    assert done.stderr == "mfbench: mine.yaml: this file exists already; choose another name, or move it away\n"
+    assert done.stderr == "mfbench: mine.yaml: this file already exists; choose another name, or move the file\n"
     assert Path("mine.yaml").read_text() == "name: mine\n"

@@ -96,4 +96,4 @@ def test_what_a_user_sees_of_two_objectives_and_of_a_timeout(small: dict[str, An
     assert parent_status() == "FINISHED"
     assert done.stdout.index("Pareto front") > done.stdout.index("loop")
     wrong = call(app, ["sweep", "spec.yaml", "--timeout", "soon"])
-    assert str(wrong.exception) == "--timeout soon: write a number and s, m or h, as in 90s, 10m or 1h"
+    assert str(wrong.exception) == "--timeout soon: not a time; write a number with s, m or h, e.g. 90s, 10m or 1h"

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import mfbench
-from mfbench.commands.differences import Difference
-from mfbench.commands.reproduce import Line, Reproduction
+from mfbench.commands.differences import Difference, Line
+from mfbench.commands.reproduce import Reproduction
 from mfbench.core.errors import InputError
 from mfbench.data.splits import parts_of
 from mfbench.runs.jobs import Job, job_of
@@ -215,7 +215,7 @@ def test_another_alpha_in_the_record(small: dict[str, Any], sealed: bool) -> Non
     record = made(plain(small))
     result = mfbench.reproduce(edited(record, sealed, alpha=0.02).run_key)
     assert result.verdict == "not reproduced"
-    assert "alpha: the record says 0.02, and its own spec 0.01" in str(result.cause)
+    assert "alpha: the record has 0.02, but its spec has 0.01" in str(result.cause)
     assert ("changed after it was written" in str(result.cause)) == (not sealed)
     assert not any(line.agrees for line in result.lines if line.what in ("train_rmse", "factors"))
 
@@ -235,7 +235,7 @@ def test_a_record_that_no_longer_can_be_run_is_told_apart_from_a_wrong_spec(
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     with pytest.raises(InputError) as error:
         mfbench.reproduce(path)
-    assert f"{path}: this record was changed after it was written, and cannot be run as it is ({why}" in str(error.value)
+    assert f"{path}: this record was changed after it was written and cannot be re-run ({why}" in str(error.value)
 
 
 @pytest.mark.usefixtures("workplace")
@@ -284,14 +284,14 @@ def test_the_order_of_a_files_rows_matters_only_to_a_split_that_is_about_it(smal
     assert result.verdict == "not reproduced"
     Path("ratings.csv").rename("moved.csv")
     assert mfbench.reproduce(random_split.run_key, data="moved.csv").verdict == "to the bit"
-    with pytest.raises(InputError, match=r"^ratings\.csv: .* are not there; say where they are with --data FILE$"):
+    with pytest.raises(InputError, match=r"^ratings\.csv: .* does not exist; give its path with --data FILE$"):
         mfbench.reproduce(random_split.run_key)
 
 
 @pytest.mark.usefixtures("workplace")
 def test_a_file_for_a_run_that_is_on_none(small: dict[str, Any]) -> None:
     record = made(plain(small))
-    with pytest.raises(InputError, match=r"^--data own\.csv: .* is not on a file of your own; leave --data out$"):
+    with pytest.raises(InputError, match=r"^--data own\.csv: .* was not trained on a file of your own; leave --data out$"):
         mfbench.reproduce(record.run_key, data="own.csv")
 
 
@@ -326,7 +326,7 @@ def test_what_differs_is_named_and_refused_where_it_may_matter(small: dict[str, 
     assert result.verdict == "to the bit"
     strict = mfbench.reproduce(record.run_key, strict=True)
     assert (strict.verdict, strict.reproduced, strict.lines) == ("refused", False, [])
-    assert "numpy: another version" in strict.sentence
+    assert "numpy: different version" in strict.sentence
     told = {**told, **record.environment.model_dump(), "git_commit": "f" * 40, "threads": 64}
     edited(record, sealed=True, environment=told)
     assert mfbench.reproduce(record.run_key, strict=True).verdict == "to the bit"
@@ -410,7 +410,7 @@ def test_the_command(small: dict[str, Any]) -> None:
     edited(record, train_rmse=0.5)
     status, answer, said = reproduce(record.run_key, "--strict")
     assert (status, answer["verdict"], answer["lines"]) == (1, "refused", [])
-    assert said.splitlines()[-1].startswith("small-1/loop/0/run: not run, for --strict was given")
+    assert said.splitlines()[-1].startswith("small-1/loop/0/run: not run, because --strict is given")
     status, answer, said = reproduce("small-1/loop/1/run")
     assert (status, answer) == (2, None)
     assert len(said.splitlines()) == 1
