@@ -16,17 +16,16 @@ SECONDS = 240  # that a process may take, a slow machine included; under pytest'
 SWEEP = ("sweep", "spec.yaml", "--json")
 
 
-def environment(**more: str | None) -> dict[str, str]:
-    """This process's, with other values (None: without it); code that it starts can import the modules beside the tests."""
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {name: value for name, value in {**os.environ, "PYTHONPATH": path, **more}.items() if value is not None}
-
-
 @contextmanager
-def started(*words: str, **given: Any) -> Iterator[subprocess.Popen[str]]:
-    """`python` with these words, in a process group of its own, as a terminal starts it; at the end all of it is killed."""
-    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment()}
-    with subprocess.Popen([sys.executable, *words], text=True, start_new_session=True, **{**outputs, **given}) as process:
+def started(*words: str, settings: dict[str, str] | None = None, **given: Any) -> Iterator[subprocess.Popen[str]]:
+    """`python` with these words, in a process group of its own, as a terminal starts it; at the end all of it is killed.
+
+    It can import the modules beside the tests. settings: environment variables; given: as of `subprocess.Popen`.
+    """
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = {**os.environ, "PYTHONPATH": path, **(settings or {})}
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env, **given}
+    with subprocess.Popen([sys.executable, *words], start_new_session=True, **given) as process:
         try:
             yield process
         finally:
