@@ -23,7 +23,7 @@ from mfbench.core.errors import MfbenchError
 from mfbench.core.files import write_whole
 from mfbench.core.paths import RESULTS
 from mfbench.data.sealed import open_test
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.matrix.metrics import rmse_and_mae
 from mfbench.matrix.ratings import Ratings
 from mfbench.spec import load_spec, study_key
@@ -46,7 +46,7 @@ def main(path: str) -> None:
     ours = [record for record in compared([path]).records if record.test_rmse is not None]
     if not ours:
         sys.exit(f"{path}: there is no final run yet; make them with `mfbench sweep {path}`")
-    parts = prepare(spec)
+    parts = parts_of(spec)
     test = open_test(parts, study_key(spec), "to score Surprise's SVD beside the finals")
     train = parts.train if parts.valid is None else parts.train.with_(parts.valid)
 

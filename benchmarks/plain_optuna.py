@@ -25,7 +25,7 @@ from sweep_overhead import SPACE, Setting, measured
 from mfbench.core.files import write_whole
 from mfbench.core.paths import RESULTS
 from mfbench.core.tables import markdown
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.matrix.ratings import Ratings
 from mfbench.spec import load_spec
 from mfbench.tracking.store import FIRM_SETTINGS
@@ -96,7 +96,7 @@ def main() -> None:
         os.environ["MFBENCH_DATA"] = str(data)
         measured(SETTING, 1, data)  # so that data and compiled code are there
         ours = measured(SETTING, given.budget, data).wall
-        parts = prepare(load_spec(SETTING.spec(given.budget)))
+        parts = parts_of(load_spec(SETTING.spec(given.budget)))
         if parts.valid is None:
             raise SystemExit("the split has no valid part")
         os.chdir(place)

@@ -21,7 +21,7 @@ from mfbench.core import tables
 from mfbench.core.errors import MfbenchError
 from mfbench.core.files import write_whole
 from mfbench.core.paths import RESULTS
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.runs.record_files import find_record
 from mfbench.runs.records import RunName
 from mfbench.runs.repeats import interval
@@ -38,7 +38,7 @@ def main() -> None:
     ours = run_of(spec)
     errors: dict[str, list[tuple[float, float]]] = {RAW.format(backend): [], CLIPPED.format(backend): [], SURPRISE: []}
     for fold, record in enumerate(ours.records):
-        parts = prepare(spec.repeat(fold))
+        parts = parts_of(spec.repeat(fold))
         if parts.split_digest != record.data.split_digest:
             sys.exit(f"{record.run_key} was made on other data; make it again with `mfbench run {PATH}`")
         train, valid = parts.train, parts.valid

@@ -40,6 +40,7 @@ def train_models(
     center: bool = True,
     normal: float = 0.1,
     seed: int = 0,
+    step: str = "constant",
 ) -> list[Model]:
     """Everything that the backend yields: the start, then a model after each epoch.
 
@@ -49,7 +50,7 @@ def train_models(
     """
     rng = np.random.default_rng(seed)
     start = draw_start(train, K, {"normal": normal}, center, rng)
-    hyper = _used_by(backend, HyperParams(K, alpha, beta, epochs, bias))
+    hyper = _used_by(backend, HyperParams(K, alpha, beta, epochs, bias, step))
     arranged, schedule = backend.arrange(train, rng)
     return list(backend.epochs(arranged, start, hyper, schedule, rng))
 
@@ -75,9 +76,9 @@ class BackendContract:
     train: ClassVar[Ratings] = small_ratings()
 
     def test_tunable_names_hyperparameters(self) -> None:
-        """`tunable` is a subset of K, alpha and beta."""
+        """`tunable` is a subset of what a model has: K, alpha, beta, step and decay."""
         assert isinstance(self.backend.tunable, frozenset)
-        assert self.backend.tunable <= {"K", "alpha", "beta"}
+        assert self.backend.tunable <= {"K", "alpha", "beta", "step", "decay"}
 
     def test_schedule_visits_every_rating_once(self) -> None:
         """`arrange` returns the same ratings, and an epoch visits each of them once, in groups that cover all of them."""
@@ -149,7 +150,7 @@ class BackendContract:
         """Each one in `tunable` does and, if there are any, so does the seed."""
         changed = {"K": 4, "alpha": 0.02, "beta": 0.2}
         base = self._all_predictions(train_models(self.backend, self.train)[-1])
-        for name in self.backend.tunable:
+        for name in self.backend.tunable & changed.keys():
             other = train_models(self.backend, self.train, **{name: changed[name]})[-1]  # type: ignore[arg-type]
             assert not np.array_equal(base, self._all_predictions(other)), name
         if self.backend.tunable:

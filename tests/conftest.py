@@ -117,7 +117,7 @@ def searched(swept: tuple[Path, Any], shared: Path, monkeypatch: pytest.MonkeyPa
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """The command line in this process, which takes a moment: exit code, stdout, stderr."""
 
-    def carry_out(*words: str) -> tuple[int, str, str]:
+    def call(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["mfbench", *words])
         capsys.readouterr()
         status: Any = 0
@@ -130,7 +130,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
             signal.signal(signal.SIGTERM, at_sigterm)
         return status, *capsys.readouterr()
 
-    return carry_out
+    return call
 
 
 @pytest.fixture(scope="session")

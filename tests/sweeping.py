@@ -30,7 +30,7 @@ def swept(
     spec: SpecSource, *changes: str, workers: int = 1, watcher: Watcher | None = None, timeout: float | None = None
 ) -> Swept:
     """The sweep of a spec with changes like `sweep.trials=4`."""
-    return Plan.of(load_spec(spec, changes)).carry_out(workers, watcher or Watcher(), timeout)
+    return Plan.of(load_spec(spec, changes)).execute(workers, watcher or Watcher(), timeout)
 
 
 def bits(result: Swept) -> list[tuple[Any, ...]]:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfbench.backends.als import ABREAST, DEPTH, Als
+from mfbench.backends.als import Als
 from mfbench.backends.loop import Loop
+from mfbench.backends.on_device.als import ABREAST, DEPTH
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.ratings import Ratings
 from mfbench.testing import small_ratings, train_models
@@ -33,12 +34,23 @@ def by_hand(rows, others, values, n, other, other_bias, beta, bias):
 def check_one_epoch(train, K, beta, bias, seed=0):
     start = draw_start(train, K, {"normal": 0.5}, True, np.random.default_rng(seed))
     hyper = HyperParams(K, None, beta, 1, bias)
-    _, model = Als(dtype="float64").epochs(train, start, hyper, *Als().arrange(train, None)[1:], None)
-    values = train.values - start.mean
-    P, user_bias = by_hand(train.users, train.items, values, train.n_users, start.Q, start.item_bias, beta, bias)
-    Q, item_bias = by_hand(train.items, train.users, values, train.n_items, P, user_bias, beta, bias)
-    for ours, theirs in [(model.P, P), (model.user_bias, user_bias), (model.Q, Q), (model.item_bias, item_bias)]:
-        np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-10)
+    rng = np.random.default_rng(seed)
+    schedule = Als().arrange(train, rng)[1]
+    for device in (None, "cpu"):
+        *_, model = Als(device, "float64").epochs(train, start, hyper, schedule, rng)
+        # JAX is given the ratings less the mean as the ratings' own type, the compiled code as float64.
+        values = (train.values if device else train.values.astype(np.float64)) - start.mean
+        P, user_bias = by_hand(train.users, train.items, values, train.n_users, start.Q, start.item_bias, beta, bias)
+        Q, item_bias = by_hand(train.items, train.users, values, train.n_items, P, user_bias, beta, bias)
+        for ours, theirs in [(model.P, P), (model.user_bias, user_bias), (model.Q, Q), (model.item_bias, item_bias)]:
+            np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-10)
+
+
+def test_no_number_of_threads_changes_a_bit():
+    train = small_ratings(n_users=300, n_items=200, n=4000)
+    one, two, three = (train_models(Als(threads=threads), train, K=9)[-1].arrays() for threads in (1, 2, 3))
+    for name, array in one.items():
+        assert array.tobytes() == two[name].tobytes() == three[name].tobytes(), name
 
 
 @given(

@@ -151,7 +151,11 @@ def test_built_in_backends_resolve_with_their_knobs():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("nope", {}, "backend: 'nope' is not known; known are loop, numba, jax, adam, mlp, als, mean.*, and your own as .*"),
+        (
+            "nope",
+            {},
+            "backend: 'nope' is not known; known are loop, numba, jax, adam, mlp, als, bmf, mean.*, and your own as .*",
+        ),
         ("loop", {"ordr": 1}, "model.options.loop.ordr: unknown key; known here are order"),
         ("loop", {"order": "up"}, "model.options.loop.order: input should be 'shuffled' or 'rows', not 'up'"),
         ("jax", {"batch_size": "many"}, "model.options.jax.batch_size: input should be a valid integer, not 'many'"),

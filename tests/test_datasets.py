@@ -14,7 +14,7 @@ import pytest
 from mfbench.core.errors import DataError
 from mfbench.core.paths import data_home
 from mfbench.data import prepared
-from mfbench.data.catalogue import catalogue, entry, load, prepare
+from mfbench.data.catalogue import catalogue, dataset_named, entry, load
 from mfbench.data.dataset import Dataset, make_dataset
 from mfbench.data.download import Archive
 from mfbench.data.movielens import FOLDS, read_movielens
@@ -174,7 +174,7 @@ def test_no_member_is_written_anywhere(tmp_path: Path) -> None:
 
 
 def test_prepared_once_and_read_back_the_same(home: Path) -> None:
-    first = prepare("planted-10k")
+    first = dataset_named("planted-10k")
     folder = home / "planted-10k"
     assert sorted(p.name for p in folder.iterdir()) == ["arrays.npz", "card.json"]
     stamp = (folder / "arrays.npz").stat().st_mtime_ns
@@ -204,7 +204,7 @@ def test_planted_by_parameters_has_them_in_its_name(home: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "no arrays", "no card", "bad card", "other source", "other arrays"])
 def test_what_is_damaged_is_made_again(home: Path, damage: str) -> None:
-    first = prepare("planted-10k")
+    first = dataset_named("planted-10k")
     arrays, text = home / "planted-10k" / "arrays.npz", home / "planted-10k" / "card.json"
     content = arrays.read_bytes()
     if damage == "flip":
@@ -222,7 +222,7 @@ def test_what_is_damaged_is_made_again(home: Path, damage: str) -> None:
     else:
         load(Data(planted=Planted(users=200, items=300, ratings=10_000, seed=1)))
         arrays.write_bytes((home / "planted-200x300x10000-s1" / "arrays.npz").read_bytes())
-    assert same(prepare("planted-10k"), first)
+    assert same(dataset_named("planted-10k"), first)
     assert arrays.read_bytes() == content
 
 
@@ -230,7 +230,7 @@ def test_a_folder_with_the_users_own_files_is_left_alone(home: Path) -> None:
     (home / "planted-10k").mkdir(parents=True)
     (home / "planted-10k" / "mine.txt").write_text("keep me")
     with pytest.raises(DataError, match=r"mine\.txt"):
-        prepare("planted-10k")
+        dataset_named("planted-10k")
     assert (home / "planted-10k" / "mine.txt").read_text() == "keep me"
 
 
@@ -245,7 +245,7 @@ def test_what_fails_leaves_nothing(home: Path) -> None:
 
 
 def test_processes_that_prepare_together_agree(home: Path) -> None:
-    code = "from mfbench.data.catalogue import prepare; print(prepare('planted-10k').digest)"
+    code = "from mfbench.data.catalogue import dataset_named; print(dataset_named('planted-10k').digest)"
     children = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(2)]
     assert len({child.communicate()[0] for child in children}) == 1
     assert all(child.returncode == 0 for child in children)
@@ -277,7 +277,7 @@ def test_the_order_of_rows_has_no_part_in_the_digest() -> None:
 
 @pytest.mark.skipif("MFBENCH_MIRROR" not in os.environ, reason="MFBENCH_MIRROR is not set: no real ratings")
 def test_real_movielens() -> None:
-    d = prepare("ml-latest-small")
+    d = dataset_named("ml-latest-small")
     known = entry("ml-latest-small")
     assert (len(d.ratings), d.ratings.n_users, d.ratings.n_items) == (known.ratings, known.users, known.items)
     assert d.digest == "48b88996b5537a3f5709d9eb52b46d7b8cdbe40516a95860a744011bee089d81"
@@ -286,4 +286,4 @@ def test_real_movielens() -> None:
     assert "American President, The (1995)" in d.titles
     assert len(set(d.titles)) == len(d.titles) - 5
     assert sorted(set(d.ratings.values.tolist())) == [k / 2 for k in range(1, 11)]
-    assert same(prepare("ml-latest-small"), d)
+    assert same(dataset_named("ml-latest-small"), d)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mfbench.backends import jax as jax_backend
-from mfbench.backends.accelerator import device_named, padded
 from mfbench.backends.jax import CAP, Jax
+from mfbench.backends.on_device.accelerator import device_named, padded
 from mfbench.core.errors import SpecError
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.ratings import Ratings

@@ -18,10 +18,13 @@ ROOMS = [
 """Each imports from itself and from those before it."""
 
 ROOT = {"__init__", "__main__", "testing"}
+DEVICE = ("accelerator", "keras_adam", "als")
 HOMES = {
     "numba": {"matrix.compiled"},
-    "jax": {f"backends.{name}" for name in ("accelerator", "keras_adam", "jax", "adam", "mlp", "als")},
-    "optax": {"backends.keras_adam"},
+    "jax": {
+        f"backends.{name}" for name in ("on_device.accelerator", "on_device.keras_adam", "on_device.als", "jax", "adam", "mlp")
+    },
+    "optax": {"backends.on_device.keras_adam"},
     "optuna": {"search.proposals"},
     "cmaes": {"search.cmaes"},
     "mlflow": {"tracking.model", "tracking.store", "tracking.client", "matrix.predicting"},

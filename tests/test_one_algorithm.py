@@ -31,10 +31,10 @@ def ratings_of(cells, n_users, n_items):
     return Ratings(users.copy(), items.copy(), (1 + (users + 2 * items) % 5).astype(np.float32), n_users, n_items)
 
 
-def assert_one_algorithm(backend, train, *, K=3, bias=True, center=True, alpha=0.02, epochs=3):
+def assert_one_algorithm(backend, train, *, K=3, bias=True, center=True, alpha=0.02, epochs=3, step="constant"):
     """The executor and `loop` over the ratings as it arranged them, with its schedule, from the same start."""
     start = draw_start(train, K, {"normal": 0.3}, center, np.random.default_rng(1))
-    hyper = HyperParams(K, alpha, 0.1, epochs, bias)
+    hyper = HyperParams(K, alpha, 0.1, epochs, bias, step, decay=0.3)
     arranged, schedule = backend.arrange(train, np.random.default_rng(2))
     ours, theirs = (
         list(executor.epochs(arranged, start, hyper, schedule, np.random.default_rng(3))) for executor in (backend, Loop())
@@ -53,9 +53,10 @@ def assert_one_algorithm(backend, train, *, K=3, bias=True, center=True, alpha=0
     K=st.integers(1, 4),
     bias=st.booleans(),
     center=st.booleans(),
+    step=st.sampled_from(["constant", "adagrad", "decay"]),
 )
-def test_any_ratings(backend, cells, K, bias, center):
-    assert_one_algorithm(backend, ratings_of(cells, 7, 6), K=K, bias=bias, center=center)
+def test_any_ratings(backend, cells, K, bias, center, step):
+    assert_one_algorithm(backend, ratings_of(cells, 7, 6), K=K, bias=bias, center=center, step=step)
 
 
 @each_executor
@@ -76,15 +77,17 @@ def planted_100k():
 
 
 @each_executor
-def test_planted_100k(backend, planted_100k):
-    assert_one_algorithm(backend, planted_100k, K=8, alpha=0.005)
+@pytest.mark.parametrize(("step", "K", "alpha"), [("constant", 8, 0.005), ("adagrad", 13, 0.05), ("decay", 3, 0.01)])
+def test_planted_100k(backend, planted_100k, step, K, alpha):
+    assert_one_algorithm(backend, planted_100k, K=K, alpha=alpha, step=step)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("K", [1, 8, 20])
-def test_no_number_of_threads_changes_a_bit(planted_100k, dtype, K):
+@pytest.mark.parametrize(("K", "step"), [(1, "constant"), (8, "decay"), (20, "constant"), (20, "adagrad")])
+def test_no_number_of_threads_changes_a_bit(planted_100k, dtype, K, step):
     one, *others = (
-        train_models(Numba(threads=threads, dtype=dtype), planted_100k, K=K)[-1].arrays() for threads in (1, 2, 3, 20)
+        train_models(Numba(threads=threads, dtype=dtype), planted_100k, K=K, step=step)[-1].arrays()
+        for threads in (1, 2, 3, 20)
     )
     for other in others:
         for name, array in one.items():

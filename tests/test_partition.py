@@ -17,7 +17,7 @@ from mfbench.core.errors import SpecError
 from mfbench.data.dataset import Dataset, make_dataset
 from mfbench.data.partition import positions_of_parts
 from mfbench.data.sealed import open_test
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.spec import LastSplit, LeaveOutSplit, Split, TemporalSplit, UsersSplit, load_spec
 
 USERS, ITEMS = 25, 30
@@ -193,7 +193,7 @@ def test_a_split_that_makes_no_sense_is_refused(small: dict[str, Any], split: di
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize("split", [{"kind": "leave-out", "valid": 1, "test": 2}, {"kind": "users", "valid": 0.2, "test": 0.2}])
 def test_the_card_counts_the_users_of_each_part(small: dict[str, Any], split: dict[str, Any]) -> None:
-    parts = prepare(load_spec({**small, "split": split}))
+    parts = parts_of(load_spec({**small, "split": split}))
     assert parts.valid is not None
     test = open_test(parts, "small-1", "to see")
     expected = {name: len(set(part.users)) for name, part in (("train", parts.train), ("valid", parts.valid), ("test", test))}

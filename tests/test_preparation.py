@@ -12,19 +12,19 @@ import pytest
 from trainings import job
 
 from mfbench.backends.loop import Loop
-from mfbench.data.splits import Parts, prepare
+from mfbench.data.splits import Parts, parts_of
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Schedule
 from mfbench.runs.preparation import Preparation
 from mfbench.runs.records import Stage
-from mfbench.runs.training import carry_out
+from mfbench.runs.training import train_and_record
 from mfbench.spec import load_spec
 
 
 @pytest.fixture
 def parts(workplace: Path, small: dict[str, Any]) -> Parts:
     assert Path.cwd() == workplace
-    return prepare(load_spec(small))
+    return parts_of(load_spec(small))
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,4 @@ def test_trials_after_one_another_are_what_each_is_alone(parts: Parts, small: di
     stages: list[Stage] = ["trial", "trial", "final", "trial"]
     for number, stage in enumerate(stages):
         one = job(spec, backend, stage, number, K=3 + number)
-        assert carry_out([one], parts, None, shared)[0].result == carry_out([one], parts)[0].result
+        assert train_and_record([one], parts, None, shared)[0].result == train_and_record([one], parts)[0].result

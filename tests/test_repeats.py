@@ -28,7 +28,7 @@ KFOLD = {"kind": "kfold", "folds": 3, "test": 0.15, "seed": 7}
 
 
 def swept(spec: Any, workers: int = 1, **changes: Any) -> Swept:
-    return Plan.of(load_spec(spec, [f"{key}={value}" for key, value in changes.items()])).carry_out(workers, Watcher())
+    return Plan.of(load_spec(spec, [f"{key}={value}" for key, value in changes.items()])).execute(workers, Watcher())
 
 
 def bits(result: Swept) -> list[tuple[Any, ...]]:
@@ -215,7 +215,7 @@ def test_folds_without_a_test_part_are_said_to_have_no_test_score(small: dict[st
 
     said: list[str] = []
     small["split"] = {"kind": "kfold", "folds": 2}
-    result = Plan.of(load_spec(small, ["sweep.trials=1"])).carry_out(1, Listener())
+    result = Plan.of(load_spec(small, ["sweep.trials=1"])).execute(1, Listener())
     assert [sentence for sentence in said if "there is no test part" in sentence]
     assert result.finals[0].test_rmse is None
     assert result.finals[0].data.n_train + (result.finals[0].data.n_valid or 0) == 2000

@@ -14,7 +14,7 @@ import pytest
 from mfbench.commands.sweep import SweepResult
 from mfbench.core.errors import InputError
 from mfbench.data.sealed import open_test, openers
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.matrix.ratings import Ratings
 from mfbench.runs.progress import Watcher
 from mfbench.runs.record_files import study_records
@@ -57,7 +57,7 @@ class Listener(Watcher):
 
 
 def swept(spec: Spec, watcher: Watcher | None = None) -> Swept:
-    return Plan.of(spec).carry_out(1, watcher or Listener())
+    return Plan.of(spec).execute(1, watcher or Listener())
 
 
 def cells(ratings: Ratings) -> Cells:
@@ -68,13 +68,13 @@ def cells(ratings: Ratings) -> Cells:
 def tasks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every task that is given to a worker, as the line of JSON that the worker reads."""
     given: list[str] = []
-    carry_out = Workers.carry_out
+    run_tasks = Workers.run_tasks
 
     def listening(self: Workers, tasks: Sequence[Task], *rest: Any) -> None:
         given.extend(task.model_dump_json() for task in tasks)
-        carry_out(self, tasks, *rest)
+        run_tasks(self, tasks, *rest)
 
-    monkeypatch.setattr(Workers, "carry_out", listening)
+    monkeypatch.setattr(Workers, "run_tasks", listening)
     return given
 
 
@@ -98,13 +98,13 @@ def test_the_search_is_the_same_to_the_bit_whatever_the_test_ratings_are(
         lines = [f"{u},{i},{v}" for u, i, v in zip(users, items, values, strict=True)]
         Path("ratings.csv").write_text("\n".join(["user,item,rating", *lines]) + "\n")
         tasks.clear()
-        result, parts = swept(spec), prepare(spec)
+        result, parts = swept(spec), parts_of(spec)
         files = {path.name: path.read_bytes() for path in parts.folder.glob("*.npz")}
         unnamed = [task.replace(result.study, "KEY").replace(str(parts.folder), "PARTS") for task in tasks]
         return result, files, [re.sub(r'(train_seconds\\?":)[^,}]+', r"\1a clock", task) for task in unnamed]
 
     one, files, given = sweep_of("one", values)
-    parts = prepare(spec)
+    parts = parts_of(spec)
     test, ids = open_test(parts, one.study, "to change it"), parts.ids()
     tested = {(ids["user_ids"][u], ids["item_ids"][i]) for u, i in cells(test)}
     in_test = np.array([(u, i) in tested for u, i in zip(users, items, strict=True)])
@@ -126,7 +126,7 @@ def test_all_trials_finish_while_the_sealed_part_is_away_and_only_the_final_run_
 ) -> None:
     Path("mine.py").write_text(LOOKS_AROUND)
     spec = load_spec(small, ["sweep.backends=['mine.py:Mine']", "split.seed=9", "data.planted.seed=5"])
-    parts = prepare(spec)
+    parts = parts_of(spec)
     test = cells(open_test(parts, "small-1", "to know its cells"))
     sealed, away = parts.folder / "sealed", workplace / "away"
     sealed.rename(away)
@@ -155,7 +155,7 @@ def test_all_trials_finish_while_the_sealed_part_is_away_and_only_the_final_run_
 @pytest.mark.usefixtures("workplace")
 def test_a_further_study_is_told_before_its_finals_who_has_opened_the_same_test_part(small: dict[str, Any]) -> None:
     few = ["sweep.trials=2"]
-    digest = str(prepare(load_spec(small)).test_digest)
+    digest = str(parts_of(load_spec(small)).test_digest)
     first = Listener()
     key = swept(load_spec(small, few), first).study
     assert first.heard == ["trial", "trial", "final"]
@@ -187,16 +187,16 @@ def test_the_number_of_openings_is_the_same_after_an_interruption_in_the_finals(
 
 @pytest.mark.usefixtures("workplace")
 def test_a_test_part_is_known_by_its_own_ratings_whatever_the_rest_is_cut_into(small: dict[str, Any]) -> None:
-    parts = prepare(load_spec(small))
+    parts = parts_of(load_spec(small))
     assert openers(parts.test_digest) == []
     open_test(parts, "small-1", "to see")
     open_test(parts, "small-1", "to see again")
     assert openers(parts.test_digest) == ["small-1"]
-    other_valid = prepare(load_spec(small, ["split.valid=0.2", "name=other"]))
+    other_valid = parts_of(load_spec(small, ["split.valid=0.2", "name=other"]))
     assert other_valid.split_digest != parts.split_digest
     assert other_valid.test_digest == parts.test_digest
-    assert prepare(load_spec(small, ["split.seed=8"])).test_digest != parts.test_digest
-    assert prepare(load_spec(small, ["data.planted.seed=2"])).test_digest != parts.test_digest
-    without = prepare(load_spec(small, ["split={kind: tail, valid: 0.1}"]))
+    assert parts_of(load_spec(small, ["split.seed=8"])).test_digest != parts.test_digest
+    assert parts_of(load_spec(small, ["data.planted.seed=2"])).test_digest != parts.test_digest
+    without = parts_of(load_spec(small, ["split={kind: tail, valid: 0.1}"]))
     assert without.test_digest is None
     assert openers(without.test_digest) == []

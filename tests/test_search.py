@@ -283,7 +283,7 @@ def served(crews: dict[int, Workers], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def swept(spec: dict[str, Any], workers: int, *changes: str, timeout: float | None = None) -> Swept:
-    return Plan.of(load_spec(spec, changes)).carry_out(workers, Watcher(), timeout)
+    return Plan.of(load_spec(spec, changes)).execute(workers, Watcher(), timeout)
 
 
 def bits(result: Swept) -> list[tuple[Any, ...]]:
@@ -357,6 +357,6 @@ def test_a_sweep_ends_with_its_grid(small: dict[str, Any]) -> None:
 
     plan = Plan.of(load_spec(small))
     assert plan.studies[0].budget == 6
-    plan.carry_out(1, Listener())
+    plan.execute(1, Listener())
     assert "loop: the sweep visits 6 of the 8 points of the grid; `--trials 8` visits all of them" in told
     assert Plan.of(load_spec(small, ["sweep.trials=50"])).studies[0].budget == 8

@@ -31,21 +31,25 @@ HYPERS = [(3, 0.01, 0.05), (20, 0.05, 0.1), (8, 0.002, 0.0), (4, 0.02, 0.3)]
 TRAIN = small_ratings(n_users=40, n_items=30, n=500)
 
 
-def alone(backend: Any, train: Ratings, K: int, alpha: float, beta: float, bias: bool, epochs: int) -> list[Any]:
+def alone(
+    backend: Any, train: Ratings, K: int, alpha: float, beta: float, bias: bool, epochs: int, step: str = "constant"
+) -> list[Any]:
     rng = generator(5, "order")
     arranged, schedule = backend.arrange(train, rng)
     start = draw_start(train, K, {"normal": 0.1}, True, generator(5, "start"))
-    return list(backend.epochs(arranged, start, HyperParams(K, alpha, beta, epochs, bias), schedule, rng))
+    return list(backend.epochs(arranged, start, HyperParams(K, alpha, beta, epochs, bias, step, 0.2), schedule, rng))
 
 
-def together(backend: Any, train: Ratings, hypers: list[Any], bias: bool, epochs: int, stop: dict[int, int]) -> list[Any]:
+def together(
+    backend: Any, train: Ratings, hypers: list[Any], bias: bool, epochs: int, stop: dict[int, int], step: str = "constant"
+) -> list[Any]:
     """All models by epoch; stop: the epoch after which a trial ends, by trial."""
     rng = generator(5, "order")
     arranged, schedule = backend.arrange(train, rng)
     trainings = [
         Training(
             draw_start(train, K, {"normal": 0.1}, True, generator(5, "start")),
-            HyperParams(K, alpha, beta, epochs, bias),
+            HyperParams(K, alpha, beta, epochs, bias, step, 0.2),
             schedule,
             copy.deepcopy(rng),
         )
@@ -63,12 +67,13 @@ def same(a: Factors, b: Factors) -> bool:
 
 
 @pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("step", ["constant", "adagrad", "decay"])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("name", BACKENDS)
-def test_each_trial_is_to_the_bit_what_it_is_alone(name: str, bias: bool) -> None:
-    many = together(BACKENDS[name], TRAIN, HYPERS, bias, 4, {})
+def test_each_trial_is_to_the_bit_what_it_is_alone(name: str, bias: bool, step: str) -> None:
+    many = together(BACKENDS[name], TRAIN, HYPERS, bias, 4, {}, step)
     for j, hyper in enumerate(HYPERS):
-        one = alone(BACKENDS[name], TRAIN, *hyper, bias, 4)
+        one = alone(BACKENDS[name], TRAIN, *hyper, bias, 4, step)
         assert all(same(model, models[j]) for model, models in zip(one, many, strict=True))
 
 
@@ -100,7 +105,7 @@ def test_a_sweep_side_by_side_has_the_bits_of_one_trial_after_another(
         (workplace / folder).mkdir()
         monkeypatch.chdir(workplace / folder)
         spec = load_spec(small, [f"sweep.side_by_side={side_by_side}"])
-        swept = Plan.of(spec).carry_out(workers, Watcher())
+        swept = Plan.of(spec).execute(workers, Watcher())
         return [(r.run_key, r.K, r.alpha, r.beta, r.outcome, r.epochs, r.result) for r in study_records(swept.study)]
 
     one_by_one = swept("one", 1, False)

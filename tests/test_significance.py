@@ -348,7 +348,7 @@ def test_the_order_of_a_files_rows_changes_no_bit(small: dict[str, Any], monkeyp
         Path("mine.csv").write_text("\n".join(["user,item,rating", *lines]) + "\n")
         small["data"] = {"file": "mine.csv"}
         small["model"] |= {"K": 2, "alpha": 0.01, "beta": 0.1}
-        swept = Plan.of(load_spec(small)).carry_out(1, Watcher())
+        swept = Plan.of(load_spec(small)).execute(1, Watcher())
         found.append([row.against_best for row in rows(swept.finals, {}, {})])
         monkeypatch.chdir("..")
         lines.sort()

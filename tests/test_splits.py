@@ -16,7 +16,7 @@ from mfbench.core.errors import SpecError
 from mfbench.data.dataset import Dataset, make_dataset
 from mfbench.data.partition import positions_of_parts
 from mfbench.data.sealed import open_test
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.matrix.ratings import Ratings
 from mfbench.spec import FoldSplit, KFoldSplit, NoSplit, RandomSplit, TailSplit, load_spec
 
@@ -76,7 +76,7 @@ def _order(data: Dataset, fold: str) -> Any:
 @pytest.mark.usefixtures("workplace")
 def test_the_sealed_file_is_the_same_for_all_folds(small: dict[str, Any]) -> None:
     small["split"] = {"kind": "kfold", "folds": 3, "test": 0.15, "seed": 7}
-    parts = [prepare(load_spec(small).repeat(fold)) for fold in range(3)]
+    parts = [parts_of(load_spec(small).repeat(fold)) for fold in range(3)]
     assert len({one.split_digest for one in parts}) == 3
     assert len({(one.folder / "sealed" / "test.npz").read_bytes() for one in parts}) == 1
     assert [one.n["test"] for one in parts] == [300] * 3
@@ -147,7 +147,7 @@ def test_a_missing_fold_lists_those_that_are_there() -> None:
 
 @pytest.mark.usefixtures("workplace")
 def test_prepared_parts_hold_what_was_cut_and_say_what_they_lack(small: dict[str, Any]) -> None:
-    parts = prepare(load_spec(small))
+    parts = parts_of(load_spec(small))
     test = open_test(parts, "small-1", "to see")
     assert parts.valid is not None
     assert parts.n == {"train": 1400, "valid": 300, "test": 300}
@@ -155,22 +155,22 @@ def test_prepared_parts_hold_what_was_cut_and_say_what_they_lack(small: dict[str
     user, item = parts.valid.unknown_to(parts.train)
     assert parts.n_unknown["valid"] == {"user": user.sum(), "item": item.sum(), "either": (user | item).sum()}
     assert 0.3 < parts.oracle["test_rmse"] < 1.2
-    assert prepare(load_spec(small)).split_digest == parts.split_digest
+    assert parts_of(load_spec(small)).split_digest == parts.split_digest
 
 
 @pytest.mark.usefixtures("workplace")
 def test_parts_with_a_damaged_card_are_made_again(small: dict[str, Any]) -> None:
-    parts = prepare(load_spec(small))
+    parts = parts_of(load_spec(small))
     card = (parts.folder / "card.json").read_bytes()
     for damage in (b"", card[:50], b'{"name": "of another version"}'):
         (parts.folder / "card.json").write_bytes(damage)
-        assert prepare(load_spec(small)) == parts
+        assert parts_of(load_spec(small)) == parts
         assert (parts.folder / "card.json").read_bytes() == card
 
 
 @pytest.mark.usefixtures("workplace")
 def test_each_reason_to_open_the_test_part_for_a_study_is_written_down_once(small: dict[str, Any]) -> None:
-    parts = prepare(load_spec(small))
+    parts = parts_of(load_spec(small))
     assert not Path("runs").exists()
     open_test(parts, "small-1", "to see")
     open_test(parts, "small-1", "to see")

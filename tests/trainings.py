@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.runs.jobs import BestTrial, Job, job_of
 from mfbench.runs.records import Record, Stage
-from mfbench.runs.training import carry_out
+from mfbench.runs.training import train_and_record
 from mfbench.spec import SpecSource, load_spec
 
 
@@ -21,5 +21,5 @@ def job(spec: SpecSource, backend: str = "loop", stage: Stage = "run", number: i
 def made(spec: SpecSource, *given: Any, watch: Any = None, **changes: Any) -> Record:
     """The record of that training, now made."""
     one = job(spec, *given, **changes)
-    (record,) = carry_out([one], prepare(one.spec), watch)
+    (record,) = train_and_record([one], parts_of(one.spec), watch)
     return record

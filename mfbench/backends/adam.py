@@ -9,7 +9,8 @@ from typing import Any
 
 import jax
 
-from mfbench.backends.accelerator import (
+from mfbench.backends.base import SideBySideTraining, Training
+from mfbench.backends.on_device.accelerator import (
     SideBySideOnDevice,
     device_named,
     dot,
@@ -19,8 +20,7 @@ from mfbench.backends.accelerator import (
     use_compile_cache,
     widest,
 )
-from mfbench.backends.base import SideBySideTraining, Training
-from mfbench.backends.keras_adam import InBatches, descended, keras_adam
+from mfbench.backends.on_device.keras_adam import InBatches, descended, keras_adam
 from mfbench.core.arrays import Array
 from mfbench.matrix.ratings import Ratings
 
@@ -70,7 +70,7 @@ def _epochs(learned: Any, state: Any, fixed: Any, ratings: Any, epochs: Any, gro
 
 def _epoch(learned: Any, state: Any, fixed: Any, ratings: Any, epoch: Any, groups: Any, told: Any, *, width: int) -> Any:
     """The learned tables and Adam's state after the first `groups` batches."""
-    alpha, beta, mean = told
+    alpha, beta, mean, *_ = told
 
     def loss(learned: Any, u: Any, i: Any, r: Any) -> Any:
         tables: Any = (*learned, *fixed)

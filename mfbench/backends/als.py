@@ -1,35 +1,28 @@
-"""Alternating least squares in JAX: the objective of the SGD rule, minimised over all users, then over all items."""
+"""Alternating least squares: the objective of the SGD rule, minimised over all users, then over all items."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from pydantic import Field
 
-from mfbench.backends.accelerator import OnDevice, device_named, padded, use_compile_cache
-from mfbench.core.arrays import Array, Floats, Ints
 from mfbench.core.errors import SpecError
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.ridge import ByRow, solve
 from mfbench.matrix.schedule import Rows, Schedule
+
+if TYPE_CHECKING:
+    from mfbench.backends.on_device.als import AlsInJax
 
 Dtype = Literal["float32", "float64"]
 
-ABREAST = 64
-"""The number of users or items whose equations are built and solved at once: few enough to stay in the cache."""
-
-DEPTH = 32
-"""The number of ratings of each of them that are summed at once."""
-
 
 @dataclass(frozen=True)
-class Als(OnDevice):
+class Als:
     """Alternating least squares on the objective of the SGD rule: a cross-check of the backends that descend on it.
 
     With the items fixed, the objective Σ [e² + beta/2 (|p|² + |q|²)] over the ratings is one ridge regression for each
@@ -41,127 +34,69 @@ class Als(OnDevice):
     its place: factors and bias of a user are solved for together, under the same ridge. With beta 0 the equations of a
     user or item with fewer ratings than factors have no unique solution, and the result is not meaningful.
 
-    device: cpu, gpu, tpu, cpu:0, ...; by default the best available. dtype: the type that the device computes in. Runs
-    repeat to the bit on a CPU, on any number of cores.
+    device: by default the equations are solved row by row in compiled code on all cores; gpu, tpu, cpu, cpu:0, ... solve
+    them in batches in JAX there. dtype: what is computed in, and that of the model. threads: of the compiled code, by
+    default all cores that the process may use; no number of them changes a bit.
     """
 
     device: str | None = None
     dtype: Dtype = "float32"
+    threads: Annotated[int, Field(ge=1)] | None = None
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "beta"})
 
     def __post_init__(self) -> None:
-        if self.dtype not in get_args(Dtype):
-            raise SpecError(f"dtype: {self.dtype!r} is not known; choose float32 or float64")
         if self.device is not None:
+            from mfbench.backends.on_device.accelerator import device_named  # jax, which the compiled form does without
+
+            if self.threads is not None:
+                raise SpecError(f"threads: {self.threads} is for the compiled code; leave out threads or device")
             device_named(self.device)
+
+    @property
+    def hardware(self) -> dict[str, str]:
+        """The processor, or what JAX says of the device."""
+        return {"platform": "cpu"} if self.device is None else self._in_jax().hardware
+
+    @property
+    def exact(self) -> bool:
+        """True on a CPU, on any number of cores."""
+        return self.device is None or self._in_jax().exact
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
         """The ratings in stored order, which has no effect on the result."""
         return train, Rows(len(train))
 
     def epochs(
-        self,
-        train: Ratings,
-        start: Factors,
-        hyper: HyperParams,
-        schedule: Schedule,  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
     ) -> Iterator[Factors]:
         """Yield the start once compiled, then Factors in `dtype` after each epoch. The start's P and user_bias are ignored."""
-        use_compile_cache()
-        device, K = device_named(self.device), start.P.shape[1]
-        values = (train.values - start.mean).astype(self.dtype)
-        learned = np.ones(padded(K) + 1, self.dtype)
-        learned[K:-1], learned[-1] = 0, hyper.bias
-        ridge = np.array((hyper.beta or 0) / 2, self.dtype)
-        with jax.enable_x64(self.dtype == "float64"):
-            users = jax.device_put(_equations(train.users, train.items, values, train.n_users), device)
-            items = jax.device_put(_equations(train.items, train.users, values, train.n_items), device)
-            P = jax.device_put(_table(start.P, start.user_bias, self.dtype), device)
-            Q = jax.device_put(_table(start.Q, start.item_bias, self.dtype), device)
+        if self.device is None:
+            yield from self._compiled(train, start, hyper)
+        else:
+            yield from self._in_jax().epochs(train, start, hyper, schedule, rng)
 
-        def solve(table: Any, other: Any, equations: Any, blocks: int) -> Any:
-            with jax.enable_x64(self.dtype == "float64"):  # not around a yield: it would leak to the caller
-                return _solved(table, other, *equations, blocks, ridge, learned)
+    def _compiled(self, train: Ratings, start: Factors, hyper: HyperParams) -> Iterator[Factors]:
+        users = ByRow.of(train.users, train.items, train.values, train.n_users)
+        items = ByRow.of(train.items, train.users, train.values, train.n_items)
+        penalty = (hyper.beta or 0.0) / 2
+        given: dict[str, Any] = {"mean": start.mean, "ridge": penalty, "with_bias": hyper.bias, "threads": self.threads}
+        P, Q, user_bias, item_bias = (
+            table.astype(self.dtype) for table in (start.P, start.Q, start.user_bias, start.item_bias)
+        )
 
         def factors() -> Factors:
-            p, q = np.asarray(P), np.asarray(Q)
-            return Factors(p[:, :K].copy(), q[:, :K].copy(), p[:, -1].copy(), q[:, -1].copy(), start.mean)
+            return Factors(P, Q, user_bias, item_bias, start.mean)  # each epoch makes tables of its own
 
-        P = solve(P, Q, users, 0)  # compiles, and changes nothing
-        Q = solve(Q, P, items, 0)
+        nothing = np.zeros(0, np.int32)
+        solve(ByRow.of(nothing, nothing, np.zeros(0), 1), Q, item_bias, **given)  # compiles
         yield factors()
         for _ in range(hyper.epochs):
-            P = solve(P, Q, users, len(users[1][0]))
-            Q = solve(Q, P, items, len(items[1][0]))
+            P, user_bias = solve(users, Q, item_bias, **given)
+            Q, item_bias = solve(items, P, user_bias, **given)
             yield factors()
 
+    def _in_jax(self) -> AlsInJax:
+        from mfbench.backends.on_device.als import AlsInJax
 
-def _table(factors: Floats, bias: Floats, dtype: str) -> Array:
-    """[n, padded K + 1]: the factors, zeros up to the padded K, and the bias as the last column."""
-    table = np.zeros((len(factors), padded(factors.shape[1]) + 1), dtype)
-    table[:, : factors.shape[1]], table[:, -1] = factors, bias
-    return table
-
-
-def _equations(rows: Ints, others: Ints, values: Floats, n: int) -> Any:
-    """The ratings sorted by row (others and values, [ratings]), and blocks of the rows with ratings, fewest ratings first.
-
-    The blocks are three int32 [blocks, ABREAST]: the rows, the offsets of their ratings, and their numbers of ratings. The
-    last block is filled up with row n, which does not exist, without ratings.
-    """
-    order = np.argsort(rows, kind="stable")
-    count = np.bincount(rows, minlength=n)
-    by_count = np.argsort(count, kind="stable")[np.count_nonzero(count == 0) :]
-    blocks = np.full((3, -(-len(by_count) // ABREAST) * ABREAST), [[n], [0], [0]], np.int32)
-    blocks[:, : len(by_count)] = by_count, (np.cumsum(count) - count)[by_count], count[by_count]
-    return (others[order], values[order]), tuple(blocks.reshape(3, -1, ABREAST))
-
-
-@partial(jax.jit, donate_argnums=0)
-def _solved(table: Any, other: Any, ratings: Any, blocks: Any, n_blocks: Any, ridge: Any, learned: Any) -> Any:
-    """The table after solving for the rows of the first `n_blocks` blocks, given the other table.
-
-    learned: [columns], 1 for a column to learn, 0 for padding and, without bias: true, for the bias; these come out as 0.
-    """
-    others, values = ratings
-    width = len(learned)
-
-    def block(n: Any, table: Any) -> Any:
-        rows, first, count = (part[n] for part in blocks)
-
-        def add(step: Any, sums: Any) -> Any:
-            nth = step * DEPTH + jnp.arange(DEPTH)
-            at = first[:, None] + nth
-            q = other[others[at]]
-            rest = values[at] - q[..., -1]
-            regressors = q.at[..., -1].set(1) * learned
-            x = jnp.concatenate([regressors, rest[..., None]], -1)
-            x = jnp.where((nth < count[:, None])[..., None], x, 0)
-            return sums + jnp.einsum("rnk,rnl->rkl", x, x, precision="highest")
-
-        # Σ x xᵀ, where x is q with the residual of the rating appended, holds both sides of the equations.
-        sums = lax.fori_loop(0, -(-count.max() // DEPTH), add, jnp.zeros((ABREAST, width + 1, width + 1), table.dtype))
-        diagonal = ridge * jnp.maximum(count, 1)[:, None] + (1 - learned)
-        equations = sums[:, :width].at[:, jnp.arange(width), jnp.arange(width)].add(diagonal)
-        return table.at[rows].set(_eliminated(equations), mode="drop")
-
-    return lax.fori_loop(0, n_blocks, block, table)
-
-
-def _eliminated(equations: Any) -> Any:
-    """The solutions [rows, n] of equations [rows, n, n + 1], by Gauss-Jordan elimination.
-
-    The matrices are positive definite, so no pivoting is needed. Unlike a library solver, it is as fast for many small
-    systems as for a few large ones, and its bits do not depend on the number of cores.
-    """
-    n = equations.shape[1]
-
-    def eliminate(k: Any, equations: Any) -> Any:
-        pivot = equations[:, k] / equations[:, k, k, None]
-        factor = jnp.where(jnp.arange(n) == k, 0, equations[:, :, k])
-        return equations - factor[:, :, None] * pivot[:, None]
-
-    equations = lax.fori_loop(0, n, eliminate, equations)
-    return equations[:, :, n] / jnp.diagonal(equations, axis1=1, axis2=2)
+        return AlsInJax(self.device, self.dtype)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mfbench.backends.accelerator import (
+from mfbench.backends.base import SideBySideTraining, Training
+from mfbench.backends.on_device.accelerator import (
     SideBySideOnDevice,
     device_named,
     dot,
@@ -22,11 +23,11 @@ from mfbench.backends.accelerator import (
     use_compile_cache,
     widest,
 )
-from mfbench.backends.base import SideBySideTraining, Training
 from mfbench.core.arrays import Array, Positions
 from mfbench.core.errors import SpecError
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Replayed, Schedule, Shuffled
+from mfbench.matrix.steps import BIAS, FIRST_HALF, Adaptive, accumulators
 
 Cut = Literal["minibatch", "waves"]
 Dtype = Literal["float32", "float64"]
@@ -56,7 +57,7 @@ class Jax(SideBySideOnDevice):
     dtype: Dtype = "float32"
     schedule: Cut = "minibatch"
 
-    tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta"})
+    tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta", "step", "decay"})
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -91,41 +92,48 @@ class Jax(SideBySideOnDevice):
             tables = tables_on(device, trainings, self.dtype)
             n_slots = () if exact else (train.n_users, train.n_items)
             slots = tuple(jax.device_put(np.zeros((len(trainings), n), np.int32), device) for n in n_slots)
+            G, adaptive = (), None
+            if trainings[0].hyper.step == "adagrad":
+                adaptive = Adaptive.of(train)
+                new = (accumulators(len(trainings) * n, self.dtype) for n in (train.n_users, train.n_items))
+                G = tuple(jax.device_put(one.reshape(len(trainings), -1, 3), device) for one in new)
+        program = partial(_epochs, width=width, bias=trainings[0].hyper.bias, exact=exact, adaptive=adaptive)
+        state: Any = (tables, slots, G)
 
         def run(epochs: Any, groups: int, told: Array) -> Any:
-            nonlocal tables, slots
+            nonlocal state
             with jax.enable_x64(self.dtype == "float64"):  # not around a yield: it would leak to the caller
-                tables, slots = _epochs(
-                    tables, slots, ratings, epochs, groups, told, width=width, bias=trainings[0].hyper.bias, exact=exact
-                )
-            return tables
+                state = program(state, ratings, epochs, groups, told)
+            return state[0]
 
         yield from side_by_side(run, trainings, width, self.dtype)
 
 
-@partial(jax.jit, donate_argnums=(0, 1), static_argnames=("width", "bias", "exact"))
+@partial(jax.jit, donate_argnums=0, static_argnames=("width", "bias", "exact", "adaptive"))
 def _epochs(
-    tables: Any, slots: Any, ratings: Any, epochs: Any, groups: Any, told: Any, *, width: int, bias: bool, exact: bool
-) -> Any:
+    state: Any, ratings: Any, epochs: Any, groups: Any, told: Any,
+    *, width: int, bias: bool, exact: bool, adaptive: Adaptive | None,
+) -> Any:  # fmt: skip
     """`_epoch` for all trials: all arguments but the ratings and the number of groups have a leading axis of trials."""
-    one = partial(_epoch, width=width, bias=bias, exact=exact)
-    return jax.vmap(one, in_axes=(0, 0, None, 0, None, 0))(tables, slots, ratings, epochs, groups, told)
+    one = partial(_epoch, width=width, bias=bias, exact=exact, adaptive=adaptive)
+    return jax.vmap(one, in_axes=(0, None, 0, None, 0))(state, ratings, epochs, groups, told)
 
 
 def _epoch(
-    tables: Any, slots: Any, ratings: Any, epoch: Any, groups: Any, told: Any, *, width: int, bias: bool, exact: bool
-) -> Any:
-    """The tables after the first `groups` groups, each one vectorised step.
+    state: Any, ratings: Any, epoch: Any, groups: Any, told: Any,
+    *, width: int, bias: bool, exact: bool, adaptive: Adaptive | None,
+) -> Any:  # fmt: skip
+    """The state (tables, slots, accumulators) after the first `groups` groups, each one vectorised step.
 
     P and Q are two arrays, not one stacked table: XLA then adds to both in place, whatever the number of users.
     A step reads `width` ratings; those beyond the end of its group belong to the next group, and get a step of 0.
     """
     order, sequence, offsets = epoch
     columns = ratings if order is None else tuple(column[order] for column in ratings)
-    alpha, beta, mean = told
+    alpha, beta, mean, K, whole = told
 
-    def step(n: Any, carry: Any) -> Any:
-        (P, Q, user_bias, item_bias), slots = carry
+    def step(n: Any, state: Any) -> Any:
+        (P, Q, user_bias, item_bias), slots, G = state
         first, end = offsets[sequence[n]], offsets[sequence[n] + 1]
         u, i, r = (lax.dynamic_slice_in_dim(column, first, width) for column in columns)
         real = jnp.arange(width) < end - first
@@ -138,6 +146,20 @@ def _epoch(
 
         p, q = P[u], Q[i]
         e = r - (mean + user_bias[u] + item_bias[i] + dot(p, q))
+        if adaptive is not None:
+            sides = []
+            for table, rows, row, other, own, alphas, gained in (
+                (P, u, p, q, user_bias, alpha_u, G[0]), (Q, i, q, p, item_bias, alpha_i, G[1])
+            ):  # fmt: skip
+                d = 2 * e[:, None] * other - beta * row
+                d_bias = 2 * e - beta * own[rows] if bias else jnp.zeros_like(e)
+                factor, share = _adapted(gained[rows], d, d_bias, K, whole, adaptive)
+                table = table.at[rows].add(alphas[:, None] * factor[0] * d)
+                own = own.at[rows].add(alphas * factor[1] * d_bias)
+                sides.append((table, own, gained.at[rows].add(jnp.where(real[:, None], share, 0))))
+            (P, user_bias, G_user), (Q, item_bias, G_item) = sides
+            return (P, Q, user_bias, item_bias), slots, (G_user, G_item)
+
         step_p = alpha_u[:, None] * (2 * e[:, None] * q - beta * p)
         if exact:
             p += step_p
@@ -146,9 +168,22 @@ def _epoch(
         if bias:
             user_bias = user_bias.at[u].add(alpha_u * (2 * e - beta * user_bias[u]))
             item_bias = item_bias.at[i].add(alpha_i * (2 * e - beta * item_bias[i]))
-        return (P, Q, user_bias, item_bias), slots
+        return (P, Q, user_bias, item_bias), slots, G
 
-    return lax.fori_loop(0, groups, step, (tables, slots))
+    return lax.fori_loop(0, groups, step, state)
+
+
+def _adapted(G: Any, d: Any, d_bias: Any, K: Any, whole: Any, adaptive: Adaptive) -> tuple[tuple[Any, Any], Any]:
+    """What the steps of factors and bias are multiplied by, and what the accumulators gain, see `matrix.steps`.
+
+    G: [ratings, 3]. d: [ratings, padded K]. K: the factors that are not padding. whole: 0 if the first half alone moves.
+    """
+    first = jnp.arange(d.shape[1]) < FIRST_HALF
+    by_half = jnp.where(first, 1 / jnp.sqrt(G[:, :1]), whole / jnp.sqrt(G[:, 1:2])) / adaptive.s
+    of_first = dot(jnp.where(first, d, 0), d) / jnp.minimum(K, FIRST_HALF)
+    of_second = whole * dot(jnp.where(first, 0, d), d) / jnp.maximum(K - FIRST_HALF, 1)
+    gained = [adaptive.gain * of_first, adaptive.gain * of_second, adaptive.bias_gain * d_bias * d_bias]
+    return (by_half, 1 / jnp.sqrt(G[:, BIAS])), jnp.stack(gained, axis=1)
 
 
 def _width(offsets: Positions) -> int:

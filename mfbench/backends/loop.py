@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
@@ -12,6 +13,7 @@ from mfbench.core.errors import SpecError
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Rows, Schedule, Shuffled
+from mfbench.matrix.steps import BIAS, Adaptive, accumulators, halves
 
 Order = Literal["shuffled", "rows"]
 
@@ -31,7 +33,7 @@ class Loop:
 
     order: Order = "shuffled"
 
-    tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta"})
+    tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta", "step", "decay"})
 
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
@@ -45,7 +47,6 @@ class Loop:
         self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
     ) -> Iterator[Factors]:
         """Yield the start, then Factors in float64 after each epoch; overflow gives inf or nan."""
-        assert hyper.alpha is not None
         assert hyper.beta is not None
         # Lists of Python numbers and of row views: indexing an array from Python costs more than the arithmetic.
         users, items = train.users.tolist(), train.items.tolist()
@@ -53,9 +54,9 @@ class Loop:
         P_table, Q_table = np.array(start.P, np.float64), np.array(start.Q, np.float64)
         P, Q = list(P_table), list(Q_table)
         user_bias, item_bias = start.user_bias.tolist(), start.item_bias.tolist()
-        mean, alpha, beta = float(start.mean), float(hyper.alpha), float(hyper.beta)
+        mean, beta = float(start.mean), float(hyper.beta)
 
-        def sweep(order: list[int]) -> None:
+        def sweep(order: list[int], alpha: float) -> None:
             for n in order:
                 u, i, r = users[n], items[n], values[n]
                 p, q = P[u], Q[i]
@@ -66,11 +67,35 @@ class Loop:
                     user_bias[u] += alpha * (2 * e - beta * user_bias[u])
                     item_bias[i] += alpha * (2 * e - beta * item_bias[i])
 
+        adaptive, parts = Adaptive.of(train), halves(P_table.shape[1])
+        G_user, G_item = (accumulators(len(table), np.float64) for table in (P_table, Q_table))
+
+        def sweep_adagrad(order: list[int], alpha: float, parts: list[slice]) -> None:
+            for n in order:
+                u, i, r = users[n], items[n], values[n]
+                p, q = P[u].copy(), Q[i].copy()
+                e = r - (mean + user_bias[u] + item_bias[i] + float(p.dot(q)))
+                for h, half in enumerate(parts):
+                    d_p, d_q = 2 * e * q[half] - beta * p[half], 2 * e * p[half] - beta * q[half]
+                    P[u][half] += alpha / adaptive.s * d_p / math.sqrt(G_user[u, h])
+                    Q[i][half] += alpha / adaptive.s * d_q / math.sqrt(G_item[i, h])
+                    G_user[u, h] += adaptive.gain * np.mean(d_p * d_p)
+                    G_item[i, h] += adaptive.gain * np.mean(d_q * d_q)
+                if hyper.bias:
+                    for bias, G, row in ((user_bias, G_user, u), (item_bias, G_item, i)):
+                        d = 2 * e - beta * bias[row]
+                        bias[row] += alpha * d / math.sqrt(G[row, BIAS])
+                        G[row, BIAS] += adaptive.bias_gain * d * d
+
         def snapshot() -> Factors:
             return Factors(P_table.copy(), Q_table.copy(), np.array(user_bias), np.array(item_bias), mean)
 
         yield snapshot()
-        for _ in range(hyper.epochs):
+        for epoch in range(hyper.epochs):
             with np.errstate(over="ignore", invalid="ignore"):  # not around a yield: it would leak to the caller
-                sweep(schedule.epoch(rng).positions().tolist())
+                order, alpha = schedule.epoch(rng).positions().tolist(), hyper.rate(epoch)
+                if hyper.step == "adagrad":
+                    sweep_adagrad(order, alpha, parts if epoch else parts[:1])
+                else:
+                    sweep(order, alpha)
             yield snapshot()

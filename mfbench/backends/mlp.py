@@ -15,9 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mfbench.backends.accelerator import OnDevice, device_named, packed, ratings_on, tables_on, use_compile_cache, widest
 from mfbench.backends.base import Training
-from mfbench.backends.keras_adam import InBatches, descended, keras_adam
+from mfbench.backends.on_device.accelerator import (
+    OnDevice,
+    device_named,
+    packed,
+    ratings_on,
+    tables_on,
+    use_compile_cache,
+    widest,
+)
+from mfbench.backends.on_device.keras_adam import InBatches, descended, keras_adam
 from mfbench.core.arrays import Floats, Floats64, Ints
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings

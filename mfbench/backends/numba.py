@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +19,7 @@ from mfbench.matrix.cuts import blocks, shuffled, waves
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Epoch, Replayed, Schedule
+from mfbench.matrix.steps import BIAS, FIRST_HALF, Adaptive, accumulators
 
 Cut = Literal["blocks", "waves"]
 Dtype = Literal["float32", "float64"]
@@ -41,7 +42,7 @@ class Numba:
     threads: int | None = None
     dtype: Dtype = "float32"
 
-    tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta"})
+    tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta", "step", "decay"})
 
     def __post_init__(self) -> None:
         if self.schedule not in get_args(Cut):
@@ -65,7 +66,7 @@ class Numba:
     ) -> Iterator[Factors]:
         """Yield the start once compiled, then Factors in `dtype` after each epoch; overflow gives inf or nan."""
         tables: tuple[Any, ...] = tuple(aligned(t, self.dtype) for t in (start.P, start.Q, start.user_bias, start.item_bias))
-        scalars: tuple[Any, ...] = (*np.array([hyper.alpha, hyper.beta, start.mean], self.dtype), hyper.bias)
+        beta, mean = np.array([hyper.beta, start.mean], self.dtype)
         values = train.values.astype(self.dtype, copy=False)
         columns: tuple[Any, ...] = (*unsigned(train.users, train.items), values)
         threads = self.threads or len(core_list())
@@ -74,18 +75,30 @@ class Numba:
             P, Q, user_bias, item_bias = (aligned(table, self.dtype) for table in tables)
             return Factors(P, Q, user_bias, item_bias, start.mean)
 
+        sweep: Callable[..., None] = _sweep
+        more: tuple[Any, ...] = ()
+        if hyper.step == "adagrad":
+            sweep, adaptive = _sweep_adagrad, Adaptive.of(train)
+            G = (accumulators(len(start.P), self.dtype), accumulators(len(start.Q), self.dtype))
+            more = (*G, *np.array([1 / adaptive.s, adaptive.gain, adaptive.bias_gain], self.dtype))
+
+        def arguments(epoch: int) -> tuple[Any, ...]:
+            """What the compiled loop is given in that epoch, after the tables."""
+            alpha = np.asarray(hyper.rate(epoch), self.dtype)[()]
+            return (*tables, alpha, beta, mean, hyper.bias, *((*more, epoch > 0) if more else ()))
+
         nothing = np.zeros(1, np.int64)
-        _sweep(nothing, nothing, 0, 0, 1, *columns, *tables, *scalars)  # compiles, and changes nothing
+        sweep(nothing, nothing, 0, 0, 1, *columns, *arguments(0))  # compiles, and changes nothing
         yield snapshot()
         with ThreadPoolExecutor(threads) as pool:
-            for _ in range(hyper.epochs):
+            for number in range(hyper.epochs):
                 epoch = schedule.epoch(rng)
                 ordered = columns if epoch.order is None else tuple(column[epoch.order] for column in columns)
-                _run(epoch, min(threads, epoch.lanes), pool, (*ordered, *tables, *scalars))
+                _run(sweep, epoch, min(threads, epoch.lanes), pool, (*ordered, *arguments(number)))
                 yield snapshot()
 
 
-def _run(epoch: Epoch, threads: int, pool: ThreadPoolExecutor, arguments: tuple[Any, ...]) -> None:
+def _run(sweep: Callable[..., None], epoch: Epoch, threads: int, pool: ThreadPoolExecutor, arguments: tuple[Any, ...]) -> None:
     """One pass. Groups that share nothing are distributed over threads, which wait for each other at the end of a stretch.
 
     Python threads, which run in parallel as the compiled code releases the GIL, belong to this training alone. Numba's own
@@ -96,7 +109,7 @@ def _run(epoch: Epoch, threads: int, pool: ThreadPoolExecutor, arguments: tuple[
     def work(thread: int) -> None:
         try:
             for first, end in pairwise(bounds):
-                _sweep(epoch.sequence, epoch.offsets, first + thread, end, threads, *arguments)
+                sweep(epoch.sequence, epoch.offsets, first + thread, end, threads, *arguments)
                 barrier.wait()
         except BaseException:
             barrier.abort()  # otherwise the other threads would wait for ever
@@ -132,3 +145,43 @@ def _sweep(
             if bias:
                 user_bias[u] += alpha * (e2 - beta * user_bias[u])
                 item_bias[i] += alpha * (e2 - beta * item_bias[i])
+
+
+@compiled(reordered=True)
+def _sweep_adagrad(
+    sequence: Array, offsets: Array, first: int, end: int, by: int,
+    users: Array, items: Array, values: Array,
+    P: Array, Q: Array, user_bias: Array, item_bias: Array, alpha: float, beta: float, mean: float, bias: bool,
+    G_user: Array, G_item: Array, per_s: float, gain: float, bias_gain: float, whole: bool,
+) -> None:  # fmt: skip
+    """The rule of `matrix.steps` for each rating of the groups sequence[first:end:by], in place; whole: both halves move."""
+    K = np.uint32(P.shape[1])
+    half = min(K, np.uint32(FIRST_HALF))
+    zero = P.dtype.type(0)
+    for s in range(first, end, by):
+        for n in range(offsets[sequence[s]], offsets[sequence[s] + 1]):
+            u, i = users[n], items[n]
+            prediction = mean + user_bias[u] + item_bias[i]
+            for k in range(K):
+                prediction += P[u, k] * Q[i, k]
+            e = values[n] - prediction
+            e2 = e + e  # not 2 * e: Numba would go on in float64
+            for h in range(np.uint32(2) if whole and half < K else np.uint32(1)):
+                lo, hi = (half, K) if h else (np.uint32(0), half)
+                step_p, step_q = alpha * per_s / np.sqrt(G_user[u, h]), alpha * per_s / np.sqrt(G_item[i, h])
+                sum_p, sum_q = zero, zero
+                for k in range(lo, hi):
+                    p, q = P[u, k], Q[i, k]
+                    d_p, d_q = e2 * q - beta * p, e2 * p - beta * q
+                    P[u, k], Q[i, k] = p + step_p * d_p, q + step_q * d_q
+                    sum_p += d_p * d_p
+                    sum_q += d_q * d_q
+                share = gain / P.dtype.type(hi - lo)
+                G_user[u, h] += share * sum_p
+                G_item[i, h] += share * sum_q
+            if bias:
+                d_u, d_i = e2 - beta * user_bias[u], e2 - beta * item_bias[i]
+                user_bias[u] += alpha * d_u / np.sqrt(G_user[u, BIAS])
+                item_bias[i] += alpha * d_i / np.sqrt(G_item[i, BIAS])
+                G_user[u, BIAS] += bias_gain * d_u * d_u
+                G_item[i, BIAS] += bias_gain * d_i * d_i

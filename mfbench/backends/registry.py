@@ -32,6 +32,7 @@ BUILT_IN = {
     "adam": "mfbench.backends.adam:Adam",
     "mlp": "mfbench.backends.mlp:Mlp",
     "als": "mfbench.backends.als:Als",
+    "bmf": "mfbench.backends.bmf:Bmf",
     "mean": "mfbench.backends.mean:Mean",
 }
 GROUP = "mfbench.backends"

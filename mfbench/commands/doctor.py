@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from mfbench.backends.accelerator import devices
+from mfbench.backends.on_device.accelerator import devices
 from mfbench.core.machine import total_memory
 from mfbench.core.paths import data_home
 from mfbench.runs.environment import environment

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from mfbench.commands.find import RUN_ID, one_run
 from mfbench.core.errors import InputError, RecordError
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.models.recommender import Recommender
 from mfbench.models.trained import TrainedModel
 from mfbench.runs.record_files import model_path, read_record
@@ -30,22 +30,23 @@ def recommender(run: str | Path) -> Recommender:
     """What the model of a run recommends and finds alike; run: as for `load_model`. Its data is fetched if need be."""
     record = one_run(str(run))
     model = _model_of(str(run), record)
-    parts = prepare(record.spec)
+    parts = parts_of(record.spec)
     if parts.split_digest != record.data.split_digest:
         raise InputError(f"{record.run_key}: its data is not what it was; get that data again, or make the run again")
     train, valid = parts.train, parts.valid
     known = train if valid is None else train.with_(valid)
-    return Recommender(model, known, (record.beta or 0.0) / 2, record.spec.model.seed)
+    return Recommender(model, known, model.ridge, record.spec.model.seed)
 
 
 def _model_of(given: str, record: Record) -> TrainedModel:
     """The model of the run that was given so, whose record this is."""
+    ridge = (record.beta or 0.0) / 2
     path = model_path(Path(given) if given.endswith(".json") else record.path)
     try:
-        return TrainedModel.read(path, record.factors_digest)
+        return TrainedModel.read(path, record.factors_digest, ridge)
     except RecordError:
         with TemporaryDirectory() as folder:
             exported = exported_model(given, Path(folder)) if RUN_ID.fullmatch(given) else None
             if exported is None:
                 raise
-            return TrainedModel.read(exported, record.factors_digest)
+            return TrainedModel.read(exported, record.factors_digest, ridge)

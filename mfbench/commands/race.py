@@ -18,7 +18,7 @@ from mfbench.core.errors import InputError, SpecError, WorkError
 from mfbench.core.files import write_whole
 from mfbench.core.machine import core_list
 from mfbench.core.paths import RESULTS
-from mfbench.data.splits import Parts, prepare
+from mfbench.data.splits import Parts, parts_of
 from mfbench.report.style import COLOURS, save
 from mfbench.runs.jobs import backend_of, job_of
 from mfbench.runs.progress import ProgressBar, Watcher
@@ -68,7 +68,7 @@ class Lap:
     train_bytes_per_rating: float | None
 
 
-def carry_out_race(spec: Spec, target: tuple[str, float] | None, watcher: Watcher) -> list[Lap]:
+def run_race(spec: Spec, target: tuple[str, float] | None, watcher: Watcher) -> list[Lap]:
     """Let the entries of a spec's race run, round after round; SpecError where it has none, WorkError where one fails."""
     if spec.race is None:
         raise SpecError(f"{spec.name}: this spec has no race section; give it `race: {{backends: [...]}}`")
@@ -77,7 +77,7 @@ def carry_out_race(spec: Spec, target: tuple[str, float] | None, watcher: Watche
     entries = [Entry(backend, K, n) for K in spec.race.K or [spec.model.K] for backend in spec.race.backends for n in threads]
     for backend in spec.race.backends:
         backend_of(spec.model, backend)
-    parts = prepare(spec)
+    parts = parts_of(spec)
     rounds: dict[Entry, list[Record]] = {entry: [] for entry in entries}
     for backend in spec.race.backends:
         watcher.study(backend, spec.race.rounds * len(entries) // len(spec.race.backends))
@@ -90,7 +90,7 @@ def _one(spec: Spec, parts: Parts, entry: Entry, number: int, cores: Sequence[in
     made: list[Record] = []
     job = job_of(spec, f".races/{run_study_key(spec)}", entry.backend, "trial", number, changes={"K": entry.K})
     with Workers([cores]) as alone:
-        alone.carry_out([Task(jobs=[job], parts=parts.folder)], made.append, watcher.epoch)
+        alone.run_tasks([Task(jobs=[job], parts=parts.folder)], made.append, watcher.epoch)
     (record,) = made
     if record.outcome != "completed":
         raise WorkError(f"{entry.backend} at K={entry.K} {record.outcome} in the race: {record.reason}")
@@ -217,6 +217,6 @@ def race(spec: SpecSource, target: str | None = None, changes: Iterable[str] = (
     """
     checked = load_spec(spec, changes)
     with ProgressBar() as bar:
-        laps = carry_out_race(checked, target_of(target) if target else None, bar)
+        laps = run_race(checked, target_of(target) if target else None, bar)
     write_race(checked.name, laps)
     return laps

@@ -15,7 +15,7 @@ from mfbench.commands.find import one_run
 from mfbench.core import tables
 from mfbench.core.errors import InputError, MfbenchError, RecordError, WorkError
 from mfbench.core.machine import core_list, on_cores
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.runs.environment import environment
 from mfbench.runs.jobs import BestTrial, Job, hardware
 from mfbench.runs.preparation import Preparation
@@ -148,7 +148,7 @@ def make_again(record: Record, watcher: Watcher, strict: bool = False, file: str
     with on_cores(record.environment.threads or len(core_list())):
         job = _job(record, file)
         exact = job.trainer.exact if isinstance(job.trainer, HasDevice) else True
-        parts = prepare(job.spec)
+        parts = parts_of(job.spec)
         found = differences(record, parts, environment(hardware(job.trainer)))
         for one in found:
             watcher.say(str(one))

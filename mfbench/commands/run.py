@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mfbench.data.splits import prepare
+from mfbench.data.splits import parts_of
 from mfbench.models.evaluation import none_relevant
 from mfbench.models.trained import TrainedModel
 from mfbench.report.leaderboard import Row, rows
@@ -15,7 +15,7 @@ from mfbench.runs.jobs import Job, backend_of, job_of
 from mfbench.runs.record_files import model_path
 from mfbench.runs.records import METRICS, Record
 from mfbench.runs.repeats import mean_of
-from mfbench.runs.training import carry_out
+from mfbench.runs.training import train_and_record
 from mfbench.spec import FIRST, SpecSource, load_spec, run_study_key
 from mfbench.tracking.export import watched
 
@@ -65,7 +65,7 @@ class RunResult:
         repeat: which one, where the run was made on several folds.
         """
         record = self.records[repeat]
-        return TrainedModel.read(model_path(record.path), record.factors_digest)
+        return TrainedModel.read(model_path(record.path), record.factors_digest, (record.beta or 0.0) / 2)
 
 
 def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
@@ -78,7 +78,7 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
     study, backend = run_study_key(checked), checked.model.backend
     backend_of(checked.model, backend)
     jobs = [job_of(checked, study, backend, "run", repeat=r) for r in range(checked.folds)]
-    parts = [prepare(job.spec) for job in jobs]
+    parts = [parts_of(job.spec) for job in jobs]
     with watched(checked.name) as (watcher, export):
         for sentence in none_relevant(checked.evaluation, parts[0].highest) if "valid" in parts[0].n else []:
             watcher.say(sentence)
@@ -90,6 +90,6 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
             return False
 
         for job, folder in zip(jobs, parts, strict=True):
-            records += carry_out([job], folder, watch)
+            records += train_and_record([job], folder, watch)
             watcher.done(records[-1])
     return RunResult(records, dict(export.run_ids))

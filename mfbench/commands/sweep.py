@@ -63,7 +63,7 @@ def sweep(
     plan = Plan.of(checked)
     with watched(checked.name) as (watcher, export):
         try:
-            swept = plan.carry_out(workers, watcher, timeout)
+            swept = plan.execute(workers, watcher, timeout)
         except BaseException as error:
             export.stop_sweep("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise

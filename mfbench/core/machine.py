@@ -50,7 +50,7 @@ def total_memory() -> int | None:
 
 
 OWN_XLA_FLAG = "--xla_cpu_max_isa=AVX"
-"""Set by `backends.accelerator`, so it does not count as a setting of the user's."""
+"""Set by `backends.on_device.accelerator`, so it does not count as a setting of the user's."""
 
 
 def core_list() -> list[int]:

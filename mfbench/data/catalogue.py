@@ -173,7 +173,7 @@ def load(data: Data) -> Dataset:
     is parsed each time. DataError: it is not available, or does not match its format. WorkError: a download was interrupted.
     """
     if data.dataset is not None:
-        return prepare(data.dataset)
+        return dataset_named(data.dataset)
     if data.planted is not None:
         p = data.planted
         return _planted_set(f"planted-{p.users}x{p.items}x{p.ratings}-s{p.seed}", p)
@@ -182,7 +182,7 @@ def load(data: Data) -> Dataset:
     raise SpecError("data: give exactly one of dataset, planted and file")
 
 
-def prepare(name: str) -> Dataset:
+def dataset_named(name: str) -> Dataset:
     """Load a data set of the catalogue by name; on first use download, verify and prepare it."""
     known = entry(name)
     if known.archive is not None:

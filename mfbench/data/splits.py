@@ -99,7 +99,7 @@ class Parts:
             raise DataError(f"{path}: this file is damaged ({error}); delete {self.folder} to have it rebuilt") from None
 
 
-def prepare(spec: Spec) -> Parts:
+def parts_of(spec: Spec) -> Parts:
     """Load the data of a spec, split it, and write its parts under `$MFBENCH_DATA/splits/`.
 
     Existing parts of the same data and split are reused, unless their card is damaged.

@@ -18,7 +18,8 @@ from mfbench.matrix.ratings import Ratings, seen
 class HyperParams:
     """The hyperparameters of a training: K factors, step size alpha, L2 penalty beta, epochs, and whether to learn biases.
 
-    K, alpha and beta may be None where the backend does not use them, see `Backend.tunable`.
+    K, alpha and beta may be None where the backend does not use them, see `Backend.tunable`. step: how the step size of SGD
+    changes, `constant`, `adagrad` or `decay`, see `mfbench.matrix.steps`; decay: how fast with the last.
     """
 
     K: int | None
@@ -26,6 +27,13 @@ class HyperParams:
     beta: float | None
     epochs: int
     bias: bool
+    step: str = "constant"
+    decay: float = 0.0
+
+    def rate(self, epoch: int) -> float:
+        """The step size in that epoch, counted from 0; what `adagrad` divides it by is each row's own."""
+        assert self.alpha is not None
+        return self.alpha / (1 + self.decay * epoch**1.5) if self.step == "decay" else self.alpha
 
 
 @dataclass(frozen=True)
@@ -81,14 +89,17 @@ class Factors:
 def draw_start(train: Ratings, K: int, init: Mapping[str, Any], center: bool, rng: np.random.Generator) -> Factors:
     """The initial factors, float64: P, then Q, drawn from `init`; zero biases; the mean of `train` if `center`, else 0.
 
-    init: `{"uniform": (lo, hi)}` or `{"normal": s}` (mean 0, standard deviation s). Rows of users and items without a
-    rating in `train` are set to zero after the draw, so the other rows do not depend on which ones are missing.
+    init: `{"uniform": (lo, hi)}`, `{"normal": s}` (mean 0, standard deviation s) or `{"positive": c}`, uniform in
+    [0, c / √K). Rows of users and items without a rating in `train` are set to zero after the draw, so the other rows do
+    not depend on which ones are missing.
     """
 
     def draw(n: int) -> Floats64:
         if "uniform" in init:
             lo, hi = init["uniform"]
             return rng.uniform(lo, hi, (n, K))
+        if "positive" in init:
+            return rng.uniform(0.0, init["positive"] / max(K, 1) ** 0.5, (n, K))
         return rng.normal(0.0, init["normal"], (n, K))
 
     P, Q = draw(train.n_users), draw(train.n_items)

@@ -46,6 +46,25 @@ def answered(arrays: Mapping[str, Array], users: Array, items: Array) -> tuple[F
     return predicted(arrays, u, i), KNOWN[knows_user.astype(int) + 2 * knows_item]
 
 
+def spread(arrays: Mapping[str, Array], users: Array, items: Array) -> Floats64 | None:
+    """float64 [n]: the standard deviation of a rating around its prediction; None if the model is no posterior.
+
+    Its variance is that of the samples' predictions, and the mean variance of the noise. arrays: as `Posterior.arrays` gives
+    them, P [n_users, S K] for S samples. users, items: as for `predicted`.
+    """
+    if "sample_mean" not in arrays:
+        return None
+    out, S = np.empty(len(users), dtype=np.float64), len(arrays["sample_mean"])
+    at_once = max(1, AT_ONCE // S)
+    for lo in range(0, len(users), at_once):
+        u, i = users[lo : lo + at_once], items[lo : lo + at_once]
+        p, q = (_rows(arrays[name], at).reshape(len(at), S, -1) for name, at in (("P", u), ("Q", i)))
+        each = S * np.einsum("nsk,nsk->ns", p, q) + arrays["sample_mean"]
+        each += _rows(arrays["sample_user_bias"], u) + _rows(arrays["sample_item_bias"], i)
+        out[lo : lo + at_once] = np.sqrt(each.var(axis=1) + np.mean(1 / arrays["sample_noise"]))
+    return out
+
+
 def position(ids: Array, raw: Array) -> npt.NDArray[np.int64]:
     """int64 [n]: the index of each raw id in the sorted `ids`, or -1."""
     wanted = np.asarray(raw, dtype=np.str_ if ids.dtype.kind == "U" else np.int64)
@@ -72,7 +91,10 @@ def serve() -> None:
     from mlflow.pyfunc import PythonModel, PythonModelContext
 
     class Served(PythonModel):  # type: ignore[misc]
-        """Takes raw ids in the columns `user` and `item`, returns `prediction` and `known`, see `answered`."""
+        """Takes raw ids in the columns `user` and `item`, returns `prediction` and `known`, see `answered`.
+
+        Of a posterior there is `std` too, see `spread`.
+        """
 
         def load_context(self, context: PythonModelContext) -> None:
             """Read the arrays of the model."""
@@ -84,6 +106,10 @@ def serve() -> None:
             """One output row for each input row, DataFrame to DataFrame."""
             users, items = (model_input[name].to_numpy() for name in ("user", "item"))
             prediction, known = answered(self._arrays, users, items)
-            return pd.DataFrame({"prediction": prediction, "known": known}, index=model_input.index)
+            answer = {"prediction": prediction, "known": known}
+            ids = (position(self._arrays[f"{name}_ids"], raw) for name, raw in (("user", users), ("item", items)))
+            if (std := spread(self._arrays, *ids)) is not None:
+                answer["std"] = std
+            return pd.DataFrame(answer, index=model_input.index)
 
     set_model(Served())

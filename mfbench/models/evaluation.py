@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mfbench.backends.base import Model
 from mfbench.core.arrays import Array, Floats64, Positions
+from mfbench.matrix.posterior import Posterior
 from mfbench.matrix.ratings import Ratings
 from mfbench.models.ranking import best_unseen
 from mfbench.spec import Evaluation
@@ -70,9 +71,18 @@ def _metrics(model: Model, train: Ratings, part: Ratings, asked: Evaluation) -> 
         metrics |= _by_group("rating", [_named(value) for value in values.tolist()], which, error)
     metrics |= _by_group("activity", range(6), quintiles(activity)[part.users], error)
     metrics |= _by_group("popularity", range(6), quintiles(popularity)[part.items], error)
+    if isinstance(model, Posterior) and (std := model.spread(part.users, part.items)) is not None:
+        metrics |= _calibration(error, std)
     if asked.k:
         metrics |= _ranked(model, train, part, popularity, asked)
     return metrics
+
+
+def _calibration(error: Floats64, std: Floats64) -> Metrics:
+    """`inside_50`, `_80`, `_95`: the share of ratings in the central interval that should hold so many per cent of them."""
+    from scipy.special import ndtri  # the quantile of the normal distribution; scipy.stats would take half a second to import
+
+    return {f"inside_{share}": float(np.mean(np.abs(error) <= ndtri(0.5 + share / 200) * std)) for share in (50, 80, 95)}
 
 
 def quintiles(counts: Positions) -> Positions:

@@ -12,7 +12,8 @@ from mfbench.backends import registry
 from mfbench.core.arrays import Floats, Floats64
 from mfbench.core.errors import DataError, SpecError
 from mfbench.core.randomness import generator
-from mfbench.matrix.factors import Factors, HyperParams, draw_start
+from mfbench.matrix.factors import HyperParams, draw_start
+from mfbench.matrix.posterior import factors_of
 from mfbench.matrix.ratings import Ratings, exact_values
 from mfbench.models.scoring import score
 from mfbench.spec import Init, load_model_spec
@@ -77,15 +78,16 @@ def factorize(
     arranged, schedule = trainer.arrange(train, rng)
     for model in trainer.epochs(arranged, start, hyper, schedule, rng):
         last = model
-    if not isinstance(last, Factors):
+    factors = factors_of(last)
+    if factors is None:
         raise SpecError(f"backend: {backend} does not train factors P and Q; choose one that does, e.g. loop")
     rmse, _ = score(last, train)
     if not np.isfinite(rmse):
         raise DataError(f"the training diverged with alpha {alpha}; try a smaller step size")
-    filled: Any = last.filled()
+    filled: Any = factors.filled()
     if hasattr(R, "columns"):
         filled = type(R)(filled, index=R.index, columns=R.columns)
-    return Factorization(last.P, last.Q, last.user_bias, last.item_bias, last.mean, filled, rmse)
+    return Factorization(factors.P, factors.Q, factors.user_bias, factors.item_bias, factors.mean, filled, rmse)
 
 
 def ratings_of(R: Any) -> Ratings:

@@ -11,6 +11,7 @@ from mfbench.core.arrays import Array, Floats64, Ints, Positions
 from mfbench.core.machine import core_list
 from mfbench.matrix.compiled import compiled
 from mfbench.matrix.factors import Factors
+from mfbench.matrix.posterior import factors_of
 from mfbench.matrix.ratings import Ratings, seen
 
 AT_ONCE = 32
@@ -33,18 +34,19 @@ def best_unseen(model: Model, users: Ints, train: Ratings, n: int, threads: int 
     counts = np.bincount(train.users, minlength=train.n_users)
     ends = np.cumsum(counts)
     no_candidate = ~seen(train.items, train.n_items)
-    if isinstance(model, Factors):
-        wide = [table.astype(np.float64) for table in (model.P, model.Q, model.user_bias, model.item_bias)]
-        model = Factors(wide[0], wide[1], wide[2], wide[3], float(model.mean))
+    factors = factors_of(model)
+    if factors is not None:
+        wide = [table.astype(np.float64) for table in (factors.P, factors.Q, factors.user_bias, factors.item_bias)]
+        factors = Factors(wide[0], wide[1], wide[2], wide[3], float(factors.mean))
 
     def work(first: int) -> None:
         block = slice(first, first + AT_ONCE)
         closed = np.repeat(no_candidate[:, None], len(users[block]), axis=1)
         for column, user in enumerate(users[block]):
             closed[rated[ends[user] - counts[user] : ends[user]], column] = True
-        if isinstance(model, Factors):
-            P, user_bias = model.P[users[block]], model.user_bias[users[block]]
-            _keep_best(items[block], scores[block], closed, P, model.Q, user_bias, model.item_bias, model.mean)
+        if factors is not None:
+            P, user_bias = factors.P[users[block]], factors.user_bias[users[block]]
+            _keep_best(items[block], scores[block], closed, P, factors.Q, user_bias, factors.item_bias, factors.mean)
         else:
             items[block], scores[block] = _best_predicted(model, users[block], closed, most)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -102,6 +102,20 @@ class Recommender:
             user: self._scored("item", best[best >= 0], score[best >= 0])
             for user, best, score in zip(ids, items, scores, strict=True)
         }
+
+    def recommend_to_new(self, items: Sequence[Any], ratings: Sequence[float], n: int = 10) -> list[Scored]:
+        """At most n items for a user whom the model was not trained with, from the ratings of these items (raw ids)."""
+        if n < 1:
+            raise InputError(f"n {n}: ask for 1 item or more")
+        folded, new = self.model.fold_in(items, ratings), self.known.n_users
+        rated = position(self.model.item_ids, raw_ids("item", items, self.model.item_ids)).astype(np.int32)
+        rated = rated[rated >= 0]
+        theirs = Ratings(np.full(len(rated), new, np.int32), rated, np.zeros(len(rated)), new + 1, self.known.n_items)
+        P, bias = np.concatenate([self.model.P, folded.P]), np.concatenate([self.model.user_bias, folded.user_bias])
+        factors = Factors(P, self.model.Q, bias, self.model.item_bias, self.model.mean)
+        seen = replace(self.known, n_users=new + 1).with_(theirs)
+        (best,), (scores,) = best_unseen(factors, np.array([new], np.int32), seen, min(n, self.known.n_items))
+        return self._scored("item", best[best >= 0], scores[best >= 0])
 
     def explain(self, user: Any, items: Sequence[Any], n: int = 5) -> dict[Any, list[Scored]]:
         """For each of these items, the n of the user's own ratings that add most to its p·q, the largest first.

@@ -6,6 +6,7 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mfbench.core.machine import core_list
 from mfbench.matrix.compiled import compiled, unsigned
 from mfbench.matrix.factors import Factors
 from mfbench.matrix.metrics import rmse_and_mae
+from mfbench.matrix.posterior import Posterior, factors_of
 from mfbench.matrix.ratings import Ratings
 
 CHUNK = 1 << 14
@@ -34,11 +36,48 @@ def score(model: Model, ratings: Ratings, threads: int | None = None) -> tuple[f
     >>> round(rmse, 3), mae
     (0.354, 0.25)
     """
-    if not isinstance(model, Factors):
+    factors = factors_of(model)
+    if factors is None:
         return rmse_and_mae(ratings.values, model.predict(ratings.users, ratings.items))
     with np.errstate(over="ignore", invalid="ignore"):
-        squared, absolute = _sums(model, ratings, threads or len(core_list())).sum(axis=0) / len(ratings)
+        squared, absolute = _sums(factors, ratings, threads or len(core_list())).sum(axis=0) / len(ratings)
     return math.sqrt(squared), float(absolute)
+
+
+class Scorer:
+    """Scores the models of one training on a part of the ratings (n > 0), epoch after epoch.
+
+    Of a posterior it scores the mean prediction over all samples drawn, not only over those that are kept: it keeps the sum
+    of their predictions, so that an epoch costs one sample.
+    """
+
+    def __init__(self, ratings: Ratings):
+        self._ratings = ratings
+        self._sum: Floats64 | None = None
+
+    def see(self, model: Model) -> None:
+        """Take note of the model after each epoch, be it scored or not."""
+        if isinstance(model, Posterior) and model.count:
+            if self._sum is None or model.count == 1:
+                self._sum = np.zeros(len(self._ratings))
+            _add_predictions(self._sum, model.latest.factors, self._ratings)
+
+    def score(self, model: Model) -> tuple[float, float]:
+        """RMSE and MAE of the model seen last."""
+        if isinstance(model, Posterior) and self._sum is not None:
+            return rmse_and_mae(self._ratings.values, self._sum / model.count)
+        return score(model, self._ratings)
+
+
+def _add_predictions(sums: Floats64, model: Factors, ratings: Ratings) -> None:
+    """Add the prediction for each rating to `sums`, float64 [n]."""
+    n, threads = len(ratings), len(core_list())
+    columns: tuple[Any, ...] = unsigned(ratings.users, ratings.items)
+    tables: tuple[Any, ...] = (model.P, model.Q, model.user_bias, model.item_bias, float(model.mean))
+    bounds = [n * thread // threads for thread in range(threads + 1)]
+    others = [_pool().submit(_add, sums, *bound, *columns, *tables) for bound in pairwise(bounds)]
+    for other in others:
+        other.result()
 
 
 def _sums(model: Factors, ratings: Ratings, threads: int) -> Floats64:
@@ -82,3 +121,18 @@ def _sum_errors(
         squared += e * e
         absolute += abs(e)
     sums[0], sums[1] = squared, absolute
+
+
+@compiled(reordered=True)
+def _add(
+    sums: Floats64, first: int, end: int, users: Array, items: Array,
+    P: Array, Q: Array, user_bias: Array, item_bias: Array, mean: float,
+) -> None:  # fmt: skip
+    """Add the prediction for each rating from `first` up to `end` to `sums`."""
+    K = np.uint32(P.shape[1])
+    for n in range(first, end):
+        u, i = users[n], items[n]
+        prediction = mean + user_bias[u] + item_bias[i]
+        for k in range(K):
+            prediction += np.float64(P[u, k]) * np.float64(Q[i, k])
+        sums[n] += prediction

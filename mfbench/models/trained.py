@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from mfbench.core.arrays import Array, Floats, Floats64
 from mfbench.core.errors import InputError, RecordError
 from mfbench.core.files import load_model_arrays
 from mfbench.matrix.factors import Factors, digest_of
-from mfbench.matrix.predicting import answered
+from mfbench.matrix.predicting import answered, position, spread
+from mfbench.models.fold_in import Side, fold_in
 
 NO_FACTORS = ("user_ids", "item_ids", "titles")
 """The arrays in a model file that are not part of the model itself."""
@@ -22,11 +24,13 @@ NO_FACTORS = ("user_ids", "item_ids", "titles")
 @dataclass(frozen=True)
 class Predicted:
     """prediction: float64 [n]. known: str [n], which of user and item had a rating in training: `both`, `user only`,
-    `item only` or `neither`; an unknown one adds nothing to the prediction.
+    `item only` or `neither`; an unknown one adds nothing to the prediction. std: float64 [n], the standard deviation of a
+    rating around its prediction, None if the model is no posterior (see backend `bmf`).
     """
 
     prediction: Floats64
     known: npt.NDArray[np.str_]
+    std: Floats64 | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class TrainedModel:
     """P [n_users, K], Q [n_items, K], user_bias [n_users], item_bias [n_items], mean, and the raw id of each row.
 
     user_ids: [n_users], item_ids: [n_items], int64 or str, sorted. titles: str [n_items], None if the data has none.
+    samples: the arrays of a posterior besides, see `Posterior.arrays`; empty for any other model. ridge: beta / 2 of the
+    training, the penalty that new users and items are folded in with.
     """
 
     P: Floats
@@ -44,12 +50,14 @@ class TrainedModel:
     user_ids: Array
     item_ids: Array
     titles: Array | None = None
+    samples: Mapping[str, Array] = field(default_factory=dict)
+    ridge: float = 0.0
 
     @staticmethod
-    def read(path: Path, digest: str | None = None) -> TrainedModel:
+    def read(path: Path, digest: str | None = None, ridge: float = 0.0) -> TrainedModel:
         """Read the model in a run's npz file; RecordError if it is missing or damaged, or has no factors with ids.
 
-        digest: of the factors, from the run's record; RecordError if the file does not match it.
+        digest: of the factors, from the run's record; RecordError if the file does not match it. ridge: see `TrainedModel`.
         """
         arrays = load_model_arrays(path)
         factors = Factors.of(arrays)
@@ -69,8 +77,9 @@ class TrainedModel:
         if not (_is_map(users, len(factors.P)) and _is_map(items, len(factors.Q))):
             raise RecordError(f"{path}: user_ids and item_ids do not fit P and Q; give a model file that mfbench wrote")
         return TrainedModel(
-            factors.P, factors.Q, factors.user_bias, factors.item_bias, factors.mean, users, items, arrays.get("titles")
-        )
+            factors.P, factors.Q, factors.user_bias, factors.item_bias, factors.mean, users, items, arrays.get("titles"),
+            {name: array for name, array in arrays.items() if name.startswith("sample_")}, ridge,
+        )  # fmt: skip
 
     def predict(self, users: Any, items: Any) -> Predicted:
         """Predict the rating of each pair of raw ids: two lists or arrays of the same length n, or one id and a list.
@@ -91,7 +100,48 @@ class TrainedModel:
                 f"users and items: {len(users)} and {len(items)} ids do not make pairs; give two lists of the same length"
             ) from None
         prediction, known = answered(vars(self), user, item)
-        return Predicted(prediction, known)
+        rows = position(self.user_ids, user), position(self.item_ids, item)
+        return Predicted(prediction, known, spread({**vars(self), **self.samples}, *rows))
+
+    def arrays(self) -> dict[str, Array]:
+        """The arrays of the model by name, without the ids."""
+        named = {name: np.asarray(getattr(self, name)) for name in ("P", "Q", "user_bias", "item_bias", "mean")}
+        return {**named, **self.samples}
+
+    def fold_in(self, items: Any, ratings: Any, users: Any = None) -> TrainedModel:
+        """The same model for users whom it was not trained with, from their ratings alone, see `models.fold_in`.
+
+        items: [n] raw ids, ratings: [n] numbers. users: [n] the id of each rating's user; by default all are of one user,
+        `new`. Ratings of items that the model does not know are left out; InputError if a user has no others.
+
+        >>> P, Q = np.zeros((1, 1)), np.array([[1.0], [0.5], [-1.0]])
+        >>> ids = np.array([1]), np.array([10, 20, 30])
+        >>> model = TrainedModel(P, Q, np.zeros(1), np.zeros(3), 3.0, *ids, ridge=0.05)
+        >>> model.fold_in([10, 20], [5, 4]).predict(["new"], [30]).prediction.round(2).tolist()
+        [1.15]
+        """
+        return self._folded("user", users, items, ratings)
+
+    def fold_in_items(self, users: Any, ratings: Any, items: Any = None) -> TrainedModel:
+        """As `fold_in`, for items that the model was not trained with, from ratings that known users give them."""
+        return self._folded("item", items, users, ratings)
+
+    def _folded(self, side: Side, new: Any, others: Any, ratings: Any) -> TrainedModel:
+        against = "item" if side == "user" else "user"
+        known_ids = self.item_ids if side == "user" else self.user_ids
+        at, values = position(known_ids, raw_ids(against, others, known_ids)), np.asarray(ratings, np.float64)
+        named = np.full(len(at), "new") if new is None else np.asarray(new)
+        if not len(at) == len(values) == len(named) or not np.all(np.isfinite(values)):
+            raise InputError(f"ratings: give one finite number for each of the {len(at)} {against}s")
+        ids, rows = np.unique(named, return_inverse=True)
+        known = at >= 0
+        if len(unknown := np.setdiff1d(np.arange(len(ids)), rows[known])):
+            raise InputError(f"{side} {ids[unknown[0]]}: no rating of a known {against}; give one at least")
+        cells = rows[known].astype(np.int32), at[known].astype(np.int32)
+        folded = fold_in(self.arrays(), side, *cells, values[known], self.ridge)
+        changes: dict[str, Any] = {"samples": {name: folded.pop(name, array) for name, array in self.samples.items()}}
+        changes |= {f"{side}_ids": ids, "titles": self.titles if side == "user" else None}
+        return replace(self, **{**folded, **changes})
 
 
 def _is_map(ids: Array, n: int) -> bool:

@@ -25,7 +25,7 @@ from mfbench.data.splits import Parts
 from mfbench.matrix.factors import HyperParams, digest_of, draw_start
 from mfbench.matrix.ratings import Ratings
 from mfbench.models.evaluation import evaluate, user_errors
-from mfbench.models.scoring import score
+from mfbench.models.scoring import Scorer, score
 from mfbench.runs.checkout import kept_changes
 from mfbench.runs.environment import environment
 from mfbench.runs.jobs import Job, blank, failed, hardware
@@ -43,6 +43,7 @@ class Trained:
 
     job: Job
     record: Record
+    scorers: dict[str, Scorer] = field(default_factory=dict)
     model: Model = field(init=False)
     errors: dict[str, Array] = field(default_factory=dict)
 
@@ -51,7 +52,7 @@ class Trained:
         return _clock([self], name)
 
 
-def carry_out(
+def train_and_record(
     jobs: Sequence[Job], parts: Parts, watch: Watch | None = None, preparation: Preparation | None = None
 ) -> list[Record]:
     """Make the runs, write the models where the stage keeps one, write the records, and give them.
@@ -115,6 +116,9 @@ def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, prepara
         prepared = preparation.prepare(parts, backend, job.model.seed, last_stage)
         train_part, valid_part = prepared.train, prepared.valid
         models = _models(backend, train_part, [_training(one.job, prepared) for one in trained])
+        judged_on = {"train": train_part, "valid": valid_part}
+        for one in trained:
+            one.scorers = {name: Scorer(part) for name, part in judged_on.items() if part is not None}
     memory.mark("prepare")
     with _clock(trained, "compile_seconds"):
         first = next(models)
@@ -130,10 +134,12 @@ def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, prepara
             one.model = latest[j]
             if going[j]:
                 one.record.epochs = epoch
+                with one.clock("evaluate_seconds"):
+                    for scorer in one.scorers.values():
+                        scorer.see(one.model)
                 if last or epoch % job.model.evaluate_every == 0:
                     # The last epoch is always scored on train: without a valid part it is the only number there is.
-                    on_train = train_part if job.model.evaluate_train or last or valid_part is None else None
-                    judged = _score_epoch(one, on_train, valid_part)
+                    judged = _score_epoch(one, job.model.evaluate_train or last or valid_part is None)
                     if watch is not None and judged is not None and watch(one.job, epoch, judged) and not last:
                         one.record.outcome = "pruned"
                 going[j] = one.record.outcome == "completed"
@@ -163,6 +169,8 @@ def _training(job: Job, prepared: Prepared) -> Training:
         beta=model.beta if "beta" in has else None,
         epochs=job.epochs,
         bias=model.bias,
+        step=model.step,
+        decay=model.decay,
     )
     return Training(start, hyper, prepared.schedule, copy.deepcopy(prepared.rng))
 
@@ -178,25 +186,20 @@ def _models(backend: Backend, train: Ratings, trainings: Sequence[Training]) -> 
             yield [model]
 
 
-def _score_epoch(trained: Trained, train_part: Ratings | None, valid_part: Ratings | None) -> float | None:
+def _score_epoch(trained: Trained, on_train: bool) -> float | None:
     """Add the scores of an epoch to the record, and give the one that the run is judged by; None if it diverged."""
     record = trained.record
     with trained.clock("evaluate_seconds"):
-        scored = _score("train", trained.model, train_part)
-        if valid_part is not None:
-            scored |= _score("valid", trained.model, valid_part)
+        scored: dict[str, float | None] = {"train_rmse": None, "train_mae": None}
+        for name, scorer in trained.scorers.items():
+            if name != "train" or on_train:
+                scored[f"{name}_rmse"], scored[f"{name}_mae"] = scorer.score(trained.model)
     record.scores.add(record.epochs, record.clocks.train_seconds, scored)
     if not all(math.isfinite(number) for number in scored.values() if number is not None):
         record.outcome = "diverged"
         record.reason = f"the error was no longer a finite number after epoch {record.epochs}"
         return None
-    return scored["valid_rmse" if valid_part is not None else "train_rmse"]
-
-
-def _score(name: str, model: Model, part: Ratings | None) -> dict[str, float | None]:
-    """RMSE and MAE of a part, by metric name; None for one that is not asked for."""
-    rmse, mae = (None, None) if part is None else score(model, part)
-    return {f"{name}_rmse": rmse, f"{name}_mae": mae}
+    return scored.get("valid_rmse", scored["train_rmse"])
 
 
 def _summarise(trained: Trained) -> None:

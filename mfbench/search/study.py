@@ -12,7 +12,7 @@ from mfbench.runs.jobs import BestTrial, Job, backend_of, job_of
 from mfbench.runs.records import Record, Stage
 from mfbench.search.proposals import Finished, best_of, check_search, grid_points
 from mfbench.search.pruning import Prune
-from mfbench.spec import FIRST, OF_MODEL, Hyper, Range, Space, Spec, Sweep
+from mfbench.spec import OF_MODEL, Hyper, Range, Space, Spec, Sweep
 
 TAKEN = {*Record.model_fields, "run_key", "run_id", "trials", "finals", "repeats", "train_seconds", "search_seconds"}
 """Names that a knob which is searched cannot have."""
@@ -120,7 +120,8 @@ def check_names(spec: Spec, studies: Sequence[Study]) -> None:
 
 def _usable(backend: Backend) -> list[str]:
     """What of a backend can be searched: of the model what it has a use for, then its knobs."""
-    of_model = [name for name in OF_MODEL if name in backend.tunable or (backend.tunable and name not in FIRST)]
+    any_model = ("init", "center", "bias") if backend.tunable else ()
+    of_model = [name for name in OF_MODEL if name in backend.tunable or name in any_model]
     return [*of_model, *registry.knobs(backend)]
 
 

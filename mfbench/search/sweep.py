@@ -15,7 +15,7 @@ from mfbench.backends import registry
 from mfbench.core.errors import RecordError, SpecError, WorkError
 from mfbench.core.paths import RUNS
 from mfbench.data.sealed import openers, worn
-from mfbench.data.splits import Parts, prepare
+from mfbench.data.splits import Parts, parts_of
 from mfbench.models.evaluation import none_relevant
 from mfbench.runs.jobs import Job
 from mfbench.runs.progress import Watcher
@@ -45,12 +45,12 @@ class Plan:
         key = study_key(source)
         studies = [Study.of(source, key, name) for name in source.backends()]
         check_names(source, studies)
-        parts = [prepare(source.repeat(fold)) for fold in range(source.folds)]
+        parts = [parts_of(source.repeat(fold)) for fold in range(source.folds)]
         if "valid" not in parts[0].n:
             raise SpecError("split: a sweep chooses by the valid part, and this split has none; give valid a share")
         return Plan(source, studies, parts)
 
-    def carry_out(self, workers: int, watcher: Watcher, timeout: float | None = None) -> Swept:
+    def execute(self, workers: int, watcher: Watcher, timeout: float | None = None) -> Swept:
         """Carry out the sweep, or go on with it: runs that have a record are not made again.
 
         timeout: seconds after which no other batch is begun, nor the final runs. A batch is made even so, or the final runs
@@ -126,7 +126,7 @@ def _records_of(
 
     parts: by fold.
     """
-    records = {job.run_key: record for job in jobs if (record := _record_of(job, _parts_of(job, parts), watcher))}
+    records = {job.run_key: record for job in jobs if (record := _record_of(job, _fold_of(job, parts), watcher))}
     for record in records.values():
         watcher.done(record)
 
@@ -143,8 +143,8 @@ def _records_of(
         alike.setdefault((job.repeat, *_program(job)), []).append(job)
     step = len(crew) if together else max(1, len(missing))
     groups = [group for same in alike.values() for first in range(step) if (group := same[first::step])]
-    tasks = [Task(jobs=group, parts=_parts_of(group[0], parts).folder, prune=prune) for group in groups]
-    crew.carry_out(tasks, on_done, watcher.epoch)
+    tasks = [Task(jobs=group, parts=_fold_of(group[0], parts).folder, prune=prune) for group in groups]
+    crew.run_tasks(tasks, on_done, watcher.epoch)
     return [records[job.run_key] for job in jobs]
 
 
@@ -153,7 +153,7 @@ def _program(job: Job) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in job.hyper.items() if name not in (*FIRST, "init")]
 
 
-def _parts_of(job: Job, parts: Sequence[Parts]) -> Parts:
+def _fold_of(job: Job, parts: Sequence[Parts]) -> Parts:
     return parts[job.repeat % len(parts)]
 
 

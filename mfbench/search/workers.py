@@ -32,7 +32,7 @@ from mfbench.runs.jobs import Job, give_up
 from mfbench.runs.preparation import Preparation
 from mfbench.runs.record_files import read_record
 from mfbench.runs.records import Record
-from mfbench.runs.training import carry_out
+from mfbench.runs.training import train_and_record
 from mfbench.search.pruning import Prune, Pruning
 
 DEATHS = 3
@@ -75,7 +75,7 @@ class Workers:
         for process in self._processes:
             process.stop()
 
-    def carry_out(self, tasks: Sequence[Task], on_done: OnDone, on_epoch: OnEpoch) -> None:
+    def run_tasks(self, tasks: Sequence[Task], on_done: OnDone, on_epoch: OnEpoch) -> None:
         """Have all tasks done; `on_done` and `on_epoch` are called from threads, as things happen.
 
         Raises InputError where a worker finds the user's input wrong, WorkError where the machine is in trouble, as with a
@@ -95,7 +95,7 @@ class Workers:
         process = self._idle.get()
         try:
             for _ in range(DEATHS):
-                if process.carry_out(task, on_epoch):
+                if process.run_task(task, on_epoch):
                     for job in task.jobs:
                         on_done(read_record(job.path))
                     return
@@ -128,7 +128,7 @@ class _Process:
             )  # fmt: skip
         self._ready = False
 
-    def carry_out(self, task: Task, on_epoch: OnEpoch) -> bool:
+    def run_task(self, task: Task, on_epoch: OnEpoch) -> bool:
         """Whether the task was done; False when the process died on it, and another has been started in its place."""
         process = self._process
         assert process.stdin is not None
@@ -206,7 +206,7 @@ def main() -> None:
     say({"ready": True})
     preparation = Preparation()
     while True:
-        _carry_out(tasks.get(), preparation, say)
+        _run_task(tasks.get(), preparation, say)
 
 
 def _receive(tasks: queue.SimpleQueue[Task]) -> None:
@@ -217,7 +217,7 @@ def _receive(tasks: queue.SimpleQueue[Task]) -> None:
         os._exit(0)  # the parent is gone, or cannot be understood
 
 
-def _carry_out(task: Task, preparation: Preparation, say: Callable[[dict[str, Any]], object]) -> None:
+def _run_task(task: Task, preparation: Preparation, say: Callable[[dict[str, Any]], object]) -> None:
     parts, place = _parts(task.parts), {job.run_key: j for j, job in enumerate(task.jobs)}
     prune = task.prune
     should_stop = {job.run_key: _pruning(prune).watch(job.number) for job in task.jobs} if prune else None
@@ -227,7 +227,7 @@ def _carry_out(task: Task, preparation: Preparation, say: Callable[[dict[str, An
         return should_stop is not None and should_stop[job.run_key](epoch, value)
 
     try:
-        carry_out(task.jobs, parts, watch, preparation)
+        train_and_record(task.jobs, parts, watch, preparation)
     except MfbenchError as error:
         say({"error": str(error), "input": isinstance(error, InputError)})
     except OSError as error:

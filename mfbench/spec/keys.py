@@ -10,7 +10,7 @@ from typing import Any
 
 from mfbench.core.errors import SpecError
 from mfbench.spec.experiment import Spec
-from mfbench.spec.model import FIRST
+from mfbench.spec.model import FIRST, ModelSpec
 from mfbench.spec.sweep import Sweep
 
 
@@ -46,6 +46,11 @@ def run_study_key(spec: Spec) -> str:
 
 def _identity(spec: Spec) -> dict[str, Any]:
     tree = spec.model_dump(mode="json", exclude={"evaluation"})
+    for name in ("step", "decay"):  # at its default, the study of those who know of no other
+        if tree["model"][name] == ModelSpec.model_fields[name].default:
+            tree["model"].pop(name)
+    if spec.model.init.positive is None:
+        tree["model"]["init"].pop("positive")
     if spec.data.file is not None:
         try:
             tree["data"]["file"] = hashlib.sha256(Path(spec.data.file).expanduser().read_bytes()).hexdigest()

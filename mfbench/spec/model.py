@@ -3,46 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from mfbench.spec.fields import BackendName, Count, Penalty, Seed, StepSize, Strict, in_order
 
+Step = Literal["constant", "adagrad", "decay"]
+
 FIRST = ("K", "alpha", "beta")
 """The hyperparameters that every table has first."""
-OF_MODEL = (*FIRST, "init", "center", "bias")
+OF_MODEL = (*FIRST, "step", "decay", "init", "center", "bias")
 """What of the model a search can range over; besides these, the knobs of a backend."""
 
 
 class Init(Strict):
-    """How P and Q start: uniform in [lo, hi), or normal with mean 0 and this standard deviation."""
+    """How P and Q start: uniform in [lo, hi), normal with mean 0 and this standard deviation, or uniform in [0, c / √K).
+
+    With `positive: 1` the first predictions p·q are about a quarter, whatever K is.
+    """
 
     uniform: Annotated[tuple[float, float], AfterValidator(in_order)] | None = None
     normal: float | None = Field(default=None, gt=0)
+    positive: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _one(self) -> Init:
-        if (self.uniform is None) == (self.normal is None):
-            raise ValueError("give exactly one of uniform: [lo, hi] and normal: s")
+        if sum(kind is not None for kind in (self.uniform, self.normal, self.positive)) != 1:
+            raise ValueError("give exactly one of uniform: [lo, hi], normal: s and positive: c")
         return self
 
     def scaled(self, scale: float) -> Init:
-        """The same kind of start with another scale: s of `normal: s`, the end farther from 0 of `uniform: [lo, hi]`."""
-        if self.uniform is None:
+        """The same kind of start with another scale: s, c, or of `uniform: [lo, hi]` the end farther from 0."""
+        if self.normal is not None:
             return Init(normal=scale)
+        if self.uniform is None:
+            return Init(positive=scale)
         low, high = self.uniform
         by = scale / max(abs(low), abs(high))
         return Init(uniform=(low * by, high * by))
 
 
 class ModelSpec(Strict):
-    """Backend and hyperparameters. `options` holds the knobs of each backend under its name."""
+    """Backend and hyperparameters. `options` holds the knobs of each backend under its name.
+
+    step: how the step size of the SGD backends changes, see `mfbench.matrix.steps`; decay: how fast with `step: decay`.
+    """
 
     backend: BackendName = "jax"
     K: Count = 16
     alpha: StepSize = 0.005
     beta: Penalty = 0.05
+    step: Step = "constant"
+    decay: Penalty = 0.1
     epochs: int = Field(default=20, ge=1)
     center: bool = False
     bias: bool = False

@@ -31,6 +31,7 @@ def put_model(folder: Path, record: Record, path: Path) -> None:
     with np.load(path, allow_pickle=False) as arrays:
         if not set(arrays) >= FACTORS:
             return
+        is_posterior = "sample_mean" in arrays
         ids = {"user": arrays["user_ids"], "item": arrays["item_ids"]}
     from mlflow.models import Model, ModelSignature
     from mlflow.pyfunc import add_to_model
@@ -41,6 +42,7 @@ def put_model(folder: Path, record: Record, path: Path) -> None:
     example = {"columns": list(ids), "data": list(zip(*(each[:EXAMPLES].tolist() for each in ids.values()), strict=False))}
     inputs = [ColSpec("string" if each.dtype.kind == "U" else "long", name) for name, each in ids.items()]
     outputs = [ColSpec("double", "prediction"), ColSpec("string", "known")]
+    outputs += [ColSpec("double", "std")] if is_posterior else []
     described = Model(
         signature=ModelSignature(Schema(inputs), Schema(outputs)),
         saved_input_example_info={

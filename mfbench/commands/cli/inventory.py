@@ -58,10 +58,10 @@ def data_list(as_json: AsJson = False) -> None:
 @data_app.command("get")
 def data_get(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: AsJson = False) -> None:
     """Fetch a data set, check its pinned hash, prepare it."""
-    from mfbench.data.catalogue import prepare
+    from mfbench.data.catalogue import dataset_named
     from mfbench.data.prepared import summary
 
-    found = summary(prepare(name))
+    found = summary(dataset_named(name))
     sentence = f"{name} is there: {found['ratings']:,} ratings, {found['users']:,} users, {found['items']:,} items"
     show(sentence, as_json, found)
 

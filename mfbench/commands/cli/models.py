@@ -24,6 +24,9 @@ Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
 def recommend(
     run: Run,
     users: Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="Repeatable; default: all users.")] = None,
+    ratings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CSV of item and rating: recommend to the new user who gave them.")
+    ] = None,
     n: Count = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Also which of the user's own ratings carry it.")] = False,
     as_json: AsJson = False,
@@ -32,6 +35,15 @@ def recommend(
     from mfbench.models.recommender import SHARES
 
     recommender = _recommender(run)
+    if ratings is not None:
+        from mfbench.commands.find import one_run
+        from mfbench.commands.new_user import recommend_to
+
+        if users or explain:
+            raise InputError("recommend: --ratings is for a new user; leave out --user and --explain")
+        items = recommend_to(recommender, ratings, one_run(run).spec.data, n)
+        show(_table("the user of these ratings", items, "predicted"), as_json, {"items": [asdict(item) for item in items]})
+        return
     found = recommender.recommend(recommender.typed("user", users) if users else recommender.users(), n)
     told = []
     for user, items in found.items():

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from mfbench.backends.accelerator import device_named
+from mfbench.backends.on_device.accelerator import device_named
 from mfbench.core.errors import SpecError
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Schedule, Shuffled

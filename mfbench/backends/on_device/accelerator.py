@@ -30,6 +30,7 @@ if platform.machine() in ("x86_64", "AMD64") and "xla_cpu_max_isa" not in os.env
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from mfbench.backends.base import Model, SideBySideTraining, Training
 from mfbench.core.arrays import Array
@@ -175,10 +176,17 @@ def side_by_side(
     """The loop of `epochs_many`.
 
     run(epochs, groups, told) runs the first `groups` groups of packed epochs and returns the tables of all trials: P, Q,
-    user_bias and item_bias with a leading axis of trials. told: [trials, 3], alpha, beta and mean. A trial that has ended
-    gets a step size of 0.
+    user_bias and item_bias with a leading axis of trials. told: [trials, 5], the step size of the epoch, beta, mean, K, and 0
+    in the first epoch, 1 in the others. A trial that has ended gets a step size of 0.
     """
-    told = np.array([(one.hyper.alpha, one.hyper.beta, one.start.mean) for one in trainings], dtype)
+
+    def told(number: int, going: npt.NDArray[np.bool_] | None = None) -> Array:
+        given = [
+            (one.hyper.rate(number), one.hyper.beta, one.start.mean, one.start.P.shape[1], number > 0) for one in trainings
+        ]
+        columns = np.array(given, dtype)
+        columns[:, 0] *= 1 if going is None else going
+        return columns
 
     def epochs(draws: Sequence[np.random.Generator]) -> tuple[Any, int]:
         drawn = [one.schedule.epoch(rng) for one, rng in zip(trainings, draws, strict=True)]
@@ -193,13 +201,11 @@ def side_by_side(
 
     rngs = [one.rng for one in trainings]
     first, _ = epochs(copy.deepcopy(rngs))
-    tables = run(first, 0, told)  # compiles for the shapes to come, and changes nothing
+    tables = run(first, 0, told(0))  # compiles for the shapes to come, and changes nothing
     models: list[Model] = [factors(tables, j) for j in range(len(trainings))]
     going = yield models
-    for _ in range(trainings[0].hyper.epochs):
-        if going is not None:
-            told[~going, 0] = 0
-        tables = run(*epochs(rngs), told)
+    for number in range(trainings[0].hyper.epochs):
+        tables = run(*epochs(rngs), told(number, going))
         models = [models[j] if going is not None and not going[j] else factors(tables, j) for j in range(len(trainings))]
         going = yield models
 

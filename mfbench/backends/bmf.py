@@ -1,0 +1,224 @@
+"""Bayesian matrix factorization by Gibbs sampling: the prediction is a mean over samples of the factors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mfbench.core.arrays import Array, Floats64, Positions
+from mfbench.core.machine import core_list
+from mfbench.matrix.compiled import compiled
+from mfbench.matrix.factors import Factors, HyperParams
+from mfbench.matrix.posterior import Posterior, Sample
+from mfbench.matrix.ratings import Ratings
+from mfbench.matrix.schedule import Rows, Schedule
+
+Dtype = Literal["float32", "float64"]
+
+CHUNK = 64
+"""Rows are handed to the threads so many at a time, those with the most ratings first."""
+
+
+@dataclass(frozen=True)
+class Bmf:
+    """Bayesian matrix factorization by Gibbs sampling on all cores: K is all there is to search.
+
+    r = mean + user_bias[u] + item_bias[i] + p·q + noise. The noise and each family of values (the user biases, the item
+    biases, factor f of P, factor f of Q) is normal, with a mean and a precision of its own, which are sampled too. An epoch
+    draws each of them once, given all others: for each user its bias and its factors in turn, then for each item (Rendle,
+    *Factorization machines with libFM*, TIST 2012). The mean is sampled with center: true, the biases with bias: true.
+
+    The model after an epoch predicts the mean over the samples drawn so far, those of the first `burn_in` epochs left out as
+    long as there are others. burn_in: epochs. kept: the most samples that a model keeps, evenly spaced, the last of them the
+    latest; they decide the size of its file. dtype: of the samples. threads: by default all cores that the process may use;
+    each row has random numbers of its own, so no number of threads changes a bit.
+    """
+
+    burn_in: Annotated[int, Field(ge=0)] = 8
+    kept: Annotated[int, Field(ge=1)] = 100
+    dtype: Dtype = "float32"
+    threads: Annotated[int, Field(ge=1)] | None = None
+
+    tunable: ClassVar[frozenset[str]] = frozenset({"K"})
+
+    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
+        """The ratings in stored order, which has no effect on what is sampled but for the last bits."""
+        return train, Rows(len(train))
+
+    def epochs(
+        self,
+        train: Ratings,
+        start: Factors,
+        hyper: HyperParams,
+        schedule: Schedule,  # noqa: ARG002
+        rng: np.random.Generator,
+    ) -> Iterator[Posterior]:
+        """Yield the start once compiled, then the posterior after each epoch."""
+        threads = self.threads or len(core_list())
+        with ThreadPoolExecutor(threads) as pool:
+            chain = _Chain(train, start, hyper.bias, self.dtype, rng, pool, threads)
+            posterior = Posterior((), chain.sample(), self.kept)
+            chain.warm_up()
+            yield posterior
+            for epoch in range(hyper.epochs):
+                chain.step()
+                # Samples of the burn-in count until there are others.
+                posterior = posterior.after(chain.sample(), forget=epoch == self.burn_in)
+                yield posterior
+
+
+class _Side:
+    """The users or the items: their values, the ratings of each, and the order in which they are dealt to the threads."""
+
+    def __init__(self, table: Array, bias: Array, rows: Array, others: Array, values: Array):
+        self.table, self.bias = table, bias
+        order = np.argsort(rows, kind="stable")
+        count = np.bincount(rows, minlength=len(table))
+        self.offsets = np.concatenate([[0], np.cumsum(count)])
+        self.others, self.values = others[order], values[order]
+        self.rated = np.flatnonzero(count)
+        self.rated = self.rated[np.argsort(-count[self.rated], kind="stable")]
+        self.most = int(count.max(initial=0))
+        self.errors = np.zeros((len(table), 2))  # Σ e and Σ e² over the ratings of a row, e = prediction - rating
+
+
+class _Chain:
+    """The state of the sampler: one draw of everything."""
+
+    def __init__(
+        self,
+        train: Ratings,
+        start: Factors,
+        bias: bool,
+        dtype: str,
+        rng: np.random.Generator,
+        pool: ThreadPoolExecutor,
+        threads: int,
+    ):
+        values = train.values.astype(np.float64)
+        tables = (start.P, start.user_bias, train.users, train.items), (start.Q, start.item_bias, train.items, train.users)
+        self._users, self._items = (
+            _Side(table.astype(dtype), b.astype(dtype), rows, others, values) for table, b, rows, others in tables
+        )
+        self._n, self._mean, self._centered, self._biased = len(train), start.mean, start.mean != 0.0, bias
+        self._noise, self._rng, self._pool, self._threads = 1.0, rng, pool, threads
+        self._priors = [np.tile([0.0, 1.0], (start.P.shape[1] + 1, 1)) for _ in range(2)]
+        error = start.predict(train.users, train.items) - values
+        self._items.errors[0] = error.sum(), (error * error).sum()
+
+    def sample(self) -> Sample:
+        """A copy of the present draw."""
+        copies = (one.copy() for one in (self._users.table, self._items.table, self._users.bias, self._items.bias))
+        P, Q, user_bias, item_bias = copies
+        return Sample(Factors(P, Q, user_bias, item_bias, self._mean), self._noise, *self._priors)
+
+    def warm_up(self) -> None:
+        """Compile what a step needs, and change nothing."""
+        for side, other in ((self._users, self._items), (self._items, self._users)):
+            nothing = np.zeros((0, 2)), np.zeros((0, side.table.shape[1] + 1))
+            _draw_rows(*(side.rated[:0], *self._arguments(side, other), *nothing))
+
+    def step(self) -> None:
+        """Draw everything once: the noise and the mean, then the users, then the items."""
+        rng, (total, squares) = self._rng, self._items.errors.sum(axis=0)
+        self._noise = float(rng.gamma((1 + self._n) / 2, 2 / (1 + squares)))
+        if self._centered:
+            precision = self._noise * self._n + 1
+            self._mean = float(rng.normal(self._noise * (self._mean * self._n - total) / precision, precision**-0.5))
+        for number, (side, other) in enumerate([(self._users, self._items), (self._items, self._users)]):
+            values = np.column_stack([side.table[side.rated], side.bias[side.rated]]).astype(np.float64)
+            priors = np.array([_prior(family, rng) for family in values.T])  # of each factor, and of the bias last
+            normal = rng.standard_normal(values.shape)
+            self._priors[number] = priors
+            self._run(side, other, priors, normal)
+
+    def _arguments(self, side: _Side, other: _Side) -> tuple[Any, ...]:
+        return (
+            side.offsets, side.others, side.values, side.table, side.bias, other.table, other.bias, side.errors, side.most,
+            self._mean, self._noise, self._biased,
+        )  # fmt: skip
+
+    def _run(self, side: _Side, other: _Side, priors: Floats64, normal: Floats64) -> None:
+        arguments = self._arguments(side, other)
+
+        def work(thread: int) -> None:
+            for first in range(thread * CHUNK, len(side.rated), self._threads * CHUNK):
+                rows = slice(first, first + CHUNK)
+                _draw_rows(*(side.rated[rows], *arguments, priors, normal[rows]))
+
+        tasks = [self._pool.submit(work, thread) for thread in range(self._threads)]
+        for task in tasks:
+            task.result()
+
+
+def _prior(values: Floats64, rng: np.random.Generator) -> tuple[float, float]:
+    """A draw of the mean and the precision of a family, given its values.
+
+    The precision has the prior Gamma(1/2, rate 1/2); the mean, given it, is normal around 0 with the weight of one value.
+    """
+    m, mean = len(values), values.sum() / (1 + len(values))
+    precision = rng.gamma((1 + m) / 2, 2 / (1 + ((values - mean) ** 2).sum() + mean**2))
+    return rng.normal(mean, (precision * (1 + m)) ** -0.5), precision
+
+
+@compiled(reordered=True)
+def _draw_rows(
+    rows: Array, offsets: Positions, others: Array, values: Array, table: Array, bias: Array, other_table: Array,
+    other_bias: Array, errors: Array, most: int, mean: float, noise: float, biased: bool, priors: Array, normal: Array,
+) -> None:  # fmt: skip
+    """Draw the bias and the factors of these rows, one after another, given the other side; in place.
+
+    priors: [K + 1, 2], mean and precision of each factor and of the bias. normal: [rows, K + 1], standard normal numbers.
+    """
+    K = table.shape[1]
+    h = np.empty((K, most), table.dtype)
+    e = np.empty(most, table.dtype)
+    zero = table.dtype.type(0)
+    for r in range(len(rows)):
+        row = rows[r]
+        first = offsets[row]
+        n = offsets[row + 1] - first
+        for j in range(n):
+            other = others[first + j]
+            e[j] = mean + bias[row] + other_bias[other] - values[first + j]
+            for k in range(K):
+                h[k, j] = other_table[other, k]
+        for k in range(K):
+            p = table[row, k]
+            for j in range(n):
+                e[j] += p * h[k, j]
+        if biased:
+            total = zero
+            for j in range(n):
+                total += e[j]
+            mu, weight = priors[K]
+            precision = weight + noise * n
+            centre = (noise * (n * np.float64(bias[row]) - total) + weight * mu) / precision
+            drawn = table.dtype.type(centre + normal[r, K] / np.sqrt(precision))
+            moved = drawn - bias[row]
+            bias[row] = drawn
+            for j in range(n):
+                e[j] += moved
+        for k in range(K):
+            hh, eh = zero, zero
+            for j in range(n):
+                hh += h[k, j] * h[k, j]
+                eh += e[j] * h[k, j]
+            mu, weight = priors[k]
+            precision = weight + noise * hh
+            centre = (noise * (np.float64(table[row, k]) * hh - eh) + weight * mu) / precision
+            drawn = table.dtype.type(centre + normal[r, k] / np.sqrt(precision))
+            moved = drawn - table[row, k]
+            table[row, k] = drawn
+            for j in range(n):
+                e[j] += moved * h[k, j]
+        total, squares = 0.0, 0.0
+        for j in range(n):
+            total += np.float64(e[j])
+            squares += np.float64(e[j]) * np.float64(e[j])
+        errors[row, 0], errors[row, 1] = total, squares

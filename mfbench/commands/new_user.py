@@ -1,0 +1,43 @@
+"""Recommendations for a user whom the model was not trained with, from a file of that user's ratings."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from mfbench.core.errors import InputError
+from mfbench.models.recommender import Recommender, Scored
+from mfbench.spec import Data
+
+
+def recommend_to(recommender: Recommender, path: Path, data: Data, n: int) -> list[Scored]:
+    """At most n items for the user whose ratings are in a CSV file, best first; the user is folded in, see `models.fold_in`.
+
+    The file has a header and the columns `item` and `rating`, or those that the spec's data names. InputError if it cannot be
+    read, a rating is no number, or the model knows none of the items.
+    """
+    items, ratings = ratings_in(path, ("item", data.item), ("rating", data.rating))
+    return recommender.recommend_to_new(recommender.typed("item", items), ratings, n)
+
+
+def ratings_in(path: Path, item: tuple[str, ...], rating: tuple[str, ...]) -> tuple[list[str], list[float]]:
+    """The items, as text, and the ratings in a CSV file, in the first of the columns of these names that it has."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"--ratings {path}: this file cannot be read ({error.strerror}); give a CSV file") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise InputError(f"--ratings {path}: this is not a CSV file in UTF-8; save it as one") from None
+    if not rows:
+        raise InputError(f"--ratings {path}: there are no ratings in this file; write a header item,rating and a line each")
+    columns = [next((name for name in names if name in rows[0]), None) for names in (item, rating)]
+    if None in columns:
+        raise InputError(f"--ratings {path}: the header has no columns item and rating; it has {', '.join(map(str, rows[0]))}")
+    values = []
+    for line, row in enumerate(rows, 2):
+        try:
+            values.append(float(row[columns[1]]))
+        except (TypeError, ValueError):
+            raise InputError(f"--ratings {path}, line {line}: the rating {row[columns[1]]!r} is not a number") from None
+    return [str(row[columns[0]]) for row in rows], values

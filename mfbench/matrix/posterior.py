@@ -1,0 +1,106 @@
+"""A posterior over factor models, held as samples of it: their mean prediction, and how far they are apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mfbench.core.arrays import Array, Floats, Floats64, Ints
+from mfbench.matrix.factors import Factors
+from mfbench.matrix.predicting import spread
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One draw of a factor model, of the precision of the noise around its predictions, and of the priors of its rows.
+
+    user_priors, item_priors: float64 [K + 1, 2], the mean and the precision of each factor, and of the bias last.
+    """
+
+    factors: Factors
+    noise: float
+    user_priors: Floats64
+    item_priors: Floats64
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The samples drawn so far, of which evenly spaced ones are kept.
+
+    samples: those that are kept. latest: the last one drawn. limit: the most that are kept. count: how many have been drawn,
+    and so are in the mean that a training is scored by. stride: of so many samples one is kept.
+
+    The mean prediction of S samples of K factors is that of one model with S K factors, P = [P_1 ... P_S] / √S and Q
+    likewise: `factors`. So a posterior is saved, served and recommended with as any other factor model is.
+    """
+
+    samples: tuple[Sample, ...]
+    latest: Sample
+    limit: int
+    count: int = 0
+    stride: int = 1
+
+    def after(self, sample: Sample, forget: bool = False) -> Posterior:
+        """The posterior once this sample has been drawn. forget: without those before it."""
+        if forget:
+            return Posterior((sample,), sample, self.limit, 1)
+        count, stride, kept = self.count + 1, self.stride, self.samples
+        if count % stride == 0:
+            kept = (*kept, sample)
+        if len(kept) > self.limit:
+            stride, kept = 2 * stride, kept[1::2]
+        return Posterior(kept, sample, self.limit, count, stride)
+
+    @cached_property
+    def factors(self) -> Factors:
+        """The model that predicts the mean over the samples that are kept; the start before any is drawn."""
+        models = [one.factors for one in self.samples]
+        if not models:
+            return self.latest.factors
+        share = len(models) ** -0.5
+
+        def mean(arrays: list[Floats]) -> Floats:
+            average: Floats64 = np.mean(arrays, axis=0, dtype=np.float64)
+            return average.astype(arrays[0].dtype)
+
+        return Factors(
+            np.concatenate([one.P for one in models], axis=1) * models[0].P.dtype.type(share),
+            np.concatenate([one.Q for one in models], axis=1) * models[0].Q.dtype.type(share),
+            mean([one.user_bias for one in models]),
+            mean([one.item_bias for one in models]),
+            float(np.mean([one.mean for one in models])),
+        )
+
+    def predict(self, users: Ints, items: Ints) -> Floats64:
+        """float64 [n]: the mean over the samples that are kept."""
+        return self.factors.predict(users, items)
+
+    def spread(self, users: Ints, items: Ints) -> Floats64 | None:
+        """float64 [n]: the standard deviation of a rating around its prediction; None before any sample is drawn."""
+        return spread(self.arrays(), users, items)
+
+    def arrays(self) -> dict[str, Array]:
+        """What is saved: those of `factors`, and of S samples as sample_user_bias [n_users, S], sample_item_bias, sample_mean,
+        sample_noise (a precision), sample_user_priors [S, K + 1, 2] and sample_item_priors.
+        """
+        models = [one.factors for one in self.samples]
+        if not models:
+            return dict(self.factors.arrays())
+        return {
+            **self.factors.arrays(),
+            "sample_user_bias": np.stack([one.user_bias for one in models], axis=1),
+            "sample_item_bias": np.stack([one.item_bias for one in models], axis=1),
+            "sample_mean": np.array([one.mean for one in models]),
+            "sample_noise": np.array([one.noise for one in self.samples]),
+            "sample_user_priors": np.stack([one.user_priors for one in self.samples]),
+            "sample_item_priors": np.stack([one.item_priors for one in self.samples]),
+        }
+
+
+def factors_of(model: object) -> Factors | None:
+    """The factors by which a model predicts; None if it is a model of another kind."""
+    if isinstance(model, Posterior):
+        return model.factors
+    return model if isinstance(model, Factors) else None
