@@ -49,6 +49,8 @@ SPEC: dict[str, Any] = {
 VICTIMS = ("parent", "worker", "both")
 KILLS_A_SWEEP = 4  # at most, before it may end
 WORKERS_A_START = 2  # so many workers of one process at most: a third death on the same trial would rightly fail it
+SECONDS = 240  # that a sweep may take to end, or to show the sign that a moment waits for
+SWEEPS_A_KILL = 3  # at most: a moment that comes in none of so many sweeps does not come at all
 MAY_DIFFER = ("_seconds", "_id", "_url", "_path")
 
 
@@ -136,9 +138,12 @@ class Sweep:
         if moment.over(self.folder):
             return None
         process = self.process or self.start()
+        until = time.monotonic() + SECONDS
         while not moment.sign(self.folder):
             if process.poll() is not None:
                 return None
+            if time.monotonic() > until:
+                raise TimeoutError(f"{self.folder}: {moment.name} did not come in {SECONDS} seconds")
             time.sleep(0.0005)
         until = time.monotonic() + moment.delay
         while time.monotonic() < until:
@@ -158,13 +163,13 @@ class Sweep:
         if victim == "worker":
             self.workers_killed += 1
         else:
-            process.wait()
+            process.wait(SECONDS)
             self.process = None
         return victim if victim != "both" or workers else "parent"
 
     def end(self) -> int:
         """Let the sweep end, and give its exit code."""
-        return (self.process or self.start()).wait()
+        return (self.process or self.start()).wait(SECONDS)
 
     def answer(self) -> Any:
         """Its --json without the keys that may differ."""
@@ -265,6 +270,8 @@ def campaign(kills: int, seed: int, folder: Path) -> Found:
     drawn = moments(rng)
     moment = next(drawn)
     while found.kills < kills:
+        if found.sweeps > SWEEPS_A_KILL * kills:
+            sys.exit(f"{found.kills} of {kills} kills in {found.sweeps} sweeps: {moment.name} does not come")
         sweep = Sweep(folder / f"sweep-{found.sweeps}")
         wanted = rng.randint(1, KILLS_A_SWEEP)
         while sweep.kills < wanted and found.kills < kills:

@@ -5,37 +5,64 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from filelock import FileLock
+from hypothesis import settings
+from processes import answer
+from user_files import write_spec
 
+from mfbench.commands.cli.main import main
 from mfbench.tracking.store import make_store
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what all tests of a session share, those in other processes of xdist too."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+
+
+def work_in(folder: Path, shared: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make the folder the current one, with the shared data folder and compile cache, and MLflow's store in it."""
+    patch.chdir(folder)
+    patch.setenv("MFBENCH_DATA", str(shared / "data"))
+    patch.setenv("MFBENCH_CACHE", str(shared / "cache"))
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def made_once(name: str, make: Callable[[], object], shared: Path) -> Path:
+    """The folder of that name for all tests, which the first to come fills, in it; the others wait for that."""
+    folder = shared / name
+    folder.mkdir(parents=True, exist_ok=True)
+    done = folder.with_suffix(".done")
+    with FileLock(folder.with_suffix(".lock"), timeout=240), pytest.MonkeyPatch.context() as patch:
+        if not done.exists():
+            work_in(folder, shared, patch)
+            make()
+            done.touch()
+    return folder
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workplace(tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, with the data folder and the compile cache shared between the tests of a session."""
-    monkeypatch.chdir(tmp_path)
-    shared = tmp_path_factory.getbasetemp() / "shared"
-    monkeypatch.setenv("MFBENCH_DATA", str(shared / "data"))
-    monkeypatch.setenv("MFBENCH_CACHE", str(shared / "cache"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    work_in(tmp_path, shared, monkeypatch)
     return tmp_path
 
 
 @pytest.fixture(scope="session")
-def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fresh_store(shared: Path) -> Path:
     """An empty MLflow store, made once: it takes seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        make_store()
-    return folder / "mlflow.db"
+    return made_once("store", make_store, shared) / "mlflow.db"
 
 
 @pytest.fixture
@@ -67,10 +94,8 @@ def small() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+def swept(shared: Path) -> tuple[Path, Any]:
     """A folder in which a sweep of four backends has run, and its --json."""
-    folder = tmp_path_factory.mktemp("swept")
-    shared = tmp_path_factory.getbasetemp() / "shared"
     spec = {
         "name": "everything",
         "data": {"planted": {"users": 60, "items": 80, "ratings": 2000, "seed": 1}},
@@ -78,12 +103,49 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
         "model": {"epochs": 8, "center": True, "bias": True, "init": {"normal": 0.1}},
         "sweep": {"trials": 6, "batch": 3, "backends": ["loop", "jax", "adam", "mean"], "space": {"K": {"int": [2, 6]}}},
     }
-    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    done = subprocess.run(
-        [sys.executable, "-m", "mfbench", "sweep", "spec.yaml", "--json", "--workers", "2"],
-        cwd=folder, capture_output=True, text=True, check=False,
-        env={**kept, "MFBENCH_DATA": str(shared / "data"), "MFBENCH_CACHE": str(shared / "cache")},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder, json.loads(done.stdout.splitlines()[-1])
+
+    def sweep() -> None:
+        Path("said.json").write_text(json.dumps(answer("sweep", write_spec(spec), "--workers", "2")))
+
+    folder = made_once("swept", sweep, shared)
+    return folder, json.loads((folder / "said.json").read_text())
+
+
+@pytest.fixture
+def searched(swept: tuple[Path, Any], shared: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The --json of that sweep, whose folder is the current one."""
+    work_in(swept[0], shared, monkeypatch)
+    return swept[1]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The command line in this process, which takes a moment: exit code, stdout, stderr."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["mfbench", *words])
+        capsys.readouterr()
+        status: Any = 0
+        at_sigterm = signal.getsignal(signal.SIGTERM)
+        try:
+            main()
+        except SystemExit as left:
+            status = left.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, at_sigterm)
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real browser, without a window."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'mfbench[browser]'")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("there is no chromium or google-chrome on the path")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()

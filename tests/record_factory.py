@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from mfbench.core.files import write_model
 from mfbench.data.splits import DataDescription
 from mfbench.runs.environment import Environment
-from mfbench.runs.record_files import model_path, write_record
+from mfbench.runs.record_files import model_path, read_record, write_record
 from mfbench.runs.records import Clocks, Outcome, Record, Scores, Stage
 from mfbench.search.outcome import Swept
 from mfbench.spec import Spec
@@ -96,6 +98,14 @@ def altered(one: Record, **changes: Any) -> Record:
             whole = getattr(one, name)
             changes[name] = type(whole).model_validate({**whole.model_dump(mode="json"), **changes[name]})
     return one.changed(changes)
+
+
+def rewritten(path: Path, sealed: bool = False, **changes: Any) -> Record:
+    """The record in a file in which fields were changed by hand; sealed anew, as by one who knows how."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    if sealed:
+        write_record(read_record(path))
+    return read_record(path)
 
 
 def sweep_records(study: str = STUDY) -> list[Record]:

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from processes import last_line, mfbench
 
 from mfbench.spec import load_spec, study_key
 
 COMMITTED = Path(__file__).parents[1] / "experiments/quickstart.yaml"
 
 
-def new(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "mfbench", "new", *words], capture_output=True, text=True, check=False)
-
-
 @pytest.mark.usefixtures("workplace")
 def test_the_quickstart_is_the_committed_experiment_and_names_the_next_two_commands() -> None:
-    done = new("quickstart")
-    assert done.returncode == 0, done.stderr
+    status, out, err = mfbench("new", "quickstart")
+    assert status == 0, err
     assert Path("quickstart.yaml").read_text() == COMMITTED.read_text(), "copy mfbench/spec/quickstart.yaml to experiments/"
     assert study_key(load_spec("quickstart.yaml")) == study_key(load_spec(COMMITTED)) == "quickstart-0d671085"
-    assert "mfbench sweep quickstart.yaml\n" in done.stdout
-    assert "mfbench report quickstart.yaml\n" in done.stdout
+    assert "mfbench sweep quickstart.yaml\n" in out
+    assert "mfbench report quickstart.yaml\n" in out
     assert [path.name for path in Path().iterdir()] == ["quickstart.yaml"]
 
 
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize("name", ["mine-2", "2024-01-01", "1.5", "null", "K" * 80])
-def test_any_name_becomes_that_of_the_spec(name: str) -> None:
-    done = new(name, "--json")
-    assert json.loads(done.stdout.splitlines()[-1]) == {"name": name, "spec_path": f"{name}.yaml"}
+def test_any_name_becomes_that_of_the_spec(command: Any, name: str) -> None:
+    assert last_line(command("new", name, "--json")[1]) == {"name": name, "spec_path": f"{name}.yaml"}
     spec = load_spec(f"{name}.yaml")
     assert spec.name == name
     assert spec.model_copy(update={"name": "quickstart"}) == load_spec(COMMITTED)
@@ -50,18 +44,17 @@ def test_any_name_becomes_that_of_the_spec(name: str) -> None:
         ("mine.yaml", "new mine.yaml: give the name of the experiment, without .yaml"),
     ],
 )
-def test_a_name_that_a_spec_cannot_have_is_exit_code_2_one_sentence_and_no_file(name: str, says: str) -> None:
-    done = new(name)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_a_name_that_a_spec_cannot_have_is_exit_code_2_one_sentence_and_no_file(command: Any, name: str, says: str) -> None:
+    status, _, err = command("new", name)
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert says in err
     assert list(Path().iterdir()) == []
 
 
 @pytest.mark.usefixtures("workplace")
-def test_a_file_that_is_there_stays_as_it_is() -> None:
+def test_a_file_that_is_there_stays_as_it_is(command: Any) -> None:
     Path("mine.yaml").write_text("name: mine\n")
-    done = new("mine")
-    assert done.returncode == 2
-    assert done.stderr == "mfbench: mine.yaml: this file already exists; choose another name, or move the file\n"
+    status, _, err = command("new", "mine")
+    assert status == 2
+    assert err == "mfbench: mine.yaml: this file already exists; choose another name, or move the file\n"
     assert Path("mine.yaml").read_text() == "name: mine\n"

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from exported import runs_of
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import SWEEP, last_line
 from record_factory import record, swept, write
-from typer.testing import CliRunner
+from user_files import read_csv, write_spec
 
-from mfbench.commands.cli.main import app
 from mfbench.commands.compare import compared
 from mfbench.runs.records import Record
 from mfbench.search.pareto import as_csv, front
 from mfbench.spec import load_spec
 from mfbench.tracking.contents import parent_files
-from mfbench.tracking.store import make_store
 
 
 def trial(number: int, K: int, valid_rmse: float | None, second: str = "K", **more: Any) -> Record:
@@ -62,38 +60,35 @@ def test_the_front_goes_to_results_and_to_the_parent_run() -> None:
     final = record(0, stage="final").model_copy(update={"spec": trials[0].spec})
     write([*trials, final])
     compared(["little"]).write_results()
-    written_there = Path("results/little/pareto.csv").read_text()
-    assert [line["K"] for line in csv.DictReader(io.StringIO(written_there))] == ["8", "4"]
-    assert parent_files(swept([*trials, final]))["pareto.csv"].decode() == written_there
+    written_there = Path("results/little/pareto.csv")
+    assert [line["K"] for line in read_csv(written_there)] == ["8", "4"]
+    assert parent_files(swept([*trials, final]))["pareto.csv"] == written_there.read_bytes()
     assert "pareto.csv" not in parent_files(swept([record(0), record(0, stage="final")]))
 
 
 def parent_status() -> str:
     """The status that MLflow shows of the sweep's parent run."""
-    client = make_store()
-    experiment = client.get_experiment_by_name("small")
-    (parent,) = client.search_runs([experiment.experiment_id], "tags.`mfbench.stage` = 'sweep'")
+    (parent,) = runs_of("small", "sweep")
     return str(parent.info.status)
 
 
 @pytest.mark.usefixtures("stored")
-def test_what_a_user_sees_of_two_objectives_and_of_a_timeout(small: dict[str, Any]) -> None:
+def test_what_a_user_sees_of_two_objectives_and_of_a_timeout(command: Any, small: dict[str, Any]) -> None:
     small["sweep"] |= {"objectives": ["valid_rmse", "train_seconds"], "trials": 4}
-    Path("spec.yaml").write_text(yaml.safe_dump(small))
-    call = CliRunner().invoke
-    stopped = call(app, ["sweep", "spec.yaml", "--timeout", "0.001s", "--json"])
-    assert stopped.exit_code == 0
-    summary = json.loads(stopped.stdout.splitlines()[-1])
+    write_spec(small)
+    status, out, err = command(*SWEEP, "--timeout", "0.001s")
+    assert status == 0
+    summary = last_line(out)
     assert (summary["finals"], summary["finished"]) == ([], {"loop": 3})
-    assert stopped.stderr.count("train_seconds is a clock") == 1
+    assert err.count("train_seconds is a clock") == 1
     assert (
         "mfbench: time limit reached before the final runs; 3 of 4 trials of loop are finished;"
-        " rerun the command to resume" in stopped.stderr
+        " rerun the command to resume" in err
     )
     assert parent_status() == "KILLED"
-    done = call(app, ["sweep", "spec.yaml"])
-    assert done.exit_code == 0
+    status, out, _ = command("sweep", "spec.yaml")
+    assert status == 0
     assert parent_status() == "FINISHED"
-    assert done.stdout.index("Pareto front") > done.stdout.index("loop")
-    wrong = call(app, ["sweep", "spec.yaml", "--timeout", "soon"])
-    assert str(wrong.exception) == "--timeout soon: not a time; write a number with s, m or h, e.g. 90s, 10m or 1h"
+    assert out.index("Pareto front") > out.index("loop")
+    _, _, err = command("sweep", "spec.yaml", "--timeout", "soon")
+    assert err == "mfbench: --timeout soon: not a time; write a number with s, m or h, e.g. 90s, 10m or 1h\n"

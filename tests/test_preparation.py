@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from trainings import job
 
 from mfbench.backends.loop import Loop
 from mfbench.data.splits import Parts, parts_of
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Schedule
-from mfbench.runs.jobs import Job
 from mfbench.runs.preparation import Preparation
 from mfbench.runs.records import Stage
 from mfbench.runs.training import train_and_record
@@ -54,13 +54,5 @@ def test_trials_after_one_another_are_what_each_is_alone(parts: Parts, small: di
     spec, shared = load_spec(small), Preparation()
     stages: list[Stage] = ["trial", "trial", "final", "trial"]
     for number, stage in enumerate(stages):
-        job = Job(
-            study="s-1",
-            backend=backend,
-            number=number,
-            stage=stage,
-            spec=spec,
-            epochs=3,
-            hyper={} if backend == "mean" else {"K": 3 + number, "alpha": 0.01, "beta": 0.1},
-        )
-        assert train_and_record([job], parts, None, shared)[0].result == train_and_record([job], parts)[0].result
+        one = job(spec, backend, stage, number, K=3 + number)
+        assert train_and_record([one], parts, None, shared)[0].result == train_and_record([one], parts)[0].result

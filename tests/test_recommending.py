@@ -1,6 +1,5 @@
 """Recommendations hold no seen item, reasons add up, neighbours and groups follow the factors, the filled matrix is whole."""
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,10 +8,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from processes import last_line
 
 import mfbench
-from mfbench.commands.cli.main import app
 from mfbench.core.errors import InputError
 from mfbench.matrix.ratings import Ratings
 from mfbench.models.recommender import Recommender
@@ -141,17 +139,17 @@ def test_items_with_few_ratings_are_no_neighbours_where_enough_others_have_many(
     assert [user.id for user in one.similar("user", 290, 3)] == [0, 10, 20]
 
 
-def test_who_has_rated_everything_is_told_so(monkeypatch):
+def test_who_has_rated_everything_is_told_so(command, monkeypatch):
     one = made(cells=12 * 9 - 1)
     monkeypatch.setattr("mfbench.commands.load.recommender", lambda _: one)
     (left,) = (user for user, items in one.recommend(one.users()).items() if items)
     says = "user {} has rated every item in train and valid, so there is nothing to recommend"
-    done = CliRunner().invoke(app, ["recommend", "a run"])
-    assert [user for user in one.users() if says.format(user) not in done.stdout] == [left]
+    _, out, _ = command("recommend", "a run")
+    assert [user for user in one.users() if says.format(user) not in out] == [left]
     full = next(user for user in one.users() if user != left)
-    done = CliRunner().invoke(app, ["recommend", "a run", "--user", str(full), "--explain", "--json"])
-    assert says.format(full) in done.stderr
-    assert json.loads(done.stdout)["users"] == [{"user": full, "items": []}]
+    _, out, err = command("recommend", "a run", "--user", str(full), "--explain", "--json")
+    assert says.format(full) in err
+    assert last_line(out)["users"] == [{"user": full, "items": []}]
 
 
 def test_groups_of_users_and_what_sets_them_apart():
@@ -189,9 +187,8 @@ def test_an_id_that_the_data_lacks_is_one_sentence(what):
         what(made())
 
 
-def test_the_commands(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+@pytest.mark.usefixtures("stored")
+def test_the_commands(command):
     spec = {
         "name": "tiny", "data": {"planted": {"users": 30, "items": 20, "ratings": 200}},
         "split": {"kind": "random", "valid": 0.1}, "model": {"backend": "loop", "K": 2, "epochs": 2},
@@ -199,9 +196,9 @@ def test_the_commands(tmp_path, monkeypatch):
     key = mfbench.run(spec).record.run_key
 
     def said(*words):
-        done = CliRunner().invoke(app, [*words, "--json"])
-        assert done.exit_code == 0, done.output
-        return json.loads(done.stdout.splitlines()[-1])
+        status, out, err = command(*words, "--json")
+        assert status == 0, err
+        return last_line(out)
 
     one = mfbench.recommender(key)
     assert said("recommend", key, "--user", "3", "-n", "2")["users"][0]["items"][0]["id"] == one.recommend([3], 1)[3][0].id
@@ -210,8 +207,8 @@ def test_the_commands(tmp_path, monkeypatch):
     assert item["because"] == [asdict(reason) for reason in one.explain(3, [item["id"]])[item["id"]]]
     says = "after refitting the user's factors p to the user's own ratings"
     assert says in explained["because"]
-    assert says in CliRunner().invoke(app, ["recommend", key, "--user", "3", "--explain"]).stdout
-    assert says not in CliRunner().invoke(app, ["recommend", key, "--user", "3"]).stdout
+    assert says in command("recommend", key, "--user", "3", "--explain")[1]
+    assert says not in command("recommend", key, "--user", "3")[1]
     assert len(said("recommend", key)["users"]) == len(one.users())
     assert len(said("similar", key, "--item", "4", "-n", "5")["similar"]) == 5
     assert sum(len(group["users"]) for group in said("groups", key, "-n", "3")["groups"]) == len(one.users())

@@ -4,45 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pytest
-import yaml
+from exported import artifact
+from processes import mfbench
 from record_factory import record, write
+from trainings import made
+from user_files import write_backend, write_ratings, write_spec
+from waiting import SECONDS
 
 from mfbench.backends.registry import BUILT_IN, describe, digest, resolve
 from mfbench.core.machine import OWN_XLA_FLAG
 from mfbench.core.paths import portable, without_places
-from mfbench.data.splits import parts_of
 from mfbench.runs import checkout, environment
-from mfbench.runs.jobs import BestTrial, Job, hardware
+from mfbench.runs.jobs import hardware
 from mfbench.runs.record_files import read_record
 from mfbench.runs.records import Record
-from mfbench.runs.training import train_and_record
-from mfbench.spec import load_spec
 from mfbench.tracking.client import Tracker
-from mfbench.tracking.store import make_store
-
-
-def job(spec: dict[str, Any], backend: str = "loop", stage: Any = "run", alpha: float = 0.01) -> Job:
-    best = BestTrial(number=0, valid_rmse=0.9, valid_mae=0.8) if stage == "final" else None
-    return Job(
-        study="small-1", backend=backend, number=0, stage=stage, spec=load_spec(spec),
-        hyper={"K": 3, "alpha": alpha, "beta": 0.05}, epochs=3, best=best,
-    )  # fmt: skip
-
-
-def made(spec: dict[str, Any], *given: Any, watch: Any = None, **more: Any) -> Record:
-    (one,) = train_and_record([job(spec, *given, **more)], parts_of(load_spec(spec)), watch)
-    return one
-
 
 # --- the code --------------------------------------------------------------------------------------------------------
 
@@ -57,8 +41,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(checkout, "PACKAGE", tmp_path / "mfbench")
 
     def git(*words: str, at: Path = tmp_path) -> str:
-        who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
-        return subprocess.run(["git", "-C", str(at), *who, *words], capture_output=True, text=True, check=True).stdout
+        command = ["git", "-C", str(at), "-c", "user.name=A", "-c", "user.email=a@b.c", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
 
     git("init", "-q")
     git("add", ".")
@@ -143,7 +127,7 @@ def test_a_diff_is_kept_once_beside_the_records_and_with_each_run_in_mlflow(
     assert [path.name for path in (stored / "runs/.diffs").iterdir()] == [f"{'d1' * 32}.diff"]
     tracker = Tracker("small")
     run_id = tracker.export(one, None)
-    assert Path(make_store().download_artifacts(run_id, "code.diff")).read_bytes() == b"--- a/x\n+++ b/x\n"
+    assert artifact(run_id, "code.diff").read_bytes() == b"--- a/x\n+++ b/x\n"
     assert "+++" not in one.model_dump_json()
 
 
@@ -263,33 +247,19 @@ def test_paths_are_told_from_the_current_folder_or_from_home(tmp_path: Path, mon
 def test_no_file_of_a_run_names_the_machine_its_user_or_a_place_on_it(stored: Path) -> None:
     home = stored / "home-of-somebody"
     home.mkdir()
-    lines = [f"{user},{item},{(user * item) % 5 + 1}" for user in range(20) for item in range(10)]
-    (home / "ratings.csv").write_text("\n".join(["user,item,rating", *lines]) + "\n")
-    (stored / "mine.py").write_text(
-        "from dataclasses import dataclass\n"
-        "from mfbench.backends.loop import Loop\n"
-        "@dataclass(frozen=True)\n"
-        "class Mine(Loop):\n"
-        "    '''Breaks for a large K.'''\n"
-        "    def epochs(self, train, start, hyper, schedule, rng):\n"
-        "        if hyper.K > 4: open(__file__ + '.none')\n"
-        "        return super().epochs(train, start, hyper, schedule, rng)\n"
-    )
-    mine = f"{stored / 'mine.py'}:Mine"
+    rated = [(user, item, (user * item) % 5 + 1) for user in range(20) for item in range(10)]
+    mine = str(stored / write_backend("if hyper.K > 4: open(__file__ + '.none')"))
     spec = {
-        "name": "own", "data": {"file": str(home / "ratings.csv")}, "split": {"kind": "random", "valid": 0.2},
+        "name": "own", "data": write_ratings(rated, f"{home}/ratings.csv"), "split": {"kind": "random", "valid": 0.2},
         "model": {"backend": mine, "K": 2, "epochs": 2, "options": {mine: {"order": "rows"}}},
     }  # fmt: skip
-    (stored / "spec.yaml").write_text(yaml.safe_dump(spec))
     told = {"HOME": str(home), "USER": "somebody-or-other", "LOGNAME": "somebody-or-other"}
     told["MPLCONFIGDIR"] = matplotlib.get_cachedir()  # it would look for all fonts anew, and that takes seconds
-    command = [sys.executable, "-m", "mfbench", "run", "spec.yaml"]
-    done = subprocess.run(command, env={**os.environ, **told}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    status, _, err = mfbench("run", write_spec(spec), settings=told)
+    assert status == 0, err
     (one,) = [read_record(path) for path in (stored / "runs").glob("own-*/*/run-0000.json")]
     assert (one.backend, one.spec.data.file) == ("mine.py:Mine", "home-of-somebody/ratings.csv")
-    broken = job(spec, "mine.py:Mine").model_copy(update={"hyper": {"K": 5, "alpha": 0.01, "beta": 0.05}})
-    (failed,) = train_and_record([broken], parts_of(broken.spec))
+    failed = made(spec, "mine.py:Mine", K=5)
     assert "No such file or directory: './mine.py.none'" in (failed.reason or "")
     written = [path for folder in ("runs", "mlruns") for path in (stored / folder).rglob("*") if path.is_file()]
     names = {"record.json", "model.npz", "environment.json", "run-0000.npz", "run-0000.errors.npz"}
