@@ -225,7 +225,7 @@ def test_another_alpha_in_the_record(small: dict[str, Any], sealed: bool) -> Non
     ("changes", "why"),
     [
         ({"options": {"nope": 3}}, "model.options.loop.nope: unknown key"),
-        ({"backend": "nope"}, "backend: 'nope' is not known"),
+        ({"backend": "nope"}, "backend: unknown backend 'nope'"),
     ],
 )
 def test_a_record_that_no_longer_can_be_run_is_told_apart_from_a_wrong_spec(
