@@ -1,6 +1,6 @@
 """Fold-in: the factors of a new user or item, in closed form from its ratings, without retraining the model.
 
-With the items fixed, the objective of the update rule has a unique minimum in the factors p of a user,
+With the items fixed and beta > 0, the objective of the update rule has a unique minimum in the factors p of a user,
 
     p = (Σ q qᵀ + n beta / 2 I)⁻¹ Σ q (r - mean - item_bias),
 
