@@ -154,7 +154,7 @@ def test_built_in_backends_resolve_with_their_knobs():
         (
             "nope",
             {},
-            "backend: 'nope' is not known; known are loop, numba, jax, adam, mlp, als, bmf, mean.*, and your own as .*",
+            "backend: unknown backend 'nope'; choose from loop, numba, jax, adam, mlp, als, bmf, mean.*, or give your own .*",
         ),
         ("loop", {"ordr": 1}, "model.options.loop.ordr: unknown key; known here are order"),
         ("loop", {"order": "up"}, "model.options.loop.order: input should be 'shuffled' or 'rows', not 'up'"),
@@ -175,8 +175,8 @@ def test_built_in_backends_resolve_with_their_knobs():
         ("mean", {"terms": "none"}, "model.options.mean.terms: input should be 'both', 'item' or 'global', not 'none'"),
         ("gone.py:Mine", {}, "backend: gone.py cannot be read .*; give the path of a Python file"),
         ("no_such_package:Mine", {}, "backend: no_such_package:Mine cannot be imported .*"),
-        ("os:Mine", {}, "backend: os holds no 'Mine'; write it as os:CLASS"),
-        ("os:path", {}, "backend: os:path is no backend, it lacks tunable, arrange, epochs; .*"),
+        ("os:Mine", {}, "backend: os has no class 'Mine'; give os:CLASS .*"),
+        ("os:path", {}, "backend: os:path is not a backend: it lacks tunable, arrange, epochs; .*"),
     ],
 )
 def test_what_cannot_be_resolved_is_one_sentence(name, options, message):
@@ -193,7 +193,7 @@ def test_a_backend_in_a_file_of_the_user(tmp_path):
     assert registry.knobs(mine) == {"terms": "item", "item_damping": 25.0, "user_damping": 10.0, "rungs": (3,)}
     assert type(mine) is type(registry.resolve(name, {}))
     assert registry.describe(name)["what"] == "My own floor"
-    with pytest.raises(SpecError, match="is no backend, it lacks tunable, arrange, epochs"):
+    with pytest.raises(SpecError, match="is not a backend: it lacks tunable, arrange, epochs"):
         registry.resolve(f"{path}:NoKnobs", {})
     path.write_text("import no_such_module")
     with pytest.raises(SpecError, match="cannot be imported \\(ModuleNotFoundError") as caught:

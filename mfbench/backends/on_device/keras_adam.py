@@ -20,7 +20,7 @@ from mfbench.matrix.schedule import Schedule, Shuffled
 
 @dataclass(frozen=True)
 class InBatches:
-    """The knobs and the schedule of backends that Adam trains on mini-batches."""
+    """The knobs and the schedule of backends that train with Adam on mini-batches."""
 
     batch_size: AtLeast1 = 512
     device: str | None = None
@@ -37,7 +37,7 @@ class InBatches:
 
 
 def keras_adam() -> Any:
-    """The direction of Keras's Adam as an optax transformation, of which the caller subtracts alpha times the result.
+    """The direction of Keras's Adam as an optax transformation; the caller subtracts alpha times the result.
 
     Keras adds epsilon to √v before the bias correction, optax to √v̂ after it; dividing optax's epsilon by √(1 - 0.999ᵗ)
     makes them equal. `t` counts from 0 here.
