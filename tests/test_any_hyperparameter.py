@@ -172,5 +172,5 @@ def test_one_backend_of_a_spec_has_the_study_and_so_the_trials_of_all(wide: dict
     made = alone.swept.trials["mean"][0]
     both = mfbench.sweep(wide)
     assert both.swept.trials["mean"][0].started == made.started
-    with pytest.raises(SpecError, match="--backend loop: small sweeps jax, mean; name some of these"):
+    with pytest.raises(SpecError, match="--backend loop: the sweep of small lacks this backend; choose from jax, mean"):
         mfbench.sweep(wide, backends=["loop"])

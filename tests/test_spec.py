@@ -52,7 +52,7 @@ GOOD = {
             "sweep.space.epochs: this is not searched; of the model these can be: K, alpha, beta",
         ),
         ("data.file=x.csv", "give exactly one of dataset, planted and file"),
-        ("data.user=uid", "only a file has columns to name"),
+        ("data.user=uid", "user: allowed only together with file"),
         ("name=a/b", "name: 'a/b' is not letters"),
         ("model.init={}", "give exactly one of uniform: [lo, hi], normal: s and positive: c"),
         ("model.K", "write it as KEY=VALUE"),
