@@ -34,7 +34,7 @@ GOOD = {
         ("model.alpha=.nan", "model.alpha:"),
         ("split.valid=0.95", "the fractions don't add up: valid 0.95, test 0.1"),
         ("split.train=0.5", "the fractions don't add up: train 0.5, valid 0.1, test 0.1"),
-        ("split.kind=foo", "split: kind is 'foo'; it is one of 'random', 'temporal', 'last'"),
+        ("split.kind=foo", "split: kind is 'foo'; it must be one of 'random', 'temporal', 'last'"),
         ("sweep.space.K.int=[9, 3]", "sweep.space.K.int: the range [9, 3]"),
         ("sweep.space.alpha.float=[0, 1]", "must start above 0"),
         ("sweep.space.alpha.flot=[0, 1]", "sweep.space.alpha.flot: unknown key; known here are int, float or choice, log"),
@@ -53,11 +53,11 @@ GOOD = {
         ),
         ("data.file=x.csv", "give exactly one of dataset, planted and file"),
         ("data.user=uid", "user: allowed only together with file"),
-        ("name=a/b", "name: 'a/b' is not letters"),
+        ("name=a/b", "name: 'a/b' must start with a letter or digit"),
         ("model.init={}", "give exactly one of uniform: [lo, hi], normal: s and positive: c"),
         ("model.K", "write it as KEY=VALUE"),
-        ("name.x=1", "name holds a value, not keys"),
-        ("model.K={", "is not YAML"),
+        ("name.x=1", "name is a value without keys of its own"),
+        ("model.K={", "is not valid YAML"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(change: str, says: str) -> None:
@@ -70,8 +70,8 @@ def test_what_is_wrong_is_one_sentence(change: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("name: [", "line 1: this is not YAML"),
-        ("- 1", "a spec is a YAML mapping"),
+        ("name: [", "line 1: the spec is not valid YAML"),
+        ("- 1", "the spec is not a YAML mapping"),
         ("name: x\n", "data: this key is missing"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="cannot be read"):
         load_spec(tmp_path / "none.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match="this is not text"):
+    with pytest.raises(SpecError, match="the spec is not valid UTF-8"):
         load_spec(tmp_path / "bytes.yaml")
 
 
