@@ -139,7 +139,7 @@ def test_the_scale_of_the_start_is_that_of_the_spec_s_kind() -> None:
         ),
         ("sweep.spaces.jaxx.K={int: [1, 8]}", "sweep.spaces: 'jaxx' is no backend; known are loop, numba"),
         ("sweep.sampler=cmaes", "cmaes searches numbers, and bias of jax is a choice; use tpe, random or grid"),
-        ("sweep.sampler=grid", "give that of K, alpha, batch_size, init"),
+        ("sweep.sampler=grid", "add one for K, alpha, batch_size, init"),
     ],
 )
 @pytest.mark.usefixtures("workplace")
