@@ -164,7 +164,7 @@ def test_a_grid_has_every_point_once() -> None:
         ("sweep.grid={K: 3}", "grid has no effect with the sampler tpe"),
         ("sweep.sampler=annealing", "sweep.sampler: input should be 'tpe', 'random', 'grid', 'gp' or 'cmaes'"),
         ("sweep.pruner=asha", "sweep.pruner: input should be 'none', 'median' or 'hyperband'"),
-        ("sweep.objectives=[K]", "['K'] is not [valid_rmse], [valid_rmse, train_seconds] or [valid_rmse, K]"),
+        ("sweep.objectives=[K]", "['K'] is not supported; give [valid_rmse], [valid_rmse, train_seconds] or [valid_rmse, K]"),
         ("sweep={objectives: [valid_rmse, K], sampler: gp}", "the sampler gp supports only one objective"),
         ("sweep={objectives: [valid_rmse, K], pruner: median}", "median prunes by valid_rmse alone"),
     ],
