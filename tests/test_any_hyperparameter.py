@@ -139,7 +139,7 @@ def test_the_scale_of_the_start_is_that_of_the_spec_s_kind() -> None:
         ),
         ("sweep.spaces.jaxx.K={int: [1, 8]}", "sweep.spaces: 'jaxx' is no backend; known are loop, numba"),
         ("sweep.sampler=cmaes", "cmaes searches numbers, and bias of jax is a choice; use tpe, random or grid"),
-        ("sweep.sampler=grid", "give that of K, alpha, batch_size, init"),
+        ("sweep.sampler=grid", "add one for K, alpha, batch_size, init"),
     ],
 )
 @pytest.mark.usefixtures("workplace")
@@ -172,5 +172,5 @@ def test_one_backend_of_a_spec_has_the_study_and_so_the_trials_of_all(wide: dict
     made = alone.swept.trials["mean"][0]
     both = mfbench.sweep(wide)
     assert both.swept.trials["mean"][0].started == made.started
-    with pytest.raises(SpecError, match="--backend loop: small sweeps jax, mean; name some of these"):
+    with pytest.raises(SpecError, match="--backend loop: the sweep of small lacks this backend; choose from jax, mean"):
         mfbench.sweep(wide, backends=["loop"])

@@ -37,9 +37,9 @@ def test_any_name_becomes_that_of_the_spec(command: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("../mine", "name: '../mine' is not letters, digits"),
-        ("my ratings", "name: 'my ratings' is not letters, digits"),
-        ("", "name: '' is not letters, digits"),
+        ("../mine", "name: '../mine' must start with a letter or digit"),
+        ("my ratings", "name: 'my ratings' must start with a letter or digit"),
+        ("", "name: '' must start with a letter or digit"),
         ("K" * 81, "at most 80 characters"),
         ("mine.yaml", "new mine.yaml: give the name of the experiment, without .yaml"),
     ],
