@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 
+from mfbench.backends.base import AtLeast1
 from mfbench.core.errors import SpecError
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
@@ -41,7 +41,7 @@ class Als:
 
     device: str | None = None
     dtype: Dtype = "float32"
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: AtLeast1 | None = None
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "beta"})
 

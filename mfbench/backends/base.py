@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from mfbench.core.arrays import Floats, Floats64, Ints
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Schedule
+
+AtLeast1 = Annotated[int, Field(ge=1)]
+"""The type of a knob that is a number of things; checked where a spec is read."""
 
 
 class Model(Protocol):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from mfbench.backends.base import AtLeast1
 from mfbench.core.arrays import Array, Floats64, Positions
 from mfbench.core.machine import core_list
 from mfbench.matrix.compiled import compiled
@@ -40,9 +41,9 @@ class Bmf:
     """
 
     burn_in: Annotated[int, Field(ge=0)] = 8
-    kept: Annotated[int, Field(ge=1)] = 100
+    kept: AtLeast1 = 100
     dtype: Dtype = "float32"
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: AtLeast1 | None = None
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K"})
 
