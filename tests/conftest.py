@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from processes import answer
 from user_files import write_spec
 
 from mfbench.commands.cli.main import main
+from mfbench.search.workers import Workers
 from mfbench.tracking.store import make_store
 
 # How long an example takes says how busy the machine is, not whether the code is right.
@@ -116,6 +118,41 @@ def searched(swept: tuple[Path, Any], shared: Path, monkeypatch: pytest.MonkeyPa
     """The --json of that sweep, whose folder is the current one."""
     work_in(swept[0], shared, monkeypatch)
     return swept[1]
+
+
+@pytest.fixture(scope="session")
+def crews() -> Iterator[dict[int, Workers]]:
+    """Worker processes that serve many sweeps: starting them is what takes time."""
+    found: dict[int, Workers] = {}
+    yield found
+    for crew in found.values():
+        crew.__exit__(None, None, None)
+
+
+@pytest.fixture
+def served(
+    crews: dict[int, Workers],
+    fresh_store: Path,
+    shared: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Path]:
+    """As `stored`, for sweeps on backends of ours: they are served by those workers, in the one folder where these are."""
+
+    def crew(cores: list[list[int]]) -> AbstractContextManager[Workers]:
+        if len(cores) not in crews:
+            crews[len(cores)] = Workers(cores)
+        crews[len(cores)].tasks = 0
+        return nullcontext(crews[len(cores)])
+
+    folder = tmp_path_factory.getbasetemp() / "served"
+    folder.mkdir(exist_ok=True)
+    work_in(folder, shared, monkeypatch)
+    shutil.copy(fresh_store, folder)
+    monkeypatch.setattr("mfbench.search.sweep.Workers", crew)
+    yield folder
+    for left in folder.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @pytest.fixture

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from exported import artifact, runs_of
 from record_factory import record
+from refusals import refused
+from sweeping import Listener, bits, swept
+from user_files import read_csv, write_spec
 
 import mfbench
 from mfbench.commands.compare import compared
 from mfbench.core.errors import SpecError
-from mfbench.runs.progress import Watcher
 from mfbench.runs.records import Interval, Outcome, Record, RunName, Scores
 from mfbench.runs.repeats import averaged, interval, mean_of
-from mfbench.search.outcome import Swept
 from mfbench.search.proposals import Finished
-from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec, run_study_key, study_key
-from mfbench.tracking.store import make_store
 
 KFOLD = {"kind": "kfold", "folds": 3, "test": 0.15, "seed": 7}
-
-
-def swept(spec: Any, workers: int = 1, **changes: Any) -> Swept:
-    return Plan.of(load_spec(spec, [f"{key}={value}" for key, value in changes.items()])).execute(workers, Watcher())
-
-
-def bits(result: Swept) -> list[tuple[Any, ...]]:
-    return [(r.run_key, r.K, r.alpha, r.beta, r.valid_rmse, r.test_rmse, r.intervals, r.result) for r in result.records]
 
 
 def trial(repeat: int, valid: dict[int, float | None], outcome: Outcome = "completed") -> Record:
@@ -79,9 +70,8 @@ def test_without_repeats_a_spec_is_its_own_and_its_study_is_what_it_was(small: d
 )
 def test_what_is_wrong_is_one_sentence(small: dict[str, Any], change: str, says: str) -> None:
     small["split"] = KFOLD
-    with pytest.raises(SpecError) as error:
+    with refused(SpecError, says):
         load_spec(small, [change])
-    assert says in str(error.value)
 
 
 def test_a_run_key_names_one_run_and_its_record() -> None:
@@ -141,31 +131,29 @@ def test_one_record_is_its_own_mean_and_runs_keep_their_order() -> None:
 # --- sweeps ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_a_sweep_with_repeats_is_the_same_however_it_is_run(small: dict[str, Any]) -> None:
     small["sweep"] |= {"trials": 4, "batch": 2}
     plain = swept(small)
-    result = swept(small, **{"sweep.repeats": 3})
+    result = swept(small, "sweep.repeats=3")
     assert [trial.result for trial in result.records[:6:3]] == [trial.result for trial in plain.trials["loop"][:2]]
 
     for path in sorted(Path("runs", result.study, "loop").glob("*.json"))[::2]:  # as if it had been killed, and a bit more
         path.unlink()
-    assert bits(swept(small, workers=2, **{"sweep.repeats": 3})) == bits(result)
+    assert bits(swept(small, "sweep.repeats=3", workers=2)) == bits(result)
 
 
-def test_repeats_side_by_side_have_the_same_bits(
-    workplace: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("served")
+def test_repeats_side_by_side_have_the_same_bits(small: dict[str, Any]) -> None:
     small["split"] = KFOLD | {"folds": 2}
     small["sweep"] |= {"backends": ["jax"], "trials": 2}
-    one_by_one = bits(swept(small, **{"sweep.side_by_side": False}))
-    (workplace / "together").mkdir()
-    monkeypatch.chdir(workplace / "together")
-    assert bits(swept(small, **{"sweep.side_by_side": True})) == one_by_one
+    one_by_one = bits(swept(small, "sweep.side_by_side=false"))
+    shutil.rmtree("runs")
+    assert bits(swept(small, "sweep.side_by_side=true")) == one_by_one
     assert len({result for *_, result in one_by_one}) == len(one_by_one) == 2 * 2 + 1
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_a_trial_is_pruned_by_its_first_repeat_and_no_harder_fold_rules_it_out(small: dict[str, Any]) -> None:
     small["split"], small["model"] = KFOLD, {**small["model"], "epochs": 8}
     small["sweep"] |= {"trials": 16, "batch": 4, "backends": ["numba"]}
@@ -179,10 +167,11 @@ def test_a_trial_is_pruned_by_its_first_repeat_and_no_harder_fold_rules_it_out(s
     assert bits(swept(small, workers=2)) == bits(result)
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_finals_are_repeated_with_each_seed_and_not_on_each_fold(small: dict[str, Any]) -> None:
     small["split"] = KFOLD
-    result = swept(small, **{"sweep.repeats": 2, "sweep.trials": 3})
+    small["sweep"] |= {"repeats": 2, "trials": 3}
+    result = swept(small)
     trials = result.trials["loop"]
     assert [len([r for r in result.records if r.stage == "trial" and r.number == one.number]) for one in trials] == [6] * 3
     best = min(trials, key=lambda one: one.valid_rmse or math.inf)
@@ -197,9 +186,7 @@ def test_finals_are_repeated_with_each_seed_and_not_on_each_fold(small: dict[str
     ndcg = [one.evaluation["test_ndcg_10"] for one in finals]
     assert final.evaluation["test_ndcg_10"] == pytest.approx((ndcg[0] + ndcg[1]) / 2)
     assert len({one.factors_digest for one in finals}) == 2
-    for one in result.records:
-        derived = one.spec
-        assert derived == load_spec(small, ["sweep.repeats=2", "sweep.trials=3"]).repeat(one.repeat)
+    assert all(one.spec == load_spec(small).repeat(one.repeat) for one in result.records)
     for one in (result.records[4], finals[1]):
         assert mfbench.reproduce(one.run_key, strict=True).verdict == "to the bit"
     log = Path("runs", result.study, "test-openings.jsonl").read_text()
@@ -207,16 +194,11 @@ def test_finals_are_repeated_with_each_seed_and_not_on_each_fold(small: dict[str
     assert [reason.split()[1] for reason in openings] == ["score", "reproduce"]
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_folds_without_a_test_part_are_said_to_have_no_test_score(small: dict[str, Any]) -> None:
-    class Listener(Watcher):
-        def say(self, sentence: str) -> None:
-            said.append(sentence)
-
-    said: list[str] = []
     small["split"] = {"kind": "kfold", "folds": 2}
-    result = Plan.of(load_spec(small, ["sweep.trials=1"])).execute(1, Listener())
-    assert [sentence for sentence in said if "there is no test part" in sentence]
+    result = swept(small, "sweep.trials=1", watcher=(listener := Listener()))
+    assert [sentence for sentence in listener.said if "there is no test part" in sentence]
     assert result.finals[0].test_rmse is None
     assert result.finals[0].data.n_train + (result.finals[0].data.n_valid or 0) == 2000
 
@@ -228,8 +210,7 @@ def test_folds_without_a_test_part_are_said_to_have_no_test_score(small: dict[st
 def test_a_run_of_a_kfold_spec_is_one_on_each_fold_and_shows_their_mean(small: dict[str, Any]) -> None:
     small["split"], small["model"] = KFOLD, {**small["model"], "backend": "loop"}
     del small["sweep"]
-    Path("spec.yaml").write_text(yaml.safe_dump(small))
-    result = mfbench.run("spec.yaml")
+    result = mfbench.run(write_spec(small))
     told = result.summary()
     values = [one["valid_rmse"] for one in told["repeats"]]
     assert len(set(values)) == 3
@@ -247,13 +228,13 @@ def test_a_run_of_a_kfold_spec_is_one_on_each_fold_and_shows_their_mean(small: d
     assert (row["valid_rmse"], row["valid_rmse_ci95"], row["repeats"]) == (told["valid_rmse"], told["valid_rmse_ci95"], 3)
     assert compared([f"{row['run_key']}/2"]).summary()["runs"][0]["valid_rmse"] == values[2]
     board.write_results()
-    (line,) = csv.DictReader(Path("results/small/leaderboard.csv").read_text().splitlines())
+    (line,) = read_csv("results/small/leaderboard.csv")
     assert (float(line["valid_rmse_ci95"]), line["repeats"]) == (told["valid_rmse_ci95"], "3")
     assert f"{told['valid_rmse']:.4f} ± {told['valid_rmse_ci95']:.4f}" in Path("results/small/leaderboard.md").read_text()
     assert json.loads(Path("results/small/metrics.json").read_text())["loop"]["valid_rmse_ci95"] == told["valid_rmse_ci95"]
 
 
-@pytest.mark.usefixtures("stored")
+@pytest.mark.usefixtures("served")
 def test_a_sweep_with_repeats_in_json_and_in_mlflow(small: dict[str, Any]) -> None:
     small["split"] = KFOLD | {"folds": 2}
     small["sweep"] |= {"trials": 1, "repeats": 2}
@@ -262,9 +243,7 @@ def test_a_sweep_with_repeats_in_json_and_in_mlflow(small: dict[str, Any]) -> No
     assert (final["repeats"], final["finals"]) == (4, 2)
     assert final["test_rmse_ci95"] > 0
 
-    client = make_store()
-    (experiment,) = [one for one in client.search_experiments() if one.name == "small"]
-    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    runs = {run.info.run_name: run for run in runs_of("small")}
     assert runs.keys() - {f"sweep {result.swept.study}"} == {
         "loop #0", "loop #0 r1", "loop #0 r2", "loop #0 r3", "loop final", "loop final r2"
     }  # fmt: skip
@@ -272,6 +251,5 @@ def test_a_sweep_with_repeats_in_json_and_in_mlflow(small: dict[str, Any]) -> No
     parent = runs[f"sweep {result.swept.study}"]
     assert parent.data.metrics["loop.test_rmse"] == pytest.approx(final["test_rmse"])
     assert parent.data.metrics["loop.test_rmse_ci95"] == pytest.approx(final["test_rmse_ci95"])
-    artifacts = Path(parent.info.artifact_uri.removeprefix("file://"))
-    assert load_spec(artifacts / "spec.yaml") == load_spec(small)
-    assert f"± {final['valid_rmse_ci95']:.4f}" in (artifacts / "leaderboard.md").read_text()
+    assert load_spec(artifact(parent.info.run_id, "spec.yaml")) == load_spec(small)
+    assert f"± {final['valid_rmse_ci95']:.4f}" in artifact(parent.info.run_id, "leaderboard.md").read_text()

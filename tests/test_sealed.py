@@ -10,19 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sweeping import Listener, swept
+from user_files import write_ratings
 
 from mfbench.commands.sweep import SweepResult
 from mfbench.core.errors import InputError
 from mfbench.data.sealed import open_test, openers
 from mfbench.data.splits import parts_of
 from mfbench.matrix.ratings import Ratings
-from mfbench.runs.progress import Watcher
 from mfbench.runs.record_files import study_records
-from mfbench.runs.records import Record
 from mfbench.search.outcome import Swept
-from mfbench.search.sweep import Plan
 from mfbench.search.workers import Task, Workers
-from mfbench.spec import Spec, load_spec
+from mfbench.spec import load_spec, study_key
 
 Cells = set[tuple[int, int]]
 
@@ -41,23 +40,6 @@ class Mine(Loop):
         pathlib.Path(f'seen-{os.urandom(4).hex()}.json').write_text(json.dumps(seen))
         return super().epochs(train, start, hyper, schedule, rng)
 """
-
-
-class Listener(Watcher):
-    """Keeps what happened, in order."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.heard.append(sentence)
-
-    def done(self, record: Record) -> None:
-        self.heard.append(record.stage)
-
-
-def swept(spec: Spec, watcher: Watcher | None = None) -> Swept:
-    return Plan.of(spec).execute(1, watcher or Listener())
 
 
 def cells(ratings: Ratings) -> Cells:
@@ -95,8 +77,7 @@ def test_the_search_is_the_same_to_the_bit_whatever_the_test_ratings_are(
         folder.mkdir()
         monkeypatch.chdir(folder)
         monkeypatch.setenv("MFBENCH_DATA", str(folder / "data"))
-        lines = [f"{u},{i},{v}" for u, i, v in zip(users, items, values, strict=True)]
-        Path("ratings.csv").write_text("\n".join(["user,item,rating", *lines]) + "\n")
+        write_ratings(zip(users, items, values, strict=True))
         tasks.clear()
         result, parts = swept(spec), parts_of(spec)
         files = {path.name: path.read_bytes() for path in parts.folder.glob("*.npz")}
@@ -152,36 +133,35 @@ def test_all_trials_finish_while_the_sealed_part_is_away_and_only_the_final_run_
 # --- who has opened it -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_a_further_study_is_told_before_its_finals_who_has_opened_the_same_test_part(small: dict[str, Any]) -> None:
-    few = ["sweep.trials=2"]
+    small["sweep"]["trials"] = 2
     digest = str(parts_of(load_spec(small)).test_digest)
-    first = Listener()
-    key = swept(load_spec(small, few), first).study
-    assert first.heard == ["trial", "trial", "final"]
 
-    def told(changes: list[str]) -> tuple[list[str], int]:
-        listener = Listener()
-        result = swept(load_spec(small, [*few, *changes]), listener)
-        return listener.heard, len(SweepResult(result, {}).swept.audit.openings)
+    def told(*changes: str) -> tuple[list[str], int]:
+        result = swept(small, *changes, watcher=(listener := Listener()))
+        return listener.heard, len(result.audit.openings)
+
+    key = study_key(load_spec(small))
+    assert told() == (["trial", "trial", "final"], 0)
 
     opened = f"test part {digest[:8]} has been opened by 1 other study ({key})"
     by_one = f"{opened}: repeated use of a test part makes its scores optimistic"
     another = ["name=another", "split.valid=0.2"]  # another name and other valid cells, but these test cells
-    assert told(another) == (["trial", "trial", by_one, "final"], 1)
-    assert told(another) == (["trial", "trial", "final"], 1)  # going on is no other opening
-    assert told([]) == (["trial", "trial", "final"], 1)
-    assert told(["name=elsewhere", "split.seed=8"]) == (["trial", "trial", "final"], 0)
+    assert told(*another) == (["trial", "trial", by_one, "final"], 1)
+    assert told(*another) == (["trial", "trial", "final"], 1)  # going on is no other opening
+    assert told() == (["trial", "trial", "final"], 1)
+    assert told("name=elsewhere", "split.seed=8") == (["trial", "trial", "final"], 0)
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_the_number_of_openings_is_the_same_after_an_interruption_in_the_finals(small: dict[str, Any]) -> None:
-    swept(load_spec(small, ["name=another", "sweep.trials=2"]))
-    spec = load_spec(small, ["sweep.trials=2", "sweep.backends=[loop, mean]"])
-    whole = SweepResult(swept(spec), {}).summary()
+    small["sweep"] |= {"trials": 2, "backends": ["loop", "mean"]}
+    swept(small, "name=another")
+    whole = SweepResult(swept(small), {}).summary()
     assert whole["test_openings"] == 1
     next(Path("runs", whole["study"], "loop").glob("final-*.json")).unlink()
-    again = SweepResult(swept(spec), {}).summary()
+    again = SweepResult(swept(small), {}).summary()
     assert (again["test_openings"], again["audit"]) == (whole["test_openings"], whole["audit"])
 
 

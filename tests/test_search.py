@@ -5,23 +5,20 @@ from __future__ import annotations
 import importlib.util
 import math
 import shutil
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
+from sweeping import Listener, bits, swept
 
 from mfbench.core.errors import SpecError
-from mfbench.runs.progress import Watcher
 from mfbench.runs.records import RunName
-from mfbench.search.outcome import Swept
 from mfbench.search.proposals import NEEDS, Finished, grid_points, propose
 from mfbench.search.pruning import Prune, Pruning
 from mfbench.search.sweep import Plan
-from mfbench.search.workers import Workers, shares
 from mfbench.spec import Spec, load_spec
 
 RANGES = {
@@ -170,20 +167,16 @@ def test_a_grid_has_every_point_once() -> None:
     ],
 )
 def test_what_does_not_fit_together_is_one_sentence(small: dict[str, Any], change: str, says: str) -> None:
-    with pytest.raises(SpecError) as raised:
+    with refused(SpecError, says):
         load_spec(small, [change])
-    assert says in str(raised.value)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is there")
 @pytest.mark.usefixtures("workplace")
 def test_a_package_that_is_missing_is_said_before_the_data_is_read(small: dict[str, Any]) -> None:
     spec = load_spec({**small, "data": {"dataset": "no-such-data"}}, ["sweep.sampler=gp"])
-    with pytest.raises(SpecError) as raised:
+    with refused(SpecError, "sweep.sampler: gp needs torch", "not installed here; `pip install 'mfbench[gp]'` brings all it"):
         Plan.of(spec)
-    said = str(raised.value)
-    assert said.startswith("sweep.sampler: gp needs torch")
-    assert said.endswith("not installed here; `pip install 'mfbench[gp]'` brings all it needs")
 
 
 @pytest.mark.usefixtures("workplace")
@@ -259,37 +252,6 @@ def test_a_pruner_stops_the_bad_and_never_in_the_first_quarter(kind: str) -> Non
 # --- whole sweeps ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def crews(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Workers]]:
-    """A folder, and one and two worker processes that serve all sweeps there: starting them is what takes time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("swept"))
-        shared = tmp_path_factory.getbasetemp() / "shared"
-        patch.setenv("MFBENCH_DATA", str(shared / "data"))
-        patch.setenv("MFBENCH_CACHE", str(shared / "cache"))
-        with Workers(shares(1)) as one, Workers(shares(2)) as two:
-            yield {1: one, 2: two}
-
-
-@pytest.fixture
-def served(crews: dict[int, Workers], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sweeps are served by those workers."""
-
-    def crew(cores: list[list[int]]) -> AbstractContextManager[Workers]:
-        crews[len(cores)].tasks = 0
-        return nullcontext(crews[len(cores)])
-
-    monkeypatch.setattr("mfbench.search.sweep.Workers", crew)
-
-
-def swept(spec: dict[str, Any], workers: int, *changes: str, timeout: float | None = None) -> Swept:
-    return Plan.of(load_spec(spec, changes)).execute(workers, Watcher(), timeout)
-
-
-def bits(result: Swept) -> list[tuple[Any, ...]]:
-    return [(r.run_key, r.K, r.alpha, r.beta, r.outcome, r.valid_rmse, r.test_rmse, r.result) for r in result.records]
-
-
 @pytest.mark.parametrize(
     ("sampler", "more"),
     [
@@ -310,53 +272,36 @@ def test_cut_anywhere_and_raised_a_sweep_ends_as_one_that_ran_through(
     small["sweep"] |= {"sampler": sampler, "batch": 4, **more}
     small["model"] |= {"epochs": 4}
     small["data"] = {"planted": {"users": 40, "items": 40, "ratings": 600, "seed": 1}}
-    whole = swept(small, 2, "sweep.trials=14")
+    whole = swept(small, "sweep.trials=14", workers=2)
     if "pruner" in more:
         assert any(trial.outcome == "pruned" for trial in whole.trials["loop"])
 
     shutil.rmtree("runs")
-    assert swept(small, 1, "sweep.trials=10").study == whole.study  # its last batch is a partial one
+    assert swept(small, "sweep.trials=10").study == whole.study  # its last batch is a partial one
     for lost in ([], [1, 6, 9], range(4, 14)):
         for number in lost:
             RunName(study=whole.study, backend="loop", stage="trial", number=number).path.unlink()
-        assert bits(swept(small, 1, "sweep.trials=14")) == bits(whole)
-
-
-@pytest.mark.usefixtures("served")
-def test_side_by_side_the_same_trials(small: dict[str, Any]) -> None:
-    small["sweep"] |= {"backends": ["jax"], "sampler": "cmaes", "pruner": "hyperband", "trials": 8, "batch": 4}
-    small["model"] |= {"epochs": 4}
-    alone = swept(small, 1, "sweep.side_by_side=false")
-    assert any(trial.outcome == "pruned" for trial in alone.trials["jax"])
-    shutil.rmtree("runs")
-    assert bits(swept(small, 1, "sweep.side_by_side=true")) == bits(alone)
+        assert bits(swept(small, "sweep.trials=14")) == bits(whole)
 
 
 @pytest.mark.usefixtures("served")
 def test_a_timeout_stops_between_batches_and_any_timeout_gets_on(small: dict[str, Any]) -> None:
     small["sweep"]["backends"] = ["loop", "mean"]
-    whole = swept(small, 1)
+    whole = swept(small)
     shutil.rmtree("runs")
-    told = []
-    while (result := swept(small, 1, timeout=0.0)).stopped:
-        told.append((len(result.trials["loop"]), len(result.trials["mean"])))
+    for finished in [(3, 0), (6, 0), (6, 1)]:
+        result = swept(small, timeout=0.0)
+        assert result.stopped
+        assert (len(result.trials["loop"]), len(result.trials["mean"])) == finished
         assert (result.finals, result.failures) == ([], [])
         assert not Path("runs", result.study, "test-openings.jsonl").exists()
-    assert told == [(3, 0), (6, 0), (6, 1)]
-    assert bits(result) == bits(whole)
+    assert bits(swept(small, timeout=0.0)) == bits(whole)
 
 
 @pytest.mark.usefixtures("served")
 def test_a_sweep_ends_with_its_grid(small: dict[str, Any]) -> None:
     small["sweep"] |= {"sampler": "grid", "grid": {"K": 2, "alpha": 2, "beta": 2}, "pruner": "none"}
-    told: list[str] = []
-
-    class Listener(Watcher):
-        def say(self, sentence: str) -> None:
-            told.append(sentence)
-
-    plan = Plan.of(load_spec(small))
-    assert plan.studies[0].budget == 6
-    plan.execute(1, Listener())
-    assert "loop: the sweep visits 6 of the 8 points of the grid; `--trials 8` visits all of them" in told
+    result = swept(small, watcher=(listener := Listener()))
+    assert len(result.trials["loop"]) == 6
+    assert "loop: the sweep visits 6 of the 8 points of the grid; `--trials 8` visits all of them" in listener.said
     assert Plan.of(load_spec(small, ["sweep.trials=50"])).studies[0].budget == 8

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
+import shutil
 from typing import Any
 
 import numpy as np
 import pytest
+from sweeping import bits, swept
 
 from mfbench.backends.adam import Adam
 from mfbench.backends.base import SideBySide, Training
@@ -15,10 +16,6 @@ from mfbench.backends.jax import Jax
 from mfbench.core.randomness import generator
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.ratings import Ratings
-from mfbench.runs.progress import Watcher
-from mfbench.runs.record_files import study_records
-from mfbench.search.sweep import Plan
-from mfbench.spec import load_spec
 from mfbench.testing import small_ratings
 
 BACKENDS = {
@@ -94,21 +91,13 @@ def test_who_can_train_side_by_side() -> None:
     assert able == {"jax", "adam"}
 
 
+@pytest.mark.usefixtures("served")
 @pytest.mark.parametrize("backend", ["jax", "adam"])
-def test_a_sweep_side_by_side_has_the_bits_of_one_trial_after_another(
-    workplace: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, backend: str
-) -> None:
-    small["sweep"] |= {"backends": [backend], "trials": 9}
+def test_a_sweep_side_by_side_has_the_bits_of_one_trial_after_another(small: dict[str, Any], backend: str) -> None:
+    small["sweep"] |= {"backends": [backend], "sampler": "cmaes", "pruner": "hyperband", "trials": 9}
     small["model"]["epochs"] = 8
-
-    def swept(folder: str, workers: int, side_by_side: bool) -> list[tuple[Any, ...]]:
-        (workplace / folder).mkdir()
-        monkeypatch.chdir(workplace / folder)
-        spec = load_spec(small, [f"sweep.side_by_side={side_by_side}"])
-        swept = Plan.of(spec).execute(workers, Watcher())
-        return [(r.run_key, r.K, r.alpha, r.beta, r.outcome, r.epochs, r.result) for r in study_records(swept.study)]
-
-    one_by_one = swept("one", 1, False)
-    assert {outcome for *_, outcome, _, _ in one_by_one} >= {"completed"}
-    assert swept("together", 1, True) == one_by_one
-    assert swept("two", 2, True) == one_by_one
+    one_by_one = swept(small, "sweep.side_by_side=false")
+    assert {trial.outcome for trial in one_by_one.trials[backend]} == {"completed", "pruned"}
+    for workers in (1, 2):
+        shutil.rmtree("runs")
+        assert bits(swept(small, "sweep.side_by_side=true", workers=workers)) == bits(one_by_one)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
+from exported import artifact, runs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_factory import altered, sweep_records, write
 from record_factory import record as make_record
 from rich.console import Console
+from sweeping import swept
+from user_files import read_csv, write_ratings
 
 import mfbench
 from mfbench.commands.compare import compared
@@ -24,13 +25,9 @@ from mfbench.matrix.ratings import Ratings
 from mfbench.models.evaluation import user_errors
 from mfbench.report.leaderboard import MARK, Row, markdown, note, rows, table
 from mfbench.report.significance import AgainstBest, compare, holm
-from mfbench.runs.progress import Watcher
 from mfbench.runs.record_files import errors_path, model_path
 from mfbench.runs.records import Interval, Record
 from mfbench.runs.repeats import averaged
-from mfbench.search.sweep import Plan
-from mfbench.spec import load_spec
-from mfbench.tracking.store import make_store
 
 HOW = "(paired bootstrap over users; Wilcoxon with Holm's correction)"
 ON_TEST = f"{MARK}: test RMSE statistically indistinguishable from that of the first tested run {HOW}"
@@ -286,13 +283,13 @@ def test_cross_validations_without_a_test_part_are_compared_on_their_folds(small
     assert worst.p_holm < 0.01
     assert note(board.board) == ON_VALID
     compared(["small"]).write_results()
-    first, second = csv.DictReader(Path("results/small/leaderboard.csv").read_text().splitlines())
+    first, second = read_csv("results/small/leaderboard.csv")
     assert first["difference"] == ""
     assert float(second["difference"]) == worst.difference
     assert not list(Path("mlruns").rglob("*errors*"))
 
 
-@pytest.mark.usefixtures("stored")
+@pytest.mark.usefixtures("served")
 def test_a_sweep_marks_its_board_wherever_it_is_shown(small: dict[str, Any]) -> None:
     small["sweep"] |= {"trials": 2, "backends": ["loop", "als", "mean"]}
     result = mfbench.sweep(small)
@@ -318,39 +315,29 @@ def test_a_sweep_marks_its_board_wherever_it_is_shown(small: dict[str, Any]) -> 
 
     board = compared(["small"])
     board.write_results()
-    lines = {line["backend"]: line for line in csv.DictReader(Path("results/small/leaderboard.csv").read_text().splitlines())}
+    lines = {line["backend"]: line for line in read_csv("results/small/leaderboard.csv")}
     for name, one in told.items():
         for column in ("difference", "difference_low", "difference_high", "p_bootstrap", "p_holm"):
             assert float(lines[name][column]) == one[column]
     assert lines[first["backend"]]["difference"] == lines[first["backend"]]["p_holm"] == ""
     assert ON_TEST in Path("results/small/leaderboard.md").read_text()
-    assert json.loads(json.dumps(board.summary()))["runs"][1]["difference"] == others[0]["difference"]
+    assert board.summary()["runs"][1]["difference"] == others[0]["difference"]
 
-    client = make_store()
-    (experiment,) = [one for one in client.search_experiments() if one.name == "small"]
-    runs = client.search_runs([experiment.experiment_id])
-    (parent,) = [run for run in runs if run.data.tags["mfbench.stage"] == "sweep"]
-    kept = Path(parent.info.artifact_uri.removeprefix("file://"), "leaderboard.md").read_text()
+    (parent,) = runs_of("small", "sweep")
+    kept = artifact(parent.info.run_id, "leaderboard.md").read_text()
     assert ON_TEST in kept
     assert kept.count(f" {MARK} |") == len(marked)
 
 
-@pytest.mark.usefixtures("workplace")
-def test_the_order_of_a_files_rows_changes_no_bit(small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("served")
+def test_the_order_of_a_files_rows_changes_no_bit(small: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
-    cells = rng.choice(60 * 40, 900, replace=False)
-    lines = [f"{cell // 40},{cell % 40},{rng.integers(1, 6)}" for cell in cells.tolist()]
+    rated = [(cell // 40, cell % 40, rng.integers(1, 6)) for cell in rng.choice(60 * 40, 900, replace=False).tolist()]
     small["sweep"] = {"trials": 1, "backends": ["loop", "mean"]}
+    small["model"] |= {"K": 2, "alpha": 0.01, "beta": 0.1}
     found = []
-    for name in ("as-they-are", "sorted"):
-        Path(name).mkdir()
-        monkeypatch.chdir(name)
-        Path("mine.csv").write_text("\n".join(["user,item,rating", *lines]) + "\n")
-        small["data"] = {"file": "mine.csv"}
-        small["model"] |= {"K": 2, "alpha": 0.01, "beta": 0.1}
-        swept = Plan.of(load_spec(small)).execute(1, Watcher())
-        found.append([row.against_best for row in rows(swept.finals, {}, {})])
-        monkeypatch.chdir("..")
-        lines.sort()
+    for path, lines in {"as-they-are.csv": rated, "sorted.csv": sorted(rated)}.items():
+        small |= {"name": Path(path).stem, "data": write_ratings(lines, path)}
+        found.append([row.against_best for row in rows(swept(small).finals, {}, {})])
     assert found[0] == found[1]
     assert found[0][1] is not None

@@ -19,7 +19,7 @@ from mfbench.runs.records import RunName
 from mfbench.search.proposals import Finished
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_where_nothing_has_a_range_each_backend_is_one_trial_with_its_own_values(small: dict[str, Any]) -> None:
     small["sweep"] |= {"backends": ["loop", "numba", "mean"], "space": {"K": 4}, "spaces": {"numba": {"alpha": 0.02, "K": 3}}}
     small["model"] |= {"alpha": 0.01, "beta": 0.1}
@@ -31,7 +31,7 @@ def test_where_nothing_has_a_range_each_backend_is_one_trial_with_its_own_values
     }  # fmt: skip
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_the_final_run_has_the_best_trial_and_its_best_epoch(small: dict[str, Any]) -> None:
     result = swept(small)
     completed = [trial for trial in result.trials["loop"] if trial.outcome == "completed"]
@@ -43,7 +43,7 @@ def test_the_final_run_has_the_best_trial_and_its_best_epoch(small: dict[str, An
     assert all(trial.test_rmse is None for trial in completed)
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_test_is_opened_once_for_all_final_runs_after_all_trials(small: dict[str, Any]) -> None:
     changes = ("sweep.backends=[loop, mean]", "sweep.repeats=2")
     result = swept(small, *changes, workers=2)
@@ -54,7 +54,7 @@ def test_test_is_opened_once_for_all_final_runs_after_all_trials(small: dict[str
     assert len(Path("runs", result.study, "test-openings.jsonl").read_text().splitlines()) == 1
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_divergence_is_an_outcome_that_the_study_learns_from(small: dict[str, Any]) -> None:
     small["sweep"]["space"]["alpha"] = {"float": [0.005, 1.0], "log": True}
     result = swept(small, "sweep.trials=9")
@@ -66,7 +66,7 @@ def test_divergence_is_an_outcome_that_the_study_learns_from(small: dict[str, An
     assert "no longer a finite number" in diverged.reason
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_a_sweep_of_which_nothing_completes_says_why_and_what_to_try(small: dict[str, Any]) -> None:
     small["sweep"]["space"]["alpha"] = {"float": [10.0, 100.0], "log": True}
     advice = "loop: 3 of 3 trials diverged and none completed: try alpha: {float: [1, 100], log: true}"
@@ -74,7 +74,7 @@ def test_a_sweep_of_which_nothing_completes_says_why_and_what_to_try(small: dict
         swept(small, "sweep.trials=3")
 
 
-@pytest.mark.usefixtures("stored")
+@pytest.mark.usefixtures("served")
 @pytest.mark.parametrize(
     ("evaluation", "says"),
     [
@@ -102,7 +102,7 @@ def test_that_no_rating_is_relevant_is_said_by_sweep_and_run(
     assert (result.record.evaluation.get("valid_ndcg_5") is None) == (evaluation != {"relevant": 5})
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_the_floor_is_not_searched(small: dict[str, Any]) -> None:
     result = swept(small, "sweep.backends=[mean]")
     assert len(result.trials["mean"]) == 1
@@ -113,7 +113,7 @@ def test_the_floor_is_not_searched(small: dict[str, Any]) -> None:
     assert floor.test_rmse > result.oracle["test_rmse"]
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -160,7 +160,7 @@ def test_a_record_of_other_code_data_or_a_failure_does_not_stand_for_the_run(sma
     assert sum("this run failed (ZeroDivisionError" in sentence for sentence in listener.said) == 1
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_lists_of_another_length_are_a_matter_of_the_finals_alone(small: dict[str, Any]) -> None:
     before = swept(small, "sweep.trials=2")
     after = swept(small, "sweep.trials=2", "evaluation.k=[7]")
@@ -174,7 +174,7 @@ def test_lists_of_another_length_are_a_matter_of_the_finals_alone(small: dict[st
     assert new.result != old.result
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_a_new_study_says_in_which_keys_it_differs_from_the_last(small: dict[str, Any]) -> None:
     swept(small, "sweep.trials=1")
     swept(small, "model.epochs=2", "sweep.trials=1", watcher=(listener := Listener()))
@@ -183,7 +183,7 @@ def test_a_new_study_says_in_which_keys_it_differs_from_the_last(small: dict[str
     assert "has been opened by 1 other study" in worn
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("served")
 def test_records_keep_every_number_to_the_last_bit(small: dict[str, Any]) -> None:
     for record in swept(small, "sweep.trials=1").records:
         assert read_record(record.path).model_dump() == record.model_dump()
