@@ -171,7 +171,7 @@ def test_built_in_backends_resolve_with_their_knobs():
         ("numba", {"threads": 0}, "model.options.numba.threads: input should be greater than or equal to 1, not 0"),
         ("jax", {"dtype": "float16"}, "model.options.jax.dtype: input should be 'float32' or 'float64', not 'float16'"),
         ("jax", {"device": "cpu:99"}, "model.options.jax.device: 'cpu:99' is not on this machine; choose from cpu:0.*"),
-        ("als", {"device": "cpu", "threads": 2}, "model.options.als.threads: 2 is for the compiled code; leave out .*"),
+        ("als", {"device": "cpu", "threads": 2}, "model.options.als.threads: 2 has no effect with a device; leave out .*"),
         ("mean", {"terms": "none"}, "model.options.mean.terms: input should be 'both', 'item' or 'global', not 'none'"),
         ("gone.py:Mine", {}, "backend: gone.py cannot be read .*; give the path of a Python file"),
         ("no_such_package:Mine", {}, "backend: no_such_package:Mine cannot be imported .*"),

@@ -120,6 +120,8 @@ def test_what_cannot_be_folded_in_is_one_sentence() -> None:
     model = trained(Als(), TRAIN, 2, 2, True)
     with pytest.raises(InputError, match="user new: no rating of a known item; give at least one"):
         model.fold_in([999], [4])
+    with pytest.raises(InputError, match="ratings: there are none; give at least one of a known item"):
+        model.fold_in([], [])
     with pytest.raises(InputError, match="ratings: give one finite number for each of the 2 items"):
         model.fold_in([1, 2], [4, float("nan")])
     assert model.fold_in([1, 999], [4, 1]).P.tobytes() == model.fold_in([1], [4]).P.tobytes()

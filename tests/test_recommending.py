@@ -172,7 +172,7 @@ def test_groups_of_users_and_what_sets_them_apart():
 
 
 def test_the_filled_matrix_is_whole_and_written_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("mfbench.models.recommender.CELLS_AT_ONCE", 30)
+    monkeypatch.setattr("mfbench.models.filled.CELLS_AT_ONCE", 30)
     one = made()
     assert one.fill(tmp_path / "filled.parquet") == 12 * 9
     table = pd.read_parquet(tmp_path / "filled.parquet")

@@ -1,4 +1,4 @@
-"""What a trained model is used for: recommendations, explanations, neighbours, groups of users, the filled-in matrix."""
+"""What a trained model is used for: recommendations, explanations, neighbours, groups of users."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from mfbench.core.arrays import Array, Positions
 from mfbench.core.errors import InputError
-from mfbench.core.files import whole_file
 from mfbench.core.randomness import seed_for
 from mfbench.matrix.factors import Factors
 from mfbench.matrix.predicting import position
 from mfbench.matrix.ratings import Ratings, canonical_order
+from mfbench.models.filled import fill
+from mfbench.models.fold_in import Side
 from mfbench.models.ranking import best_unseen
 from mfbench.models.trained import TrainedModel, raw_ids
 
@@ -28,9 +29,6 @@ SHARES = (
     " factors p to the user's own ratings; the prediction uses the trained factors, so it may differ"
 )
 """For the user: the meaning of the numbers of `Recommender.explain`."""
-CELLS_AT_ONCE = 1 << 20
-
-Side = Literal["user", "item"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class Recommender:
         """
         _check_count(n)
         rows = self._rows("user", users)
-        items, scores = best_unseen(self._factors(), rows.astype(np.int32), self.known, min(n, len(self.model.Q)))
+        items, scores = best_unseen(self.model.factors(), rows.astype(np.int32), self.known, min(n, len(self.model.Q)))
         ids = self.model.user_ids[rows].tolist()
         return {
             user: self._scored("item", best[best >= 0], score[best >= 0])
@@ -185,32 +183,8 @@ class Recommender:
         return groups
 
     def fill(self, out: Path) -> int:
-        """Write the filled-in matrix as Parquet, one row per cell: user, item, prediction (float64); return their number.
-
-        It is written in blocks of users, so that no more than about a million cells are in memory.
-        """
-        import pyarrow as pa
-        from pyarrow.parquet import ParquetWriter
-
-        names = ("user", "item", "prediction")
-        n_users, n_items = len(self.model.user_ids), len(self.model.item_ids)
-        with whole_file(out) as file:
-            writer = None
-            for first in range(0, n_users, block := max(1, CELLS_AT_ONCE // n_items)):
-                users = np.arange(first, min(first + block, n_users))
-                cells = np.repeat(users, n_items).astype(np.int32), np.tile(np.arange(n_items, dtype=np.int32), len(users))
-                prediction = self._factors().predict(*cells)
-                columns = self.model.user_ids[cells[0]], self.model.item_ids[cells[1]], prediction
-                table = pa.table(dict(zip(names, columns, strict=True)))
-                writer = writer or ParquetWriter(file, table.schema)
-                writer.write_table(table)
-            assert writer is not None
-            writer.close()
-        return n_users * n_items
-
-    def _factors(self) -> Factors:
-        model = self.model
-        return Factors(model.P, model.Q, model.user_bias, model.item_bias, model.mean)
+        """Write the filled-in matrix as Parquet, see `models.filled`; return the number of cells."""
+        return fill(self.model, out)
 
     def _well_rated(self, items: Positions, n: int) -> Positions:
         """The items with LEAST_RATINGS or more; if fewer than n have that, the n with the most ratings, ties included."""

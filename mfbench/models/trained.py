@@ -105,6 +105,10 @@ class TrainedModel:
         rows = position(self.user_ids, user), position(self.item_ids, item)
         return Predicted(prediction, known, spread({**vars(self), **self.samples}, *rows))
 
+    def factors(self) -> Factors:
+        """The model without the ids; of a posterior, its mean."""
+        return Factors(self.P, self.Q, self.user_bias, self.item_bias, self.mean)
+
     def arrays(self) -> dict[str, Array]:
         """The arrays of the model by name, without the ids."""
         named = {name: np.asarray(getattr(self, name)) for name in ("P", "Q", "user_bias", "item_bias", "mean")}
@@ -136,6 +140,8 @@ class TrainedModel:
         named = np.full(len(at), "new") if new is None else np.asarray(new)
         if not len(at) == len(values) == len(named) or not np.all(np.isfinite(values)):
             raise InputError(f"ratings: give one finite number for each of the {len(at)} {against}s")
+        if len(at) == 0:
+            raise InputError(f"ratings: there are none; give at least one of a known {against}")
         ids, rows = np.unique(named, return_inverse=True)
         known = at >= 0
         if len(unknown := np.setdiff1d(np.arange(len(ids)), rows[known])):

@@ -107,7 +107,7 @@ def check_names(spec: Spec, studies: Sequence[Study]) -> None:
     assert spec.sweep is not None
     for name in spec.sweep.spaces:
         if name not in registry.names() and ":" not in name:
-            raise SpecError(f"sweep.spaces: {name!r} is no backend; known are {', '.join(registry.names())}")
+            raise SpecError(f"sweep.spaces: unknown backend {name!r}; choose from {', '.join(registry.names())}")
     known = {study.backend: _usable(backend_of(spec.model, study.backend)) for study in studies}
     for one in spec.sweep.space:
         if one in OF_MODEL or any(one in usable for usable in known.values()):
