@@ -122,8 +122,8 @@ def test_only_the_best_trial_s_values_count_and_the_sentence_can_be_pasted() -> 
     (one,) = found.searched
     (edge,) = one.edges
     assert isinstance(edge, Edge)
-    assert said(found, "lies at") == [
-        "jax: the best alpha, 0.098, lies at the upper end of its range [0.001, 0.1]: "
+    assert said(found, "is at the") == [
+        "jax: the best alpha, 0.098, is at the upper bound of its range [0.001, 0.1]: "
         "try alpha: {float: [0.001, 10], log: true}"
     ]  # fmt: skip
     assert one.summary()["edges"] == [
