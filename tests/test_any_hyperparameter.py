@@ -137,8 +137,8 @@ def test_the_scale_of_the_start_is_that_of_the_spec_s_kind() -> None:
             "sweep.space.bach_size={int: [1, 8]}",
             "sweep.space.bach_size: no backend has such a hyperparameter; jax has K, alpha",
         ),
-        ("sweep.spaces.jaxx.K={int: [1, 8]}", "sweep.spaces: 'jaxx' is no backend; known are loop, numba"),
-        ("sweep.sampler=cmaes", "cmaes searches numbers, and bias of jax is a choice; use tpe, random or grid"),
+        ("sweep.spaces.jaxx.K={int: [1, 8]}", "sweep.spaces: unknown backend 'jaxx'; known backends are loop, numba"),
+        ("sweep.sampler=cmaes", "cmaes searches numeric ranges only, but bias of jax is a choice; use tpe, random or grid"),
         ("sweep.sampler=grid", "give that of K, alpha, batch_size, init"),
     ],
 )

@@ -183,13 +183,13 @@ def test_a_package_that_is_missing_is_said_before_the_data_is_read(small: dict[s
         Plan.of(spec)
     said = str(raised.value)
     assert said.startswith("sweep.sampler: gp needs torch")
-    assert said.endswith("not installed here; `pip install 'mfbench[gp]'` brings all it needs")
+    assert said.endswith("which this environment lacks; run `pip install 'mfbench[gp]'`")
 
 
 @pytest.mark.usefixtures("workplace")
 def test_K_is_no_objective_where_it_is_not_searched(small: dict[str, Any]) -> None:
     del small["sweep"]["space"]["K"]
-    with pytest.raises(SpecError, match="K is one, but the study of loop has no range of K"):
+    with pytest.raises(SpecError, match="K is an objective, but the search space of loop has no range of K"):
         Plan.of(load_spec(small, ["sweep.objectives=[valid_rmse, K]"]))
 
 
