@@ -138,7 +138,7 @@ def test_the_scale_of_the_start_is_that_of_the_spec_s_kind() -> None:
             "sweep.space.bach_size: no backend has such a hyperparameter; jax has K, alpha",
         ),
         ("sweep.spaces.jaxx.K={int: [1, 8]}", "sweep.spaces: unknown backend 'jaxx'; choose from loop, numba"),
-        ("sweep.sampler=cmaes", "cmaes searches numbers, and bias of jax is a choice; use tpe, random or grid"),
+        ("sweep.sampler=cmaes", "cmaes searches numeric ranges only, but bias of jax is a choice; use tpe, random or grid"),
         ("sweep.sampler=grid", "add one for K, alpha, batch_size, init"),
     ],
 )

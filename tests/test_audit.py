@@ -122,8 +122,8 @@ def test_only_the_best_trial_s_values_count_and_the_sentence_can_be_pasted() -> 
     (one,) = found.searched
     (edge,) = one.edges
     assert isinstance(edge, Edge)
-    assert said(found, "lies at") == [
-        "jax: the best alpha, 0.098, lies at the upper end of its range [0.001, 0.1]: "
+    assert said(found, "is at the") == [
+        "jax: the best alpha, 0.098, is at the upper bound of its range [0.001, 0.1]: "
         "try alpha: {float: [0.001, 10], log: true}"
     ]  # fmt: skip
     assert one.summary()["edges"] == [
@@ -148,14 +148,15 @@ def test_outcomes_are_counted() -> None:
     assert [told[name] for name in ("trials", "completed", "pruned", "diverged", "failed")] == [8, 2, 2, 1, 3]
     assert told["epochs"] == 80
     assert told["search_seconds"] == 24.0  # three clocks of a second; setting up is not the search's
-    assert "3 of 8 trials failed; their records say why" in one.warnings()[-1]
+    assert "3 of 8 trials failed; see `reason` in their records" in one.warnings()[-1]
 
 
 def test_the_smallest_alpha_that_diverged_where_alpha_tells() -> None:
     alphas = [0.01, 0.02, 0.03, 0.05, 0.08]
     found = audit([trial(k, None if alpha > 0.04 else 1.0, alpha=alpha, beta=k / 20) for k, alpha in enumerate(alphas)])
     assert said(found, "diverged") == [
-        "jax: 2 of 5 trials diverged, all at alpha of 0.05 or more, where none did not: lower the upper bound below this"
+        "jax: 2 of 5 trials diverged, all with alpha at 0.05 or more, and no other trial was: "
+        "lower the upper bound of alpha below 0.05"
     ]
     assert found.searched[0].summary()["divergence"] == {"name": "alpha", "least": 0.05, "spared": 0}
 
@@ -163,7 +164,7 @@ def test_the_smallest_alpha_that_diverged_where_alpha_tells() -> None:
 def test_another_hyperparameter_where_it_tells_better_and_none_where_none_does() -> None:
     by_K = [trial(k, None if K > 40 else 1.0, K=K) for k, K in enumerate((8, 32, 50, 64))]
     assert said(audit(by_K), "diverged") == [
-        "jax: 2 of 4 trials diverged, all at K of 50 or more, where none did not: lower the upper bound below this"
+        "jax: 2 of 4 trials diverged, all with K at 50 or more, and no other trial was: lower the upper bound of K below 50"
     ]
     anywhere = [trial(k, None if k == 0 else 1.0) for k in range(4)]  # all at the same place, and only the first diverged
     assert said(audit(anywhere), "diverged") == [
@@ -179,7 +180,7 @@ def test_no_completed_trial_is_told_with_what_to_try() -> None:
     ]
     (one,) = found.searched
     assert (one.edges, one.importance, one.gain, one.after) == ([], None, None, None)
-    assert one.more_trials() == "0 of 6 trials completed: whether more would help cannot be told"
+    assert one.more_trials() == "0 of 6 trials completed: too few to tell whether more would help"
 
 
 def test_one_trial_says_nothing_but_its_numbers() -> None:
@@ -250,7 +251,7 @@ def test_the_gain_of_the_last_quarter_is_the_best_before_it_against_the_best_of_
 def test_few_trials_or_none_completed_before_are_said_so() -> None:
     assert falling([1.0] * 8).searched[0].more_trials() == "the last 2 of 8 trials gained nothing, but 8 are too few to tell"
     assert falling([None, None, None, 0.9]).searched[0].more_trials() == (
-        "the first trial that completed is among the last 1 of 4: still gaining, raise --trials"
+        "the first completed trial is among the last 1 of 4: still gaining, raise --trials"
     )
     assert falling([1.0, 0.5, 0.4]).searched[0].gain is None  # three trials have no quarter
 
@@ -266,18 +267,18 @@ def test_a_trial_that_was_pruned_or_diverged_is_no_gain() -> None:
 def test_the_same_budget_is_worth_no_sentence_and_another_time_is_information() -> None:
     assert audit([*trials(4), *trials(4, backend="adam", seconds=2.9)]).sentences() == []
     found = audit([*trials(4), *trials(4, backend="adam", seconds=8.0)])
-    assert found.sentences() == ["same number of trials, but adam took 8.0 times the seconds of jax (96.00 against 12.00)"]
+    assert found.sentences() == ["same number of trials, but adam took 8.0 times as long as jax (96.00 s against 12.00 s)"]
     assert found.warnings() == []  # a clock may differ between two runs, so it is in no --json sentence
 
 
 def test_other_numbers_of_trials_or_epochs_are_a_warning() -> None:
-    assert said(audit([*trials(6), *trials(4, backend="adam")]), "same number") == [
-        "the backends had not the same number of trials (adam 4, jax 6), so their bests are not of one budget: "
-        "go on with `--trials 6`, or give grids as many points"
+    assert said(audit([*trials(6), *trials(4, backend="adam")]), "different numbers") == [
+        "the backends ran different numbers of trials (adam 4, jax 6), so their best scores are not comparable: "
+        "resume with `--trials 6`, or make the grids equally large"
     ]
     assert said(audit([*trials(4), *trials(4, backend="adam", epochs=4)]), "epochs") == [
-        "same number of trials, but not of epochs (adam 16, jax 40), since trials that were pruned or diverged ended early: "
-        "`sweep.pruner: none` gives each trial all of them"
+        "same number of trials, but different numbers of epochs (adam 16, jax 40), because trials that were pruned or "
+        "diverged ended early: set `sweep.pruner: none` to train every trial for all epochs"
     ]
     assert audit([*trials(4), *trials(4, backend="adam", epochs=9)]).sentences() == []
 

@@ -175,14 +175,14 @@ def test_what_does_not_fit_together_is_one_sentence(small: dict[str, Any], chang
 @pytest.mark.usefixtures("workplace")
 def test_a_package_that_is_missing_is_said_before_the_data_is_read(small: dict[str, Any]) -> None:
     spec = load_spec({**small, "data": {"dataset": "no-such-data"}}, ["sweep.sampler=gp"])
-    with refused(SpecError, "sweep.sampler: gp needs torch", "not installed here; `pip install 'mfbench[gp]'` brings all it"):
+    with refused(SpecError, "sweep.sampler: gp needs torch", "which this environment lacks; run `pip install 'mfbench[gp]'`"):
         Plan.of(spec)
 
 
 @pytest.mark.usefixtures("workplace")
 def test_K_is_no_objective_where_it_is_not_searched(small: dict[str, Any]) -> None:
     del small["sweep"]["space"]["K"]
-    with pytest.raises(SpecError, match="K is one, but the study of loop has no range of K"):
+    with pytest.raises(SpecError, match="K is an objective, but the search space of loop has no range of K"):
         Plan.of(load_spec(small, ["sweep.objectives=[valid_rmse, K]"]))
 
 

@@ -1,4 +1,4 @@
-"""Many runs: what a sweep proposes, prunes, trains in its workers, chooses, and says about itself (`audit`).
+"""Hyperparameter search: proposals, pruning, worker processes, the choice of the best trial, and the search audit.
 
-The only home of Optuna. The search is a pure function of the spec and the records of finished batches.
+Optuna is used in this package only. The search is a pure function of the spec and the records of finished batches.
 """

@@ -1,4 +1,4 @@
-"""The search audit: what a finished search says about itself, and what to try next. A function of its records alone."""
+"""The search audit: diagnoses of a finished search, and what to try next, computed from its records alone."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mfbench.search.proposals import ENOUGH
 from mfbench.search.searched import Searched
 
 UNEVEN_EPOCHS, UNEVEN_SECONDS = 1.5, 3.0
-"""So many times the least of any backend is worth a sentence."""
+"""The audit reports a backend that took more than this many times the epochs or seconds of another."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The audit of a sweep: of each backend that has something to search, and of the test part.
+    """The audit of a sweep: `searched` for each backend with a search space, and who has used the test part.
 
-    openings: the other studies that have opened the test part with the same cells.
+    openings: the other studies that have opened the test part with this digest.
     """
 
     study: str
@@ -32,44 +32,44 @@ class Audit:
     searched: list[Searched]
 
     def sentences(self) -> list[str]:
-        """All that is worth a person's attention: what, where, and what to try."""
+        """All findings: what is wrong, where, and what to try."""
         return [*self.warnings(), *self._seconds()]
 
     def warnings(self) -> list[str]:
-        """The sentences with no clock in them: the same whenever the same sweep is run again."""
-        told = [sentence for one in self.searched for sentence in one.warnings()]
-        trials = {one.backend: len(one.trials) for one in self.searched}
-        epochs = {one.backend: one.epochs for one in self.searched}
+        """The findings that do not depend on run times, so a repeated sweep gives the same ones."""
+        found = [sentence for search in self.searched for sentence in search.warnings()]
+        trials = {search.backend: len(search.trials) for search in self.searched}
+        epochs = {search.backend: search.epochs for search in self.searched}
         if len(set(trials.values())) > 1:
-            told.append(
-                f"the backends had not the same number of trials ({_listed(trials)}), so their bests are not of one budget:"
-                f" go on with `--trials {max(trials.values())}`, or give grids as many points"
+            found.append(
+                f"the backends ran different numbers of trials ({_listed(trials)}), so their best scores are not comparable:"
+                f" resume with `--trials {max(trials.values())}`, or make the grids equally large"
             )
         elif _spread(epochs) > UNEVEN_EPOCHS:
-            told.append(
-                f"same number of trials, but not of epochs ({_listed(epochs)}), since trials that were pruned or diverged"
-                " ended early: `sweep.pruner: none` gives each trial all of them"
+            found.append(
+                f"same number of trials, but different numbers of epochs ({_listed(epochs)}), because trials that were pruned"
+                " or diverged ended early: set `sweep.pruner: none` to train every trial for all epochs"
             )
-        return [*told, *worn(self.test_digest, self.openings)]
+        return [*found, *worn(self.test_digest, self.openings)]
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` prints."""
-        return {"backends": [one.summary() for one in self.searched], "warnings": self.warnings()}
+        """The audit in the output of `--json`."""
+        return {"backends": [search.summary() for search in self.searched], "warnings": self.warnings()}
 
     def importances(self) -> dict[str, dict[str, float]]:
-        """By backend, of those that have enough trials."""
-        return {one.backend: one.importance for one in self.searched if one.importance}
+        """Hyperparameter importances by backend, for those with enough completed trials."""
+        return {search.backend: search.importance for search in self.searched if search.importance}
 
     def table(self) -> Table:
-        """A line a backend, for a terminal."""
+        """One row per backend, for the terminal."""
         return tables.drawn("search audit", *self.cells())
 
     def markdown(self) -> str:
-        """All of it as a page of Markdown."""
+        """The whole audit as a Markdown page."""
         page = f"# Search audit of {self.study}\n\n{tables.markdown(*self.cells())}"
         lists = {
             "What to look at": self.sentences(),
-            "Would more trials help?": [f"{one.backend}: {one.more_trials()}" for one in self.searched],
+            "Would more trials help?": [f"{search.backend}: {search.more_trials()}" for search in self.searched],
             "Other studies that have opened the same test part": self.openings,
         }
         for title, sentences in lists.items():
@@ -77,46 +77,46 @@ class Audit:
         return page
 
     def _seconds(self) -> list[str]:
-        seconds = {one.backend: one.seconds for one in self.searched}
+        seconds = {search.backend: search.seconds for search in self.searched}
         if _spread(seconds) <= UNEVEN_SECONDS:
             return []
-        slow, quick = max(seconds, key=seconds.__getitem__), min(seconds, key=seconds.__getitem__)
-        same = "same number of trials, but " if len({len(one.trials) for one in self.searched}) == 1 else ""
-        times = f"{seconds[slow] / seconds[quick]:.1f} times the seconds of {quick}"
-        return [f"{same}{slow} took {times} ({seconds[slow]:.2f} against {seconds[quick]:.2f})"]
+        slow, fast = max(seconds, key=seconds.__getitem__), min(seconds, key=seconds.__getitem__)
+        same = "same number of trials, but " if len({len(search.trials) for search in self.searched}) == 1 else ""
+        ratio = f"{seconds[slow] / seconds[fast]:.1f} times as long as {fast}"
+        return [f"{same}{slow} took {ratio} ({seconds[slow]:.2f} s against {seconds[fast]:.2f} s)"]
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
-        """Header and body as text, a line a backend."""
+        """Header and body of `table` as text, one row per backend."""
         columns: dict[str, Callable[[Searched], str]] = {
-            "backend": lambda one: one.backend,
-            "trials": lambda one: str(len(one.trials)),
-            "completed": lambda one: str(one.ended("completed")),
-            "pruned": lambda one: str(one.ended("pruned")),
-            "diverged": lambda one: str(one.ended("diverged")),
-            "failed": lambda one: str(one.ended("failed")),
-            "epochs": lambda one: str(one.epochs),
-            "at edge": lambda one: ", ".join(edge.name for edge in one.edges) or "–",
+            "backend": lambda search: search.backend,
+            "trials": lambda search: str(len(search.trials)),
+            "completed": lambda search: str(search.ended("completed")),
+            "pruned": lambda search: str(search.ended("pruned")),
+            "diverged": lambda search: str(search.ended("diverged")),
+            "failed": lambda search: str(search.ended("failed")),
+            "epochs": lambda search: str(search.epochs),
+            "at edge": lambda search: ", ".join(edge.name for edge in search.edges) or "–",
             "importance": _importance,
-            "last ¼ gained": lambda one: "–" if one.gain is None else f"{one.gain:.4f}",
-            "search s": lambda one: f"{one.seconds:.2f}",
+            "last ¼ gained": lambda search: "–" if search.gain is None else f"{search.gain:.4f}",
+            "search s": lambda search: f"{search.seconds:.2f}",
         }
-        return list(columns), [[cell(one) for cell in columns.values()] for one in self.searched]
+        return list(columns), [[cell(search) for cell in columns.values()] for search in self.searched]
 
 
 def audit(trials: Sequence[Record]) -> Audit:
-    """The audit of the trials of one sweep, whatever their order, and of the openings of its test part logged under runs/."""
+    """Audit the trials of one sweep, in any order; who has opened its test part is read from the logs under runs/."""
     first, by_backend = trials[0], sorted(trials, key=lambda trial: (trial.backend, trial.number))
     sweep, test_digest = first.spec.sweep, first.data.test_digest
     assert sweep is not None
-    found = [Searched.of(backend, list(own), sweep) for backend, own in groupby(by_backend, key=lambda trial: trial.backend)]
+    searched = [Searched.of(name, list(own), sweep) for name, own in groupby(by_backend, key=lambda trial: trial.backend)]
     others = other_openers(test_digest, first.study)
-    return Audit(first.study, test_digest, others, [one for one in found if one.space])
+    return Audit(first.study, test_digest, others, [search for search in searched if search.space])
 
 
-def _importance(one: Searched) -> str:
-    if one.importance is None:
+def _importance(search: Searched) -> str:
+    if search.importance is None:
         return f"needs {ENOUGH} completed"
-    return ", ".join(f"{name} {share:.2f}" for name, share in one.importance.items())
+    return ", ".join(f"{name} {share:.2f}" for name, share in search.importance.items())
 
 
 def _listed(numbers: Mapping[str, int]) -> str:
@@ -124,6 +124,6 @@ def _listed(numbers: Mapping[str, int]) -> str:
 
 
 def _spread(numbers: Mapping[str, float]) -> float:
-    """The largest over the smallest; 1 where there is nothing to compare."""
+    """The ratio of the largest to the smallest number; 1 if there are none or the smallest is 0."""
     least = min(numbers.values(), default=0.0)
     return max(numbers.values()) / least if least else 1.0

@@ -1,4 +1,4 @@
-"""Best values at the edge of their range, and the range to try next."""
+"""Best values at a bound of their range, and the wider range to try next."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from mfbench.spec import FloatRange, IntRange, NumberRange
 
 NEAR = 0.05
-"""A value within this share of its range from an end lies at the edge; of a log range on the log scale."""
+"""A value is at the edge if its distance to a bound is at most this share of the range (log ranges: on the log scale)."""
 
 End = Literal["lower", "upper"]
 
 
 @dataclass(frozen=True)
 class Edge:
-    """A value of a hyperparameter that lies at an end of its range; `wider` is None where there is nothing beyond."""
+    """A value that lies at the lower or upper bound of its range `given`; `wider` is None if the range cannot be extended."""
 
     name: str
     value: float
@@ -27,18 +27,24 @@ class Edge:
     wider: NumberRange | None
 
     def sentence(self) -> str:
-        """What lies where, and what to try."""
-        told = f"the best {self.name}, {plain(self.value)}, lies at the {self.end} end of its range [{_bounds(self.given)}]"
-        return f"{told}: try {self.name}: {as_yaml(self.wider)}" if self.wider else f"{told}, and there is nothing beyond"
+        """The finding as a sentence, with the range to try."""
+        finding = f"the best {self.name}, {plain(self.value)}, is at the {self.end} bound of its range [{_bounds(self.given)}]"
+        if self.wider:
+            return f"{finding}: try {self.name}: {as_yaml(self.wider)}"
+        return f"{finding}, which cannot be extended"
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """This edge in the output of `--json`."""
         wider = self.wider.bounds if self.wider else None
         return {"name": self.name, "value": self.value, "end": self.end, "range": self.given.bounds, "try": wider}
 
 
 def edge_of(name: str, value: float, given: NumberRange) -> Edge | None:
-    """The edge at which the value lies; None where it lies well inside, or the range is hardly more than one value."""
+    """The edge at which a value lies; None if it lies well inside the range, or both bounds are almost equal.
+
+    >>> edge_of("K", 62, IntRange(int=(4, 64))).wider.bounds
+    (4, 120)
+    """
     lo, hi = given.bounds
     if math.isclose(lo, hi):
         return None
@@ -51,7 +57,13 @@ def edge_of(name: str, value: float, given: NumberRange) -> Edge | None:
 
 
 def wider(given: NumberRange, end: End) -> NumberRange | None:
-    """The range, as long again beyond that end, on its own scale; the new end has two digits. None if nothing is there."""
+    """Double the range beyond its lower or upper bound, on its own scale; the new bound is rounded to two digits.
+
+    None if the range cannot be extended: a float is at least 0, an int at least 1, and no bound may overflow or underflow.
+
+    >>> wider(FloatRange(float=(0.001, 0.1), log=True), "upper").bounds
+    (0.001, 10.0)
+    """
     lo, hi = given.bounds
     if end == "upper":
         beyond = hi * (hi / lo) if given.log else hi + (hi - lo)
@@ -64,22 +76,22 @@ def wider(given: NumberRange, end: End) -> NumberRange | None:
 
 
 def as_yaml(given: NumberRange) -> str:
-    """The range as a spec has it."""
+    """The range as written in a spec."""
     kind = "int" if isinstance(given, IntRange) else "float"
     return f"{{{kind}: [{_bounds(given)}]{', log: true' if given.log else ''}}}"
 
 
 def plain(value: float, digits: int | None = 3) -> str:
-    """A whole number, or one to so many significant digits (None: all), without an exponent: YAML takes `1e-5` for text."""
+    """A number without exponent, as YAML reads `1e-5` as text; floats have `digits` significant digits (None: all)."""
     if isinstance(value, int):
         return str(value)
     return np.format_float_positional(value, digits, unique=digits is None, fractional=False, trim="-")
 
 
 def _rounded(beyond: float, edge: float) -> float:
-    """The new end to two significant digits, or to as many as keep it beyond the edge."""
+    """The new bound with two significant digits, or as many as it takes to stay beyond the old bound."""
     rounded = (float(f"{beyond:.{digits}g}") for digits in range(2, 18))
-    return next(one for one in rounded if one != edge and (one > edge) == (beyond > edge))
+    return next(bound for bound in rounded if bound != edge and (bound > edge) == (beyond > edge))
 
 
 def _ranging(given: NumberRange, lo: float, hi: float) -> NumberRange:

@@ -1,4 +1,4 @@
-"""What a sweep leaves: its trials and its final runs, what they say of the search, and why there may be none."""
+"""The result of a sweep: its trials and final runs, the audit of the search, and why there may be no final run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mfbench.spec import Spec
 
 @dataclass(frozen=True)
 class Swept:
-    """All records of a sweep, and what is derived from them: made once, for the terminal, the report and MLflow alike.
+    """All records of a sweep and what is derived from them, computed once for the terminal, the report and MLflow.
 
-    One that was stopped in time has no final run at all. budgets: the number of trials that each backend is to have.
+    A sweep that reached its time limit has no final run. budgets: the planned number of trials of each backend.
     """
 
     spec: Spec
@@ -29,7 +29,7 @@ class Swept:
 
     @staticmethod
     def of(records: Sequence[Record]) -> Swept | None:
-        """What the sweep of these records of one study has left so far; None where they are plain runs alone."""
+        """The sweep to which these records of one study belong, finished or not; None if they are all plain runs."""
         swept = [record for record in records if record.stage != "run"]
         if not swept:
             return None
@@ -37,7 +37,7 @@ class Swept:
 
     @cached_property
     def runs(self) -> list[Record]:
-        """The trials, finals and floors, of repeats their mean."""
+        """The trials, finals and floors, with repeats averaged."""
         return averaged(self.records)
 
     @cached_property
@@ -57,12 +57,12 @@ class Swept:
 
     @cached_property
     def audit(self) -> Audit | None:
-        """What the search says about itself; None without a trial."""
+        """The search audit; None without a trial."""
         return audit(self.all_trials) if self.all_trials else None
 
     @property
     def importances(self) -> dict[str, dict[str, float]]:
-        """How much each hyperparameter mattered, by backend, of those that have enough trials."""
+        """Hyperparameter importances by backend, for those with enough completed trials."""
         return self.audit.importances() if self.audit else {}
 
     @cached_property
@@ -72,28 +72,28 @@ class Swept:
 
     @property
     def is_searched(self) -> bool:
-        """Whether any backend had more than one trial."""
+        """Whether any backend has more than one trial."""
         return len(self.all_trials) > len({trial.backend for trial in self.all_trials})
 
     @property
     def oracle(self) -> dict[str, float] | None:
-        """The RMSE and MAE that no model can beat on the test part, where the data knows them."""
+        """The RMSE and MAE that no model can beat on the test part, if the data has them."""
         return self.records[0].data.oracle_of("test")
 
     @property
     def ended(self) -> float:
-        """When the last of its runs ended, in seconds since 1970."""
+        """When the last run ended, in seconds since 1970."""
         return max(record.ended for record in self.records)
 
     @property
     def stopped(self) -> str | None:
-        """How far a sweep is that was stopped in time, None for one that is done."""
-        far = ", ".join(f"{len(trials)} of {self.budgets[name]} trials of {name}" for name, trials in self.trials.items())
-        return None if self.finals else f"time limit reached before the final runs; {far} are finished"
+        """The progress of a sweep that reached its time limit; None if it is finished."""
+        progress = ", ".join(f"{len(trials)} of {self.budgets[name]} trials of {name}" for name, trials in self.trials.items())
+        return None if self.finals else f"time limit reached before the final runs; {progress} are finished"
 
     @property
     def failures(self) -> list[str]:
-        """A sentence for each backend that has no usable final run, but for a sweep that was stopped before these."""
+        """A sentence for each backend without a completed final run; empty if the sweep was stopped before the final runs."""
         if self.stopped:
             return []
         completed = {record.backend for record in self.finals if record.outcome == "completed"}
@@ -106,14 +106,14 @@ class Swept:
 
     @property
     def none_completed(self) -> str:
-        """Of a study without a trial that completed a sentence: how those of each backend ended, and what to try."""
-        told = "; ".join(f"{name}: {_why_none(trials)}" for name, trials in self.trials.items() if trials)
-        advice = [sentence for one in (self.audit.searched if self.audit else []) for sentence in one.warnings()]
+        """For a study in which no trial completed: why, by backend, and what to try."""
+        reasons = "; ".join(f"{name}: {_why_none(trials)}" for name, trials in self.trials.items() if trials)
+        advice = [sentence for search in (self.audit.searched if self.audit else []) for sentence in search.warnings()]
         more = "; ".join([f"the records are in {RUNS / self.study}", *advice])
-        return f"{self.study}: no trial of any backend completed ({told}); {more}"
+        return f"{self.study}: no trial of any backend completed ({reasons}); {more}"
 
 
 def _why_none(records: Sequence[Record]) -> str:
-    """How the runs of a backend ended, and the commonest reason."""
+    """How many runs of a backend did not complete, and the most common reason."""
     reasons = [record.reason or record.outcome for record in records if record.outcome != "completed"]
     return f"{len(reasons)} of {len(records)} did not complete, mostly: {max(reasons, key=reasons.count)}"

@@ -1,4 +1,4 @@
-"""The Pareto front of a sweep with two objectives: the trials that no other trial beats in both."""
+"""The Pareto front of a sweep with two objectives: the trials that no other trial dominates."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ Item = TypeVar("Item")
 
 
 def front(trials: Sequence[Record]) -> list[dict[str, Any]] | None:
-    """The completed trials that no other is as good as in both objectives and better in one, best valid RMSE first.
+    """The undominated trials among the completed ones of all backends, best valid RMSE first; None with one objective.
 
-    Of all backends together; None where the sweep has one objective. Each has its number, backend, K, alpha, beta,
-    valid_rmse and the other objective.
+    Each is a dict of backend, number, K, alpha, beta and its other hyperparameters, valid_rmse and the second objective.
     """
     names = objectives(trials[0]) if trials else []
     if len(names) < 2:
@@ -30,9 +29,13 @@ def front(trials: Sequence[Record]) -> list[dict[str, Any]] | None:
 
 
 def undominated(items: Iterable[Item], point: Callable[[Item], tuple[float, float]]) -> list[Item]:
-    """The items that no other is as good as in both numbers and better in one, lowest first number first; less is better."""
+    """The items on the Pareto front of two numbers, lower is better; sorted by `point`, and of equal items all are kept.
+
+    >>> undominated([(3, 1), (1, 3), (2, 2), (2, 3)], lambda pair: pair)
+    [(1, 3), (2, 2), (3, 1)]
+    """
     kept: list[Item] = []
-    # In this order an item can only be beaten by one before it, and is if that is as good in the second number.
+    # In sorted order, an item can only be dominated by an earlier one: by any that is at least as good in the second number.
     for item in sorted(items, key=point):
         if not kept or point(item)[1] < point(kept[-1])[1] or point(item) == point(kept[-1]):
             kept.append(item)
@@ -40,19 +43,19 @@ def undominated(items: Iterable[Item], point: Callable[[Item], tuple[float, floa
 
 
 def objectives(record: Record) -> list[str]:
-    """The objectives of the sweep that a trial belongs to."""
+    """The names of the objectives of the sweep to which a trial belongs."""
     return list(record.spec.sweep.objectives) if record.spec.sweep else ["valid_rmse"]
 
 
 def table(found: Sequence[dict[str, Any]]) -> Table:
-    """The front for a terminal."""
+    """The front as a table for the terminal."""
     header = list(found[0]) if found else ["backend"]
     body = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in found]
     return tables.drawn("Pareto front", header, body)
 
 
 def as_csv(found: Sequence[dict[str, Any]]) -> str:
-    """The front as CSV, every number to the last bit."""
+    """The front as CSV with exact numbers."""
     return tables.as_csv(list(found[0]) if found else [], found)
 
 

@@ -1,8 +1,8 @@
-"""The search: a pure function of the spec and the records of the finished batches.
+"""Proposals of hyperparameters: a pure function of the spec and the records of the finished batches.
 
-Batch b rebuilds an in-memory study from the trials of the batches before it, seeds the sampler from (seed, b), and asks for
-the whole batch at once. So it cannot matter how many workers there are, in which order they finish, or where a sweep was
-killed.
+Batch b rebuilds an in-memory study from the trials of the earlier batches, seeds the sampler from (seed, b), and samples
+the whole batch at once. So the result does not depend on the number of workers, the order in which they finish, or where a
+sweep was killed.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from mfbench.search.cmaes import evolve
 from mfbench.spec import Choice, Hyper, IntRange, Range, Space, Spec, Sweep
 
 NEEDS = {"gp": ("torch", "greenlet"), "cmaes": ("cmaes",)}
-"""What a sampler needs beside mfbench's own packages; the extra of mfbench that brings it has the sampler's name.
+"""The optional packages a sampler needs; the extra of mfbench that installs them has the name of the sampler.
 
-Optuna would do without greenlet, but then the last digits of its proposals are others.
+Optuna also runs without greenlet, but its proposals then differ in their last digits.
 """
 
 ENOUGH = 20
-"""So many trials must have completed before one can tell which hyperparameters matter, or whether more would help."""
+"""The number of trials below which the audit does not say which hyperparameters matter, or that more will hardly help."""
 
 
 class Finished(BaseModel):
-    """What the search knows of a finished trial: its hyperparameters, its valid RMSE by scored epoch, and its clock.
+    """What the search sees of a finished trial.
 
-    train_seconds has a part in a search that has it as objective, and in no other.
+    values: the valid RMSE by scored epoch. train_seconds: used only if it is an objective of the sweep.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,7 +48,7 @@ class Finished(BaseModel):
 
     @staticmethod
     def of(record: Record) -> Finished:
-        """The part of a trial's record that the search may see."""
+        """Extract from the record of a trial what the search may see."""
         scored = zip(record.scores.epoch, record.scores.valid_rmse, strict=True)
         return Finished(
             outcome=record.outcome,
@@ -59,35 +59,36 @@ class Finished(BaseModel):
 
     @property
     def value(self) -> float:
-        """The best scored epoch's valid RMSE; inf for a trial that diverged or failed, so that the search avoids its like."""
+        """The valid RMSE of the best epoch; inf for a trial that diverged or failed, so the search avoids its region."""
         return min(self.values.values()) if self.values and self.outcome in ("completed", "pruned") else math.inf
 
     def objective(self, name: str) -> float:
-        """What the trial reached of that objective; inf of each where it has no value."""
-        found = {"valid_rmse": self.value, "train_seconds": self.train_seconds, **self.params}
-        return float(found[name]) if math.isfinite(self.value) else math.inf
+        """The value of that objective; inf if the trial diverged or failed."""
+        objectives = {"valid_rmse": self.value, "train_seconds": self.train_seconds, **self.params}
+        return float(objectives[name]) if math.isfinite(self.value) else math.inf
 
 
 def check_search(sweep: Sweep, backend: str, space: Space) -> None:
-    """SpecError where a study of this backend over this space cannot be searched here."""
+    """SpecError if the sampler lacks a package, or does not fit this search space or the objectives."""
     missing = [package for package in NEEDS.get(sweep.sampler, ()) if importlib.util.find_spec(package) is None]
     if missing:
         raise SpecError(
-            f"sweep.sampler: {sweep.sampler} needs {' and '.join(missing)}, not installed here;"
-            f" `pip install 'mfbench[{sweep.sampler}]'` brings all it needs"
+            f"sweep.sampler: {sweep.sampler} needs {' and '.join(missing)}, which this environment lacks;"
+            f" run `pip install 'mfbench[{sweep.sampler}]'`"
         )
     if sweep.sampler == "cmaes" and (choices := [name for name, given in space.items() if isinstance(given, Choice)]):
         raise SpecError(
-            f"sweep.sampler: cmaes searches numbers, and {choices[0]} of {backend} is a choice; use tpe, random or grid"
+            f"sweep.sampler: cmaes searches numeric ranges only, but {choices[0]} of {backend} is a choice;"
+            " use tpe, random or grid"
         )
     if "K" in sweep.objectives and space and "K" not in space:
         raise SpecError(
-            f"sweep.objectives: K is one, but the study of {backend} has no range of K; give it one in sweep.space"
+            f"sweep.objectives: K is an objective, but the search space of {backend} has no range of K; add one to sweep.space"
         )
 
 
 def grid_points(sweep: Sweep, space: Space, seed: int) -> list[dict[str, Any]]:
-    """All points of the grid over that space, in an order drawn from the seed."""
+    """All points of the grid over that space, in a random order determined by the seed."""
     counts = sweep.grid or {}
     axes = {name: _axis(given, counts.get(name, 0)) for name, given in space.items()}
     points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
@@ -103,9 +104,9 @@ def _axis(given: Range, count: int) -> list[Any]:
 
 
 def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[Finished]) -> list[dict[str, Any]]:
-    """The first `size` proposals of that batch, each the hyperparameters that `space` ranges over.
+    """The first `size` proposals of that batch, each with a value for every hyperparameter in `space`.
 
-    `finished` are the trials of the batches before it, in order; the k-th proposal does not depend on `size`.
+    finished: the trials of the earlier batches, in order. The k-th proposal does not depend on `size`.
     """
     sweep = spec.sweep
     assert sweep is not None
@@ -124,23 +125,23 @@ def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[
     )
     study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(sweep.objectives))
     distributions = _distributions(space)
-    study.add_trials([_told(trial, distributions, sweep) for trial in finished])
+    study.add_trials([_optuna_trial(trial, distributions, sweep) for trial in finished])
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Clip non-finite values")  # GP takes the worst finite value for a diverged trial
+        warnings.filterwarnings("ignore", "Clip non-finite values")  # GP replaces inf by the worst finite value
         return [dict(study.ask(distributions).params) for _ in range(size)]
 
 
 def best_of(trials: Sequence[Record]) -> Record | None:
-    """The trial that a final run is chosen by: the best completed one on valid, of equals the first; None if none is."""
+    """The completed trial with the lowest valid RMSE, of equals the first; None if there is none."""
     completed = [trial for trial in trials if trial.outcome == "completed" and trial.valid_rmse is not None]
     return min(completed, key=lambda trial: (trial.valid_rmse, trial.number), default=None)
 
 
 def importance(space: Space, finished: Sequence[Finished]) -> dict[str, float] | None:
-    """How much each searched hyperparameter matters for a valid RMSE among the best tenth of the completed trials, most first.
+    """Hyperparameter importances, highest first, which add up to 1; None if fewer than ENOUGH trials completed.
 
-    Shares that add up to 1, by Optuna's default, PED-ANOVA (Watanabe et al., IJCAI 2023), which draws no random numbers.
-    None where fewer than ENOUGH trials completed.
+    They are shares of what it takes for a valid RMSE in the best tenth of the completed trials, by Optuna's default,
+    PED-ANOVA (Watanabe et al., IJCAI 2023), which is deterministic.
     """
     completed = [trial for trial in finished if trial.outcome == "completed"]
     if len(completed) < ENOUGH:
@@ -165,10 +166,11 @@ def _distributions(space: Space) -> dict[str, Any]:
     return {name: distribution(given) for name, given in space.items()}
 
 
-def _told(trial: Finished, distributions: dict[str, Any], sweep: Sweep) -> Any:
-    """A finished trial as Optuna holds it; one that diverged is complete with the value inf, which the samplers learn from.
+def _optuna_trial(trial: Finished, distributions: dict[str, Any], sweep: Sweep) -> Any:
+    """Convert a finished trial to an Optuna trial.
 
-    TPE knows what to make of a pruned trial. GP would overlook it, so it is told the best that the trial had reached.
+    A trial that diverged counts as complete with value inf, so the sampler learns to avoid it. A pruned trial stays pruned
+    for TPE; GP ignores pruned trials, so for GP it counts as complete with its best value so far.
     """
     optuna = load_optuna()
     pruned = trial.outcome == "pruned" and sweep.sampler != "gp"
@@ -182,8 +184,8 @@ def _told(trial: Finished, distributions: dict[str, Any], sweep: Sweep) -> Any:
 
 
 def load_optuna() -> Any:
-    """Optuna, loaded when it is first needed, and quiet."""
-    import optuna  # here and not above: 0.3 s that `mfbench --help` must not pay
+    """Import Optuna on first use, with its info messages off."""
+    import optuna  # not at the top: takes 0.3 s, too slow for `mfbench --help`
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

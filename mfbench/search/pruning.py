@@ -1,7 +1,7 @@
-"""Pruning: whether a trial may stop early, by what the finished batches did.
+"""Pruning: whether to stop a trial early, compared with the trials of the finished batches.
 
-A trial reports into a study that shows the trials of the finished batches alone, so that it cannot depend on the trials
-that happen to run beside it, nor on how far they are.
+A trial reports to a study in which only the trials of finished batches are visible, so the decision cannot depend on the
+trials that run at the same time, nor on their progress.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from pydantic import BaseModel
 from mfbench.search.proposals import Finished, load_optuna
 
 WARMUP_SHARE = 0.25
-"""No trial is pruned in the first quarter of its epochs: small steps start slowly and may still win."""
+"""No trial is pruned in the first quarter of its epochs: small learning rates start slowly but may end best."""
 REDUCTION = 3
-"""Hyperband's rungs are the warm-up times its powers."""
+"""Hyperband's rungs are the warm-up epochs times the powers of this factor."""
 
 
 class Prune(BaseModel):
-    """What the trials of a batch are pruned by; `study` is any text that tells this batch's study from others.
+    """What a worker needs to prune the trials of a batch.
 
-    batch: the number of trials of a whole batch; finished: those of the batches before, in order.
+    study: any text that identifies the study. kind: the pruner, median or hyperband. epochs: of a full trial. batch: the
+    number of trials in a full batch. finished: the trials of the earlier batches, in order.
     """
 
     study: str
@@ -34,20 +35,20 @@ class Prune(BaseModel):
 
 
 class Pruning:
-    """Watches over the trials of one batch."""
+    """Prunes the trials of one batch."""
 
     def __init__(self, prune: Prune):
         self._prune = prune
         self._begin()
 
     def watch(self, number: int) -> Callable[[int, float], bool]:
-        """For the trial of that number: whether it should stop, told each scored epoch and the valid RMSE after it."""
-        if number in self._watched:  # it runs again, and what it reported before must not count
+        """A function of a scored epoch and its valid RMSE, which says whether the trial of that number should stop."""
+        if number in self._watched:  # the trial is run again: discard what it reported before
             self._begin()
         self._watched.add(number)
         while number not in self._trials:
-            asked = self._study.ask()
-            self._trials[asked.number] = asked
+            trial = self._study.ask()
+            self._trials[trial.number] = trial
         trial = self._trials[number]
 
         def should_stop(epoch: int, value: float) -> bool:
@@ -57,7 +58,7 @@ class Pruning:
         return should_stop
 
     def _begin(self) -> None:
-        """Make the frozen study."""
+        """Create the study and replay the finished trials into it."""
         optuna, prune, storage = load_optuna(), self._prune, _storage()
         warmup = math.ceil(prune.epochs * WARMUP_SHARE)
         pruners = {
@@ -66,26 +67,27 @@ class Pruning:
                 min_resource=warmup, max_resource=prune.epochs, reduction_factor=REDUCTION
             ),
         }
-        # Hyperband draws a trial's bracket from the study's name and the trial's number.
+        # Hyperband derives a trial's bracket from the name of the study and the number of the trial.
         self._study = optuna.create_study(study_name="trials", storage=storage, pruner=pruners[prune.kind]())
         self._trials: dict[int, Any] = {}
         self._watched: set[int] = set()
         for number, trial in enumerate(prune.finished):
-            # As when it ran: before its batch, and with the questions by which Hyperband keeps who reached which rung.
+            # Replay it as it ran: with only earlier batches visible, and calling should_prune at the rungs, because it is in
+            # this call that Hyperband stores which rung a trial has reached.
             storage.shown = number - number % prune.batch
-            told = self._study.ask()
+            replayed = self._study.ask()
             rungs = _rungs(warmup, trial.values) if prune.kind == "hyperband" else set()
             for epoch, value in trial.values.items():
-                told.report(value, epoch)
+                replayed.report(value, epoch)
                 if epoch in rungs:
-                    told.should_prune()
+                    replayed.should_prune()
             pruned = trial.outcome == "pruned"
-            self._study.tell(told, None if pruned else trial.value, state=_state(pruned))
+            self._study.tell(replayed, None if pruned else trial.value, state=_state(pruned))
         storage.shown = len(prune.finished)
 
 
 def _rungs(first: int, epochs: Iterable[int]) -> set[int]:
-    """Those of the scored epochs at which a trial comes to a rung of any bracket: at the others Hyperband keeps nothing."""
+    """The scored epochs at which a trial reaches a rung of some bracket; Hyperband stores nothing at the others."""
     reached, rung = set(), first
     for epoch in sorted(epochs):
         if epoch >= rung:
@@ -101,7 +103,7 @@ def _state(pruned: bool) -> Any:
 
 
 def _storage() -> Any:
-    """Optuna's memory, of which only the first `shown` trials are seen."""
+    """Optuna's in-memory storage, restricted to the first `shown` trials."""
 
     class Frozen(load_optuna().storages.InMemoryStorage):  # type: ignore[misc]
         shown = 0

@@ -1,4 +1,4 @@
-"""What the trials of one backend say about their search. A function of their records alone."""
+"""The search audit of one backend, computed from the records of its trials alone."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mfbench.search.proposals import ENOUGH, Finished, best_of, importance
 from mfbench.spec import NumberRange, Space, Sweep
 
 GAIN = 0.001
-"""A search still gains where its last quarter has lowered the best valid RMSE by more than this share of it."""
+"""A search is still gaining if its last quarter lowered the best valid RMSE by more than this share of it."""
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """Every trial that diverged had at least this value of that hyperparameter; `spared` that had it, too, did not diverge."""
+    """All trials that diverged had `name` at `least` or more; `spared` other trials did too, but did not diverge."""
 
     name: str
     least: float
@@ -26,7 +26,7 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Searched:
-    """The trials of one backend, in order, and the ranges that it has a use for."""
+    """The trials of one backend, in order, and the search space restricted to the hyperparameters it uses."""
 
     backend: str
     space: Space
@@ -34,41 +34,41 @@ class Searched:
 
     @staticmethod
     def of(backend: str, trials: list[Record], sweep: Sweep) -> Searched:
-        """The trials of a backend under that sweep."""
+        """Combine the trials of a backend with its part of the sweep's search space."""
         used = {name for trial in trials for name in trial.hyper}
         return Searched(backend, {name: given for name, given in sweep.space_of(backend).items() if name in used}, trials)
 
     def ended(self, outcome: str) -> int:
-        """How many trials ended so."""
+        """The number of trials with that outcome."""
         return sum(trial.outcome == outcome for trial in self.trials)
 
     @property
     def epochs(self) -> int:
-        """All the epochs that were trained."""
+        """The number of epochs trained, over all trials."""
         return sum(trial.epochs for trial in self.trials)
 
     @property
     def seconds(self) -> float:
-        """The time that the trials took in all: compiling, training and scoring."""
+        """Seconds of compiling, training and scoring, over all trials."""
         return sum(trial.clocks.search_seconds for trial in self.trials)
 
     @property
     def _ranges(self) -> dict[str, NumberRange]:
-        """What is searched, but for choices, which have no ends."""
+        """The numeric ranges of the search space; choices have no bounds."""
         return {name: given for name, given in self.space.items() if isinstance(given, NumberRange)}
 
     @cached_property
     def edges(self) -> list[Edge]:
-        """The hyperparameters of the best trial that lie at an end of their range."""
+        """The hyperparameters of the best trial that lie at a bound of their range."""
         best = best_of(self.trials)
         found = [edge_of(name, _number(best, name), given) for name, given in self._ranges.items()] if best else []
         return [edge for edge in found if edge]
 
     @cached_property
     def divergence(self) -> Divergence | None:
-        """Where the trials diverged: by the hyperparameter that separates them best from the others, of equals alpha first.
+        """The hyperparameter that best separates the trials that diverged from the others; ties go to alpha, beta, then K.
 
-        None where nothing diverged, or no single hyperparameter separates them.
+        None if nothing diverged, or no single hyperparameter separates them.
         """
         found = []
         for name in sorted(self._ranges, key=lambda name: (name != "alpha", name != "beta", name != "K")):
@@ -78,17 +78,17 @@ class Searched:
             )
             if diverged:
                 found.append(Divergence(name, min(diverged), sum(value >= min(diverged) for value in others)))
-        best = min(found, key=lambda one: one.spared, default=None)
+        best = min(found, key=lambda divergence: divergence.spared, default=None)
         return best if best and best.spared <= self.ended("diverged") else None
 
     @cached_property
     def importance(self) -> dict[str, float] | None:
-        """As `search.importance`."""
+        """See `proposals.importance`."""
         return importance(self.space, [Finished.of(trial) for trial in self.trials])
 
     @property
     def last(self) -> int:
-        """The number of trials that are the last quarter."""
+        """The number of trials in the last quarter."""
         return len(self.trials) // 4
 
     @property
@@ -105,7 +105,7 @@ class Searched:
 
     @property
     def gain(self) -> float | None:
-        """By how much the last quarter lowered the best valid RMSE; None where there is no before, or no quarter."""
+        """By how much the last quarter lowered the best valid RMSE; None if no trial completed before it, or it is empty."""
         return self.before - self.after if self.last and self.before is not None and self.after is not None else None
 
     @property
@@ -116,41 +116,42 @@ class Searched:
         return self.gain > GAIN * self.after
 
     def more_trials(self) -> str:
-        """What the gain of the last quarter means."""
+        """Whether more trials would help, as a sentence."""
         n = len(self.trials)
         if self.gain is None:
             if self.still_gaining:
-                return f"the first trial that completed is among the last {self.last} of {n}: still gaining, raise --trials"
-            return f"{self.ended('completed')} of {n} trials completed: whether more would help cannot be told"
-        told = f"the last {self.last} of {n} trials gained {f'{self.gain:.4f}' if self.gain else 'nothing'}"
+                return f"the first completed trial is among the last {self.last} of {n}: still gaining, raise --trials"
+            return f"{self.ended('completed')} of {n} trials completed: too few to tell whether more would help"
+        gain = f"{self.gain:.4f}" if self.gain else "nothing"
+        finding = f"the last {self.last} of {n} trials gained {gain}"
         if self.still_gaining:
-            return f"{told}, from {self.before:.4f} to {self.after:.4f}: still gaining, raise --trials"
-        return f"{told}: more trials will hardly help" if n >= ENOUGH else f"{told}, but {n} are too few to tell"
+            return f"{finding}, from {self.before:.4f} to {self.after:.4f}: still gaining, raise --trials"
+        return f"{finding}: more trials will hardly help" if n >= ENOUGH else f"{finding}, but {n} are too few to tell"
 
     def warnings(self) -> list[str]:
-        """What to look at, and what to try."""
-        told = [edge.sentence() for edge in self.edges]
+        """The findings for this backend, with what to try."""
+        found = [edge.sentence() for edge in self.edges]
         if self.ended("diverged"):
-            told.append(self._divergence())
+            found.append(self._divergence())
         if self.ended("failed"):
-            told.append(f"{self.ended('failed')} of {len(self.trials)} trials failed; their records say why")
+            found.append(f"{self.ended('failed')} of {len(self.trials)} trials failed; see `reason` in their records")
         if self.still_gaining:
-            told.append(self.more_trials())
-        return [f"{self.backend}: {sentence}" for sentence in told]
+            found.append(self.more_trials())
+        return [f"{self.backend}: {sentence}" for sentence in found]
 
     def _divergence(self) -> str:
-        told = f"{self.ended('diverged')} of {len(self.trials)} trials diverged"
+        finding = f"{self.ended('diverged')} of {len(self.trials)} trials diverged"
         if best_of(self.trials) is None and (alpha := self._ranges.get("alpha")):
             lower = wider(alpha, "lower")
-            return f"{told} and none completed" + (f": try alpha: {as_yaml(lower)}" if lower else "")
+            return f"{finding} and none completed" + (f": try alpha: {as_yaml(lower)}" if lower else "")
         if self.divergence is None:
-            return f"{told}; no single hyperparameter explains the divergence"
-        one = self.divergence
-        others = f"where {one.spared} did not" if one.spared else "where none did not"
-        return f"{told}, all at {one.name} of {plain(one.least)} or more, {others}: lower the upper bound below this"
+            return f"{finding}; no single hyperparameter explains the divergence"
+        name, least, spared = self.divergence.name, plain(self.divergence.least), self.divergence.spared
+        others = f"as were {spared} that did not diverge" if spared else "and no other trial was"
+        return f"{finding}, all with {name} at {least} or more, {others}: lower the upper bound of {name} below {least}"
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The audit of this backend in the output of `--json`."""
         return {
             "backend": self.backend,
             "trials": len(self.trials),

@@ -1,4 +1,4 @@
-"""A study: the search for one backend, what it may try and the runs that it asks for."""
+"""A study: the search for one backend, with its search space, its budget and the jobs of its trials and final runs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from mfbench.search.pruning import Prune
 from mfbench.spec import OF_MODEL, Hyper, Range, Space, Spec, Sweep
 
 TAKEN = {*Record.model_fields, "run_key", "run_id", "trials", "finals", "repeats", "train_seconds", "search_seconds"}
-"""Names that a knob which is searched cannot have."""
+"""Column names of tables, which a searched knob must not have."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """The search for one backend: its space, cut down to what the backend has a use for, and its budget of trials.
+    """The search for one backend.
 
-    values: what the sweep gives the backend instead of the model's values, cut down likewise.
+    key: the study key. tunable: the hyperparameters of the model that the backend uses. space: the sweep's ranges, and
+    values: its fixed values, which override the model's; both without what the backend does not use. together: whether to
+    train the trials of a batch side by side in one program.
     """
 
     spec: Spec
@@ -36,41 +38,42 @@ class Study:
 
     @staticmethod
     def of(spec: Spec, key: str, name: str) -> Study:
-        """The study of that backend under a spec with a sweep; SpecError for what the backend cannot be given."""
+        """The study of that backend under a spec with a sweep; SpecError for a hyperparameter or value it does not accept."""
         assert spec.sweep is not None
         sweep, backend = spec.sweep, backend_of(spec.model, name)
         usable = _usable(backend)
-        for one in sweep.spaces.get(name, {}):
-            if one not in usable:
-                raise SpecError(f"sweep.spaces.{name}.{one}: {name} has no such hyperparameter; {_listed(name, usable)}")
-        space = {one: given for one, given in sweep.space_of(name).items() if one in usable}
-        values = {one: value for one, value in sweep.values_of(name).items() if one in usable}
-        for one, given in (space | values).items():
-            if one not in OF_MODEL:
-                if one in TAKEN:
-                    raise SpecError(f"sweep.space.{one}: tables have a column of this name; rename the knob in {name}")
-                where = f"sweep.spaces.{name}" if one in sweep.spaces.get(name, {}) else "sweep.space"
-                for value in given.samples() if isinstance(given, Range) else (given,):
-                    registry.resolve(name, {**spec.model.options.get(name, {}), one: value}, where)
+        own = sweep.spaces.get(name, {})
+        for hyper in own:
+            if hyper not in usable:
+                raise SpecError(f"sweep.spaces.{name}.{hyper}: {name} has no such hyperparameter; {_listed(name, usable)}")
+        space = {hyper: interval for hyper, interval in sweep.space_of(name).items() if hyper in usable}
+        values = {hyper: value for hyper, value in sweep.values_of(name).items() if hyper in usable}
+        for hyper, tried in (space | values).items():
+            if hyper not in OF_MODEL:
+                if hyper in TAKEN:
+                    raise SpecError(f"sweep.space.{hyper}: tables have a column of this name; rename the knob in {name}")
+                where = f"sweep.spaces.{name}" if hyper in own else "sweep.space"
+                for value in tried.samples() if isinstance(tried, Range) else (tried,):
+                    registry.resolve(name, {**spec.model.options.get(name, {}), hyper: value}, where)
         check_search(sweep, name, space)
-        asked = sweep.side_by_side
-        together = isinstance(backend, SideBySide) and (backend.accelerated if asked is None else asked)
+        wanted = sweep.side_by_side
+        together = isinstance(backend, SideBySide) and (backend.accelerated if wanted is None else wanted)
         return Study(spec, key, sweep, name, backend.tunable, space, values, together)
 
     @property
     def budget(self) -> int:
-        """The number of trials; one where there is nothing to search, and no more than a grid has points."""
+        """The number of trials: one if there is nothing to search, and at most the number of grid points."""
         if not self.space:
             return 1
         return min(self.sweep.trials, self.points) if self.points else self.sweep.trials
 
     @property
     def points(self) -> int | None:
-        """How many points the grid has, None where the search is no grid."""
+        """The number of grid points; None if the sampler is not grid."""
         return len(grid_points(self.sweep, self.space, 0)) if self.sweep.sampler == "grid" else None
 
     def prune(self, finished: Sequence[Finished]) -> str | None:
-        """What the trials of the batch after these are pruned by, for the workers; None where they are not."""
+        """A `Prune` as JSON for the batch that follows these finished trials; None if trials are not pruned."""
         if self.sweep.pruner == "none" or not self.space:
             return None
         return Prune(
@@ -79,21 +82,21 @@ class Study:
         ).model_dump_json()  # fmt: skip
 
     def trial(self, number: int, params: Hyper) -> list[Job]:
-        """The repeats of a trial with these hyperparameters; what is not searched has the sweep's value, or the model's."""
+        """The jobs of a trial, one per repeat; what `params` lacks has the fixed value of the sweep, or else of the model."""
         repeats = range(self.spec.folds * self.spec.seeds)
         return [job_of(self.spec, self.key, self.backend, "trial", number, r, {**self.values, **params}) for r in repeats]
 
     def finals(self, trials: Sequence[Record]) -> list[Job]:
-        """The final run of the best completed trial: its hyperparameters, its best epoch. Empty where none completed.
+        """The jobs of the final run, with the hyperparameters and best epoch of the best trial; empty if none completed.
 
-        It is repeated with each seed, but not on each fold: train and valid are together the same for all of them. It has
-        the number of the trial that it was chosen by, so a longer search that finds a better one makes another.
+        There is one job per seed but not per fold, since all folds share the same train and valid ratings taken together.
+        The final run has the number of its trial, so a longer search that finds a better trial adds a final run.
         """
         best = best_of(trials)
         if best is None:
             return []
-        sure = {name: interval for name, interval in best.intervals.items() if name.startswith("valid_")}
-        chosen = BestTrial(number=best.number, valid_rmse=best.valid_rmse, valid_mae=best.valid_mae, intervals=sure)
+        valid = {name: interval for name, interval in best.intervals.items() if name.startswith("valid_")}
+        chosen = BestTrial(number=best.number, valid_rmse=best.valid_rmse, valid_mae=best.valid_mae, intervals=valid)
         stage: Stage = "final" if self.tunable else "floor"
         epochs = best.best_epoch or 1
         repeats = range(0, self.spec.folds * self.spec.seeds, self.spec.folds)
@@ -103,23 +106,23 @@ class Study:
 
 
 def check_names(spec: Spec, studies: Sequence[Study]) -> None:
-    """SpecError for a name in the common space that no backend knows: some of the sweep's may well lack it, but not all."""
+    """SpecError for an unknown backend in `sweep.spaces`, and for a hyperparameter in `sweep.space` that no backend has."""
     assert spec.sweep is not None
     for name in spec.sweep.spaces:
         if name not in registry.names() and ":" not in name:
             raise SpecError(f"sweep.spaces: unknown backend {name!r}; choose from {', '.join(registry.names())}")
     known = {study.backend: _usable(backend_of(spec.model, study.backend)) for study in studies}
-    for one in spec.sweep.space:
-        if one in OF_MODEL or any(one in usable for usable in known.values()):
+    for hyper in spec.sweep.space:
+        if hyper in OF_MODEL or any(hyper in usable for usable in known.values()):
             continue
         others = [name for name in registry.names() if name not in known]
-        if not any(one in _usable(registry.resolve(name, {})) for name in others):
+        if not any(hyper in _usable(registry.resolve(name, {})) for name in others):
             listed = "; ".join(_listed(name, usable) for name, usable in known.items())
-            raise SpecError(f"sweep.space.{one}: no backend has such a hyperparameter; {listed}")
+            raise SpecError(f"sweep.space.{hyper}: no backend has such a hyperparameter; {listed}")
 
 
 def _usable(backend: Backend) -> list[str]:
-    """What of a backend can be searched: of the model what it has a use for, then its knobs."""
+    """The hyperparameters of a backend that can be searched: those of the model that it uses, then its knobs."""
     any_model = ("init", "center", "bias") if backend.tunable else ()
     of_model = [name for name in OF_MODEL if name in backend.tunable or name in any_model]
     return [*of_model, *registry.knobs(backend)]
