@@ -1,4 +1,8 @@
-"""mfbench: a research harness for matrix factorization of ratings, R ≈ P Qᵀ."""
+"""mfbench: a research harness for matrix factorization of ratings, R ≈ P Qᵀ.
+
+`factorize` needs only a matrix. `run` and `sweep` train and tune the model of a spec and record every run; `reproduce`
+re-runs a recorded run; `load_model` and `recommender` use its model; `race` measures speed.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -26,7 +30,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when first asked for: `import mfbench` itself must load no numpy, jax, mlflow, optuna or pandas.
+    # Loaded at first use, for the start-up time: `import mfbench` must load no numpy, jax, mlflow, optuna or pandas.
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'mfbench' has no attribute {name!r}")

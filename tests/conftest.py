@@ -13,12 +13,17 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from processes import answer
 from user_files import write_spec
 
 from mfbench.commands.cli.main import main
 from mfbench.search.workers import Workers
 from mfbench.tracking.store import make_store
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -154,7 +154,7 @@ def test_the_scale_of_the_start_is_that_of_the_spec_s_kind() -> None:
         ),
         ("sweep.spaces.jaxx.K={int: [1, 8]}", "sweep.spaces: 'jaxx' is no backend; known are loop, numba"),
         ("sweep.sampler=cmaes", "cmaes searches numbers, and bias of jax is a choice; use tpe, random or grid"),
-        ("sweep.sampler=grid", "give that of K, alpha, batch_size, init"),
+        ("sweep.sampler=grid", "add one for K, alpha, batch_size, init"),
     ],
 )
 @pytest.mark.usefixtures("workplace")
@@ -185,5 +185,5 @@ def test_one_backend_of_a_spec_has_the_study_and_so_the_trials_of_all(wide: dict
     made = alone.swept.trials["mean"][0]
     both = mfbench.sweep(wide)
     assert both.swept.trials["mean"][0].started == made.started
-    with refused(SpecError, "--backend loop: small sweeps numba, mean; name some of these"):
+    with refused(SpecError, "--backend loop: the sweep of small lacks this backend; choose from numba, mean"):
         mfbench.sweep(wide, backends=["loop"])

@@ -154,20 +154,29 @@ def test_built_in_backends_resolve_with_their_knobs():
         (
             "nope",
             {},
-            "backend: 'nope' is not known; known are loop, numba, jax, adam, mlp, als, bmf, mean.*, and your own as .*",
+            "backend: unknown backend 'nope'; choose from loop, numba, jax, adam, mlp, als, bmf, mean.*, or give your own .*",
         ),
         ("loop", {"ordr": 1}, "model.options.loop.ordr: unknown key; known here are order"),
         ("loop", {"order": "up"}, "model.options.loop.order: input should be 'shuffled' or 'rows', not 'up'"),
         ("jax", {"batch_size": "many"}, "model.options.jax.batch_size: input should be a valid integer, not 'many'"),
         ("jax", {"batch_size": True}, "model.options.jax.batch_size: input should be a valid integer, not True"),
-        ("jax", {"batch_size": 0}, "model.options.jax.batch_size: 0 is out of range; give a number of ratings, 1 or more"),
-        ("adam", {"batch_size": -1}, "model.options.adam.batch_size: -1 is out of range; give a number of ratings, 1 or more"),
+        ("jax", {"batch_size": 0}, "model.options.jax.batch_size: input should be greater than or equal to 1, not 0"),
+        ("adam", {"batch_size": -1}, "model.options.adam.batch_size: input should be greater than or equal to 1, not -1"),
         ("jax", {"device": "abacus"}, "model.options.jax.device: 'abacus' is not on this machine; choose from cpu:0.*"),
-        ("mean", {"user_damping": -1}, "model.options.mean.user_damping: -1.0 is out of range; give a number of ratings, .*"),
+        ("mean", {"user_damping": -1}, "model.options.mean.user_damping: input should be greater than or equal to 0, not -1"),
+        ("loop", {"order": "sorted"}, "model.options.loop.order: input should be 'shuffled' or 'rows', not 'sorted'"),
+        ("numba", {"schedule": "rows"}, "model.options.numba.schedule: input should be 'blocks' or 'waves', not 'rows'"),
+        ("numba", {"dtype": "float16"}, "model.options.numba.dtype: input should be 'float32' or 'float64', not 'float16'"),
+        ("numba", {"blocks": 0}, "model.options.numba.blocks: input should be greater than or equal to 1, not 0"),
+        ("numba", {"threads": 0}, "model.options.numba.threads: input should be greater than or equal to 1, not 0"),
+        ("jax", {"dtype": "float16"}, "model.options.jax.dtype: input should be 'float32' or 'float64', not 'float16'"),
+        ("jax", {"device": "cpu:99"}, "model.options.jax.device: 'cpu:99' is not on this machine; choose from cpu:0.*"),
+        ("als", {"device": "cpu", "threads": 2}, "model.options.als.threads: 2 is for the compiled code; leave out .*"),
+        ("mean", {"terms": "none"}, "model.options.mean.terms: input should be 'both', 'item' or 'global', not 'none'"),
         ("gone.py:Mine", {}, "backend: gone.py cannot be read .*; give the path of a Python file"),
         ("no_such_package:Mine", {}, "backend: no_such_package:Mine cannot be imported .*"),
-        ("os:Mine", {}, "backend: os holds no 'Mine'; write it as os:CLASS"),
-        ("os:path", {}, "backend: os:path is no backend, it lacks tunable, arrange, epochs; .*"),
+        ("os:Mine", {}, "backend: os has no class 'Mine'; give os:CLASS .*"),
+        ("os:path", {}, "backend: os:path is not a backend: it lacks tunable, arrange, epochs; .*"),
     ],
 )
 def test_what_cannot_be_resolved_is_one_sentence(name, options, message):
@@ -184,7 +193,7 @@ def test_a_backend_in_a_file_of_the_user(tmp_path):
     assert registry.knobs(mine) == {"terms": "item", "item_damping": 25.0, "user_damping": 10.0, "rungs": (3,)}
     assert type(mine) is type(registry.resolve(name, {}))
     assert registry.describe(name)["what"] == "My own floor"
-    with pytest.raises(SpecError, match="is no backend, it lacks tunable, arrange, epochs"):
+    with pytest.raises(SpecError, match="is not a backend: it lacks tunable, arrange, epochs"):
         registry.resolve(f"{path}:NoKnobs", {})
     path.write_text("import no_such_module")
     with pytest.raises(SpecError, match="cannot be imported \\(ModuleNotFoundError") as caught:

@@ -30,9 +30,9 @@ FINAL_KEYS = [
     ("change", "says"),
     [
         ("model.alfa=1", "model.alfa: unknown key"),
-        ("model.backend=lop", "backend: 'lop' is not known; known are loop, "),
+        ("model.backend=lop", "backend: unknown backend 'lop'; choose from loop, "),
         ("model.options.loop.oder=rows", "model.options.loop.oder: unknown key; known here are order"),
-        ("model.options.lop.order=rows", "backend: 'lop' is not known"),
+        ("model.options.lop.order=rows", "backend: unknown backend 'lop'"),
         ("data.dataset=movielens", "movielens"),
         ("split={kind: folds, fold: u1}", "split: planted-10k has no fold 'u1'"),
         ("split.valid=0.00001", "the valid part of planted-10k is empty"),

@@ -118,7 +118,7 @@ def trained_with(backend: Any, train: Ratings) -> TrainedModel:
 
 def test_what_cannot_be_folded_in_is_one_sentence() -> None:
     model = trained(Als(), TRAIN, 2, 2, True)
-    with pytest.raises(InputError, match="user new: no rating of a known item; give one at least"):
+    with pytest.raises(InputError, match="user new: no rating of a known item; give at least one"):
         model.fold_in([999], [4])
     with pytest.raises(InputError, match="ratings: give one finite number for each of the 2 items"):
         model.fold_in([1, 2], [4, float("nan")])
@@ -134,9 +134,9 @@ def test_a_file_of_ratings_is_recommended_to(small: dict[str, Any]) -> None:
     assert len(found) == 4
     assert not {3, 4} & set(found)
     for content, says in {
-        "item,stars\n3,5\n": "the header has no columns item and rating; it has item, stars",
+        "item,stars\n3,5\n": "the header is item, stars; it needs the columns item and rating",
         "item,rating\n3,five\n": "line 2: the rating 'five' is not a number",
-        "item,rating\n": "there are no ratings in this file",
+        "item,rating\n": "this file has no ratings",
     }.items():
         Path("mine.csv").write_text(content)
         wrong = CliRunner().invoke(app, ["recommend", run.record.run_key, "--ratings", "mine.csv"])

@@ -14,7 +14,8 @@ EPOCHS = 8
 TRAIN = small_ratings()
 
 each_case = pytest.mark.parametrize(
-    ("K", "alpha", "beta", "bias"), [(3, 0.001, 0.0, False), (5, 0.005, 0.3, False), (1, 0.01, 0.3, True), (5, 0.01, 0.3, True)]
+    ("K", "alpha", "beta", "bias"),
+    [(3, 0.001, 0.0, False), (5, 0.005, 0.3, False), (1, 0.01, 0.3, True), (5, 0.01, 0.3, True)],
 )
 
 

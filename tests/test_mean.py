@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfbench.backends.mean import Mean
-from mfbench.core.errors import SpecError
 from mfbench.matrix.ratings import Ratings
 from mfbench.testing import train_models
 
@@ -54,9 +53,3 @@ def test_the_global_term_is_the_mean():
     train = ratings([(0, 0, 5), (1, 0, 2)])
     model = train_models(Mean("global"), train)[-1]
     np.testing.assert_allclose(model.predict(train.users, train.items), 3.5)
-
-
-@pytest.mark.parametrize("knobs", [{"terms": "none"}, {"item_damping": -1.0}, {"user_damping": float("nan")}])
-def test_bad_knobs_are_spec_errors(knobs):
-    with pytest.raises(SpecError, match=f"^{next(iter(knobs))}: "):
-        Mean(**knobs)

@@ -37,11 +37,11 @@ def test_any_name_becomes_that_of_the_spec(command: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("../mine", "name: '../mine' is not letters, digits"),
-        ("my ratings", "name: 'my ratings' is not letters, digits"),
-        ("", "name: '' is not letters, digits"),
+        ("../mine", "name: '../mine' must start with a letter or digit"),
+        ("my ratings", "name: 'my ratings' must start with a letter or digit"),
+        ("", "name: '' must start with a letter or digit"),
         ("K" * 81, "at most 80 characters"),
-        ("mine.yaml", "new mine.yaml: give the name of the experiment, without the ending"),
+        ("mine.yaml", "new mine.yaml: give the name of the experiment, without .yaml"),
     ],
 )
 def test_a_name_that_a_spec_cannot_have_is_exit_code_2_one_sentence_and_no_file(command: Any, name: str, says: str) -> None:
@@ -56,5 +56,5 @@ def test_a_file_that_is_there_stays_as_it_is(command: Any) -> None:
     Path("mine.yaml").write_text("name: mine\n")
     status, _, err = command("new", "mine")
     assert status == 2
-    assert err == "mfbench: mine.yaml: this file exists already; choose another name, or move it away\n"
+    assert err == "mfbench: mine.yaml: this file already exists; choose another name, or move the file\n"
     assert Path("mine.yaml").read_text() == "name: mine\n"

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from mfbench.backends.jax import Jax
 from mfbench.backends.loop import Loop
 from mfbench.backends.numba import Numba
-from mfbench.core.errors import SpecError
 from mfbench.data.planted import planted
 from mfbench.matrix.factors import HyperParams, draw_start
 from mfbench.matrix.ratings import Ratings
@@ -138,9 +137,3 @@ def test_a_thread_that_fails_does_not_leave_the_others_waiting(monkeypatch):
     monkeypatch.setattr(numba, "_sweep", broken)
     with pytest.raises((MemoryError, RuntimeError)):
         train_models(Numba(blocks=4, threads=2), train)
-
-
-@pytest.mark.parametrize("knobs", [{"schedule": "rows"}, {"dtype": "float16"}, {"blocks": 0}, {"threads": 0}])
-def test_bad_knobs_are_spec_errors(knobs):
-    with pytest.raises(SpecError, match=f"^{next(iter(knobs))}: "):
-        Numba(**knobs)

@@ -101,7 +101,7 @@ def test_an_experiment_shows_its_latest_sweep_that_has_finals_and_plain_runs_whe
         "tags.`mfbench.study` = 'little-44444444' and tags.`mfbench.stage` LIKE 'f%'"
     )
     assert view_of("little", page)["orderByKey"] == "metrics.`valid_rmse`"
-    with pytest.raises(InputError, match="there are no runs of it"):
+    with pytest.raises(InputError, match="no runs found"):
         charted("nonesuch")
 
 

@@ -91,4 +91,4 @@ def test_what_a_user_sees_of_two_objectives_and_of_a_timeout(command: Any, small
     assert parent_status() == "FINISHED"
     assert out.index("Pareto front") > out.index("loop")
     _, _, err = command("sweep", "spec.yaml", "--timeout", "soon")
-    assert err == "mfbench: --timeout soon: write a number and s, m or h, as in 90s, 10m or 1h\n"
+    assert err == "mfbench: --timeout soon: not a time; write a number with s, m or h, e.g. 90s, 10m or 1h\n"

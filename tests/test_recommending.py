@@ -49,8 +49,13 @@ def test_more_items_than_there_are_is_all_of_them_and_fewer_than_one_is_refused(
     one = made()
     assert one.recommend([30], 10**15) == one.recommend([30], 9)
     for n in (0, -1):
-        with pytest.raises(InputError, match=f"n {n}: ask for 1 item or more"):
-            one.recommend([30], n)
+        for call in (
+            lambda n: one.recommend([30], n),
+            lambda n: one.similar("item", 105, n),
+            lambda n: one.explain(30, [105], n),
+        ):
+            with pytest.raises(InputError, match=f"n {n}: ask for 1 or more"):
+                call(n)
 
 
 def test_reasons_add_up_to_what_the_best_fitting_row_scores():
@@ -138,7 +143,7 @@ def test_who_has_rated_everything_is_told_so(command, monkeypatch):
     one = made(cells=12 * 9 - 1)
     monkeypatch.setattr("mfbench.commands.load.recommender", lambda _: one)
     (left,) = (user for user, items in one.recommend(one.users()).items() if items)
-    says = "user {} has rated every item of train and valid, so nothing is left to recommend"
+    says = "user {} has rated every item in train and valid, so there is nothing to recommend"
     _, out, _ = command("recommend", "a run")
     assert [user for user in one.users() if says.format(user) not in out] == [left]
     full = next(user for user in one.users() if user != left)

@@ -60,10 +60,10 @@ def test_without_repeats_a_spec_is_its_own_and_its_study_is_what_it_was(small: d
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("split.fold=3", "split: fold 3 is not one of 3; they are counted from 0"),
+        ("split.fold=3", "split: fold 3 does not exist; give a number from 0 to 2"),
         ("split.fold=-1", "split.fold: input should be greater than or equal to 0"),
-        ("split.folds=1", "split.folds: 1 is too few to train on all but one"),
-        ("split.folds=[u1, u1]", "split.folds: ['u1', 'u1'] must name at least 2 folds, each once"),
+        ("split.folds=1", "split.folds: 1 is too few folds for cross-validation"),
+        ("split.folds=[u1, u1]", "split.folds: ['u1', 'u1'] must name at least 2 folds, without duplicates"),
         ("split.valid=0.1", "split.valid: unknown key"),
         ("sweep.repeats=0", "sweep.repeats: input should be greater than or equal to 1"),
     ],

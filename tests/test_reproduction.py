@@ -18,14 +18,14 @@ from trainings import made
 from user_files import write_backend, write_ratings
 
 import mfbench
-from mfbench.commands.differences import Difference
-from mfbench.commands.reproduce import Line, Reproduction
+from mfbench.commands.differences import Difference, Line
+from mfbench.commands.reproduce import Reproduction
 from mfbench.core.errors import InputError
 from mfbench.runs.record_files import study_records
 from mfbench.runs.records import RunName
 from mfbench.tracking.client import Tracker
 
-UNLIKE = "was changed after it was written, and cannot be run as it is"
+UNLIKE = "was changed after it was written and cannot be re-run"
 BACKENDS = ["loop", "numba", "jax", "mlp", "mean"]
 
 
@@ -164,7 +164,7 @@ def test_another_alpha_in_the_record(small: dict[str, Any], sealed: bool) -> Non
     record = made(plain(small))
     result = mfbench.reproduce(rewritten(record.path, sealed, hyper=record.hyper | {"alpha": 0.02}).run_key)
     assert result.verdict == "not reproduced"
-    assert "alpha: the record says 0.02, and its own spec 0.01" in str(result.cause)
+    assert "alpha: the record has 0.02, but its spec has 0.01" in str(result.cause)
     assert ("changed after it was written" in str(result.cause)) == (not sealed)
     assert not any(line.agrees for line in result.lines if line.what in ("train_rmse", "factors"))
 
@@ -174,7 +174,7 @@ def test_another_alpha_in_the_record(small: dict[str, Any], sealed: bool) -> Non
     ("changes", "says"),
     [
         ({"options": {"nope": 3}}, f"{UNLIKE} (model.options.loop.nope: unknown key"),
-        ({"backend": "nope"}, f"{UNLIKE} (backend: 'nope' is not known"),
+        ({"backend": "nope"}, f"{UNLIKE} (backend: unknown backend 'nope'"),
         ({"spec": {}}, "is damaged (spec.name: Field required"),
         ({"environment": {"threads": "two"}}, "is damaged (environment.threads: Input should be"),
         ({"study": "../../elsewhere"}, "is damaged (study: "),  # it would lead out of runs/
@@ -220,7 +220,7 @@ def test_the_order_of_a_files_rows_matters_only_to_a_split_that_is_about_it(smal
     assert result.verdict == "not reproduced"
     Path("ratings.csv").rename("moved.csv")
     assert mfbench.reproduce(random_split.run_key, data="moved.csv").verdict == "to the bit"
-    with pytest.raises(InputError, match=r"^ratings\.csv: .* are not there; say where they are with --data FILE$"):
+    with pytest.raises(InputError, match=r"^ratings\.csv: .* does not exist; give its path with --data FILE$"):
         mfbench.reproduce(random_split.run_key)
 
 
@@ -245,7 +245,7 @@ def test_what_differs_is_named_and_refused_where_it_may_matter(small: dict[str, 
     assert result.verdict == "to the bit"
     strict = mfbench.reproduce(record.run_key, strict=True)
     assert (strict.verdict, strict.reproduced, strict.lines) == ("refused", False, [])
-    assert "numpy: another version" in strict.sentence
+    assert "numpy: different version" in strict.sentence
     told = {**told, **record.environment.model_dump(), "git_commit": "f" * 40, "threads": 64}
     rewritten(record.path, sealed=True, environment=told)
     assert mfbench.reproduce(record.run_key, strict=True).verdict == "to the bit"
@@ -307,7 +307,7 @@ def test_what_is_no_run_is_wrong_input(small: dict[str, Any]) -> None:
     }.items():  # fmt: skip
         with refused(InputError, says):
             mfbench.reproduce(given)
-    with refused(InputError, "--data own.csv: ", "is not on a file of your own; leave --data out"):
+    with refused(InputError, "--data own.csv: ", "leave --data out"):
         mfbench.reproduce("small-1/loop/0/run", data="own.csv")
 
 
@@ -327,7 +327,7 @@ def test_the_command(command: Any, small: dict[str, Any]) -> None:
     rewritten(record.path, train_rmse=0.5)
     status, answer, said = reproduce(record.run_key, "--strict")
     assert (status, answer["verdict"], answer["lines"]) == (1, "refused", [])
-    assert said.splitlines()[-1].startswith("small-1/loop/0/run: not run, for --strict was given")
+    assert said.splitlines()[-1].startswith("small-1/loop/0/run: not run, because --strict is given")
     status, answer, said = reproduce("small-1/loop/1/run")
     assert (status, answer) == (2, None)
     assert len(said.splitlines()) == 1

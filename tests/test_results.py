@@ -125,6 +125,6 @@ def test_of_a_sweep_without_a_final_run_it_is_said_how_its_trials_ended() -> Non
     with pytest.raises(InputError, match="^" + re.escape(says)):
         compared(["little"])
     write([record(2)])
-    says = f"{STUDY}: of its 4 trials 1 failed, 2 diverged, 1 completed, but there is no final run yet; `mfbench sweep SPEC`"
+    says = f"{STUDY}: 4 trials finished (1 failed, 2 diverged, 1 completed), but there is no final run yet; resume it"
     with pytest.raises(InputError, match="^" + re.escape(says)):
         compared(["little"])

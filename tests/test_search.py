@@ -157,12 +157,12 @@ def test_a_grid_has_every_point_once() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("sweep.sampler=grid", "a grid needs the number of values of each range, as in grid: {K: 4, alpha: 5, beta: 3}"),
-        ("sweep.grid={K: 3}", "grid is for the sampler grid, and this one is tpe"),
+        ("sweep.sampler=grid", "the sampler grid needs a number of values for each range, as in grid: {K: 4, alpha: 5,"),
+        ("sweep.grid={K: 3}", "grid has no effect with the sampler tpe"),
         ("sweep.sampler=annealing", "sweep.sampler: input should be 'tpe', 'random', 'grid', 'gp' or 'cmaes'"),
         ("sweep.pruner=asha", "sweep.pruner: input should be 'none', 'median' or 'hyperband'"),
-        ("sweep.objectives=[K]", "['K'] is not [valid_rmse], [valid_rmse, train_seconds] or [valid_rmse, K]"),
-        ("sweep={objectives: [valid_rmse, K], sampler: gp}", "the sampler gp has one objective"),
+        ("sweep.objectives=[K]", "['K'] is not supported; give [valid_rmse], [valid_rmse, train_seconds] or [valid_rmse, K]"),
+        ("sweep={objectives: [valid_rmse, K], sampler: gp}", "the sampler gp supports only one objective"),
         ("sweep={objectives: [valid_rmse, K], pruner: median}", "median prunes by valid_rmse alone"),
     ],
 )

@@ -30,8 +30,8 @@ from mfbench.runs.records import Interval, Record
 from mfbench.runs.repeats import averaged
 
 HOW = "(paired bootstrap over users; Wilcoxon with Holm's correction)"
-ON_TEST = f"{MARK}: on test not distinguishable from the first tested {HOW}"
-ON_VALID = f"{MARK}: on valid not distinguishable from the first plain run {HOW}"
+ON_TEST = f"{MARK}: test RMSE statistically indistinguishable from that of the first tested run {HOW}"
+ON_VALID = f"{MARK}: valid RMSE statistically indistinguishable from that of the first plain run {HOW}"
 
 
 def errors(users: int = 200, seed: int = 0) -> tuple[Any, Any]:
@@ -154,7 +154,7 @@ def test_a_board_marks_what_cannot_be_told_from_the_best_by_valid() -> None:
     assert {row.record.backend: row.marked for row in board} == {"adam": None, "jax": "test", "mean": None}
     assert board[0].against_best is None
     assert board[2].against_best is not None
-    assert board[2].told()["difference_low"] > 0
+    assert board[2].as_dict()["difference_low"] > 0
     text = markdown(board)
     assert text.count(f"0.9500 {MARK} |") == 1
     assert text.endswith(f"\n\n{ON_TEST}\n")
@@ -250,10 +250,10 @@ def test_plain_runs_are_compared_on_valid_and_those_that_were_tested_on_test() -
     assert {key: found[key].against_best for key in alone} == alone
     first, same, worse = (found[one.run_key] for one in plain)
     assert (first.against_best, same.marked, worse.marked) == (None, "valid", None)
-    assert worse.told()["difference_low"] > 0
+    assert worse.as_dict()["difference_low"] > 0
     assert markdown(board).count(f"1.5000 {MARK} |") == 1
     assert note([same, first]) == ON_VALID
-    assert note(board) == ON_VALID.replace(HOW, ON_TEST.removeprefix(f"{MARK}: ")).replace("run on", "run; on")
+    assert note(board) == ON_VALID.replace(HOW, ON_TEST.removeprefix(f"{MARK}: ")).replace("run test", "run; test")
     assert not against(tested[0], plain[0])
 
 

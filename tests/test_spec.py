@@ -34,30 +34,30 @@ GOOD = {
         ("model.alpha=.nan", "model.alpha:"),
         ("split.valid=0.95", "the fractions don't add up: valid 0.95, test 0.1"),
         ("split.train=0.5", "the fractions don't add up: train 0.5, valid 0.1, test 0.1"),
-        ("split.kind=foo", "split: kind is 'foo'; it is one of 'random', 'temporal', 'last'"),
+        ("split.kind=foo", "split: kind is 'foo'; it must be one of 'random', 'temporal', 'last'"),
         ("sweep.space.K.int=[9, 3]", "sweep.space.K.int: the range [9, 3]"),
-        ("sweep.space.alpha.float=[0, 1]", "must start above 0"),
+        ("sweep.space.alpha.float=[0, 1]", "with log: true needs a lower bound above 0"),
         ("sweep.space.alpha.flot=[0, 1]", "sweep.space.alpha.flot: unknown key; known here are int, float or choice, log"),
         ("sweep.space.alpha=0", "sweep.space.alpha: input should be greater than 0, not 0"),
         ("sweep.spaces.adam.K=1.5", "sweep.spaces.adam.K: input should be a valid integer"),
-        ("sweep.backends=[loop, loop]", "names a backend twice"),
+        ("sweep.backends=[loop, loop]", "lists a backend twice"),
         ("sweep.space.K=[4, 8]", "sweep.space.K: [4, 8] is neither a range, as in {int: [4, 64]}"),
         ("sweep.space.K={float: [1, 4]}", "sweep.space.K: input should be a valid integer"),
-        ("sweep.space.alpha={int: [1, 4]}", "sweep.space.alpha: the range of alpha is written as {float:"),
+        ("sweep.space.alpha={int: [1, 4]}", "sweep.space.alpha: alpha cannot have a range of kind int; write it as in"),
         ("sweep.space.init={float: [0, 1]}", "sweep.space.init: input should be greater than 0"),
         ("sweep.space.bias={choice: [true, 2]}", "sweep.space.bias: input should be a valid boolean"),
-        ("sweep.space.bias={choice: [true, true]}", "must be 2 values or more, each once"),
+        ("sweep.space.bias={choice: [true, true]}", "must list at least 2 values, without duplicates"),
         (
             "sweep.space.epochs={int: [1, 4]}",
-            "sweep.space.epochs: this is not searched; of the model these can be: K, alpha, beta",
+            "sweep.space.epochs: this key of model cannot be searched; those that can are K, alpha, beta",
         ),
         ("data.file=x.csv", "give exactly one of dataset, planted and file"),
-        ("data.user=uid", "only a file has columns to name"),
-        ("name=a/b", "name: 'a/b' is not letters"),
+        ("data.user=uid", "user: allowed only together with file"),
+        ("name=a/b", "name: 'a/b' must start with a letter or digit"),
         ("model.init={}", "give exactly one of uniform: [lo, hi], normal: s and positive: c"),
         ("model.K", "write it as KEY=VALUE"),
-        ("name.x=1", "name holds a value, not keys"),
-        ("model.K={", "is not YAML"),
+        ("name.x=1", "name is a value without keys of its own"),
+        ("model.K={", "is not valid YAML"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(change: str, says: str) -> None:
@@ -70,8 +70,8 @@ def test_what_is_wrong_is_one_sentence(change: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("name: [", "line 1: this is not YAML"),
-        ("- 1", "a spec is a YAML mapping"),
+        ("name: [", "line 1: the spec is not valid YAML"),
+        ("- 1", "the spec is not a YAML mapping"),
         ("name: x\n", "data: this key is missing"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="cannot be read"):
         load_spec(tmp_path / "none.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match="this is not text"):
+    with pytest.raises(SpecError, match="the spec is not valid UTF-8"):
         load_spec(tmp_path / "bytes.yaml")
 
 

@@ -204,7 +204,7 @@ def test_finals_have_single_numbers_and_stand_on_the_parent_too():
     assert warned
     for run_key in (STUDY, *(made.run_key for made in records if made.stage in ("final", "floor"))):
         note = client.get_run(out.run_ids[run_key]).data.tags["mlflow.note.content"]
-        assert " of 3** by the valid part: RMSE" in note
+        assert " of 3** on the valid part: RMSE" in note
         assert "mfbench reproduce" in note
         assert all(sentence in note for sentence in warned)
     parent = client.get_run(out.run_ids[STUDY]).data.metrics
@@ -411,11 +411,11 @@ def test_a_server_that_is_down_stops_nothing_and_sync_sends_all_later(monkeypatc
         write(records)
         out = export(records)
         assert out.problem is not None
-        assert "12 of 12 runs are not exported (nobody answers there); `mfbench sync`" in out.problem
+        assert "12 of 12 runs are not exported (connection refused); export them later with `mfbench sync`" in out.problem
         assert "secret" not in out.problem
-        with pytest.raises(WorkError, match="nobody answers there"):
+        with pytest.raises(WorkError, match="connection refused"):
             sync(STUDY)
-        with pytest.raises(WorkError, match="nobody answers there"):
+        with pytest.raises(WorkError, match="connection refused"):
             exported_record("ab" * 16)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert sync(STUDY) == len(records)
@@ -423,7 +423,7 @@ def test_a_server_that_is_down_stops_nothing_and_sync_sends_all_later(monkeypatc
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize(("answer", "reason"), [(500, "error 500"), (None, "no answer in time")], ids=["500", "silent"])
+@pytest.mark.parametrize(("answer", "reason"), [(500, "HTTP error 500"), (None, "timeout")], ids=["500", "silent"])
 def test_a_server_that_is_ill_stops_nothing(monkeypatch, answer, reason):
     let_go = threading.Event()
 
@@ -598,7 +598,7 @@ def test_the_ui_of_a_server_is_the_server_and_a_port_that_is_taken_is_named(monk
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(InputError, match=f"port {taken.getsockname()[1]} cannot be had"):
+        with pytest.raises(InputError, match=f"--port {taken.getsockname()[1]}: cannot listen"):
             ui(taken.getsockname()[1])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:word@example.org:5000")
     assert ui() == ("http://example.org:5000", None)

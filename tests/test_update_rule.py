@@ -3,12 +3,10 @@
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mfbench.backends.loop import Loop
-from mfbench.core.errors import SpecError
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Rows, Shuffled
@@ -123,9 +121,3 @@ def test_fixed_biases_count_in_the_error():
     model = train(ratings, start, Rows(1), alpha=0.1, beta=0.0, epochs=1)
     np.testing.assert_allclose(model.P, column(0.1 * 2 * (5 - 3)))
     assert (model.user_bias[0], model.item_bias[0]) == (2.0, 1.0)
-
-
-def test_an_unknown_order_is_a_spec_error():
-    unknown: Any = "sorted"
-    with pytest.raises(SpecError, match="order: 'sorted' is not known; choose shuffled or rows"):
-        Loop(order=unknown)

@@ -99,7 +99,7 @@ def test_a_large_diff_is_a_sentence_and_its_digest_is_of_all(tmp_path: Path, mon
     digest_of_all = code()["git_diff"]
     monkeypatch.setattr(checkout, "MOST_BYTES", 10)
     assert code()["git_diff"] == digest_of_all
-    assert checkout.kept_changes().endswith(b"more than the 10 that are kept; its digest is of all.\n")
+    assert checkout.kept_changes().endswith(b"more than the limit of 10; its digest covers the whole diff.\n")
 
 
 def test_without_git_the_source_still_has_a_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

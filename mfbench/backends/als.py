@@ -1,14 +1,14 @@
-"""Alternating least squares: the objective of the SGD rule, minimised over all users, then over all items."""
+"""Alternating least squares: the objective of the SGD rule, minimised exactly over all users, then over all items."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 
+from mfbench.backends.base import AtLeast1
 from mfbench.core.errors import SpecError
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
@@ -23,7 +23,7 @@ Dtype = Literal["float32", "float64"]
 
 @dataclass(frozen=True)
 class Als:
-    """Alternating least squares on the objective of the SGD rule: a cross-check of the backends that descend on it.
+    """Alternating least squares on the objective of the SGD rule: a cross-check of the SGD backends.
 
     With the items fixed, the objective Σ [e² + beta/2 (|p|² + |q|²)] over the ratings is one ridge regression for each
     user u, over the user's n_u ratings:
@@ -34,28 +34,28 @@ class Als:
     its place: factors and bias of a user are solved for together, under the same ridge. With beta 0 the equations of a
     user or item with fewer ratings than factors have no unique solution, and the result is not meaningful.
 
-    device: by default the equations are solved row by row in compiled code on all cores; gpu, tpu, cpu, cpu:0, ... solve
-    them in batches in JAX there. dtype: what is computed in, and that of the model. threads: of the compiled code, by
-    default all cores that the process may use; no number of them changes a bit.
+    device: by default compiled code solves the equations row by row on all cores; with gpu, tpu, cpu, cpu:0, ... JAX solves
+    them in batches on that device. dtype: of the computation and of the model. threads: of the compiled code, by default
+    all cores that the process may use; the number of threads does not change a bit.
     """
 
     device: str | None = None
     dtype: Dtype = "float32"
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: AtLeast1 | None = None
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "beta"})
 
     def __post_init__(self) -> None:
         if self.device is not None:
-            from mfbench.backends.on_device.accelerator import device_named  # jax, which the compiled form does without
+            from mfbench.backends.on_device.accelerator import device_named  # imports jax: only if it is needed
 
             if self.threads is not None:
-                raise SpecError(f"threads: {self.threads} is for the compiled code; leave out threads or device")
+                raise SpecError(f"threads: {self.threads} has no effect with a device; leave out threads or device")
             device_named(self.device)
 
     @property
     def hardware(self) -> dict[str, str]:
-        """The processor, or what JAX says of the device."""
+        """The CPU, or the device as JAX describes it."""
         return {"platform": "cpu"} if self.device is None else self._in_jax().hardware
 
     @property
@@ -80,20 +80,20 @@ class Als:
         users = ByRow.of(train.users, train.items, train.values, train.n_users)
         items = ByRow.of(train.items, train.users, train.values, train.n_items)
         penalty = (hyper.beta or 0.0) / 2
-        given: dict[str, Any] = {"mean": start.mean, "ridge": penalty, "with_bias": hyper.bias, "threads": self.threads}
+        settings: dict[str, Any] = {"mean": start.mean, "ridge": penalty, "with_bias": hyper.bias, "threads": self.threads}
         P, Q, user_bias, item_bias = (
             table.astype(self.dtype) for table in (start.P, start.Q, start.user_bias, start.item_bias)
         )
 
         def factors() -> Factors:
-            return Factors(P, Q, user_bias, item_bias, start.mean)  # each epoch makes tables of its own
+            return Factors(P, Q, user_bias, item_bias, start.mean)  # no copies needed, as each epoch makes new tables
 
         nothing = np.zeros(0, np.int32)
-        solve(ByRow.of(nothing, nothing, np.zeros(0), 1), Q, item_bias, **given)  # compiles
+        solve(ByRow.of(nothing, nothing, np.zeros(0), 1), Q, item_bias, **settings)  # compiles
         yield factors()
         for _ in range(hyper.epochs):
-            P, user_bias = solve(users, Q, item_bias, **given)
-            Q, item_bias = solve(items, P, user_bias, **given)
+            P, user_bias = solve(users, Q, item_bias, **settings)
+            Q, item_bias = solve(items, P, user_bias, **settings)
             yield factors()
 
     def _in_jax(self) -> AlsInJax:

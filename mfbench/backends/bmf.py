@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from mfbench.backends.base import AtLeast1
 from mfbench.core.arrays import Array, Floats64, Positions
 from mfbench.core.machine import core_list
 from mfbench.matrix.compiled import compiled
@@ -21,33 +22,34 @@ from mfbench.matrix.schedule import Rows, Schedule
 Dtype = Literal["float32", "float64"]
 
 CHUNK = 64
-"""Rows are handed to the threads so many at a time, those with the most ratings first."""
+"""Rows that a thread draws at a time; rows with the most ratings come first, so that threads finish together."""
 
 
 @dataclass(frozen=True)
 class Bmf:
-    """Bayesian matrix factorization by Gibbs sampling on all cores: K is all there is to search.
+    """Bayesian matrix factorization by Gibbs sampling on all cores: K is its only tunable hyperparameter.
 
-    r = mean + user_bias[u] + item_bias[i] + p·q + noise. The noise and each family of values (the user biases, the item
-    biases, factor f of P, factor f of Q) is normal, with a mean and a precision of its own, which are sampled too. An epoch
-    draws each of them once, given all others: for each user its bias and its factors in turn, then for each item (Rendle,
-    *Factorization machines with libFM*, TIST 2012). The mean is sampled with center: true, the biases with bias: true.
+    r = mean + user_bias[u] + item_bias[i] + p·q + noise. The noise is normal around 0, with a precision that is sampled too.
+    Each family of values (the user biases, the item biases, factor f of P, factor f of Q) has a normal prior whose mean and
+    precision are sampled too. An epoch is one Gibbs sweep: it draws each value once, given all others, first the bias and
+    the factors of each user in turn, then those of each item (Rendle, *Factorization machines with libFM*, TIST 2012). The
+    mean is sampled with center: true, the biases with bias: true.
 
-    The model after an epoch predicts the mean over the samples drawn so far, those of the first `burn_in` epochs left out as
-    long as there are others. burn_in: epochs. kept: the most samples that a model keeps, evenly spaced, the last of them the
-    latest; they decide the size of its file. dtype: of the samples. threads: by default all cores that the process may use;
-    each row has random numbers of its own, so no number of threads changes a bit.
+    After each epoch the model predicts the mean over the samples drawn so far. burn_in: the first epochs, whose samples are
+    discarded once there are later ones. kept: the maximal number of samples that a model keeps, after even thinning; it
+    determines the size of the model file. dtype: of the samples. threads: by default all cores that the process may use;
+    each row has its own random numbers, so the number of threads does not change a bit.
     """
 
     burn_in: Annotated[int, Field(ge=0)] = 8
-    kept: Annotated[int, Field(ge=1)] = 100
+    kept: AtLeast1 = 100
     dtype: Dtype = "float32"
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: AtLeast1 | None = None
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K"})
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
-        """The ratings in stored order, which has no effect on what is sampled but for the last bits."""
+        """The ratings in stored order; another order would change the samples only by rounding."""
         return train, Rows(len(train))
 
     def epochs(
@@ -67,13 +69,13 @@ class Bmf:
             yield posterior
             for epoch in range(hyper.epochs):
                 chain.step()
-                # Samples of the burn-in count until there are others.
+                # Burn-in samples are used until there are later ones, so that every epoch has a model to score.
                 posterior = posterior.after(chain.sample(), forget=epoch == self.burn_in)
                 yield posterior
 
 
 class _Side:
-    """The users or the items: their values, the ratings of each, and the order in which they are dealt to the threads."""
+    """The users or the items: their factors and biases, their ratings, and the order in which threads draw them."""
 
     def __init__(self, table: Array, bias: Array, rows: Array, others: Array, values: Array):
         self.table, self.bias = table, bias
@@ -88,7 +90,7 @@ class _Side:
 
 
 class _Chain:
-    """The state of the sampler: one draw of everything."""
+    """The Markov chain of the sampler; its state is one draw of all values."""
 
     def __init__(
         self,
@@ -112,19 +114,19 @@ class _Chain:
         self._items.errors[0] = error.sum(), (error * error).sum()
 
     def sample(self) -> Sample:
-        """A copy of the present draw."""
+        """A copy of the current state."""
         copies = (one.copy() for one in (self._users.table, self._items.table, self._users.bias, self._items.bias))
         P, Q, user_bias, item_bias = copies
         return Sample(Factors(P, Q, user_bias, item_bias, self._mean), self._noise, *self._priors)
 
     def warm_up(self) -> None:
-        """Compile what a step needs, and change nothing."""
+        """Compile the code of `step`, without changing the state."""
         for side, other in ((self._users, self._items), (self._items, self._users)):
             nothing = np.zeros((0, 2)), np.zeros((0, side.table.shape[1] + 1))
             _draw_rows(*(side.rated[:0], *self._arguments(side, other), *nothing))
 
     def step(self) -> None:
-        """Draw everything once: the noise and the mean, then the users, then the items."""
+        """One Gibbs sweep: draw the noise precision and the mean, then the users, then the items."""
         rng, (total, squares) = self._rng, self._items.errors.sum(axis=0)
         self._noise = float(rng.gamma((1 + self._n) / 2, 2 / (1 + squares)))
         if self._centered:
@@ -132,7 +134,7 @@ class _Chain:
             self._mean = float(rng.normal(self._noise * (self._mean * self._n - total) / precision, precision**-0.5))
         for number, (side, other) in enumerate([(self._users, self._items), (self._items, self._users)]):
             values = np.column_stack([side.table[side.rated], side.bias[side.rated]]).astype(np.float64)
-            priors = np.array([_prior(family, rng) for family in values.T])  # of each factor, and of the bias last
+            priors = np.array([_prior(family, rng) for family in values.T])  # one for each factor, then one for the bias
             normal = rng.standard_normal(values.shape)
             self._priors[number] = priors
             self._run(side, other, priors, normal)
@@ -157,9 +159,9 @@ class _Chain:
 
 
 def _prior(values: Floats64, rng: np.random.Generator) -> tuple[float, float]:
-    """A draw of the mean and the precision of a family, given its values.
+    """Draw the mean and the precision of a family's prior, given its values.
 
-    The precision has the prior Gamma(1/2, rate 1/2); the mean, given it, is normal around 0 with the weight of one value.
+    The precision has the prior Gamma(1/2, rate 1/2); given the precision, the mean is normal around 0 with that precision.
     """
     m, mean = len(values), values.sum() / (1 + len(values))
     precision = rng.gamma((1 + m) / 2, 2 / (1 + ((values - mean) ** 2).sum() + mean**2))
@@ -171,7 +173,7 @@ def _draw_rows(
     rows: Array, offsets: Positions, others: Array, values: Array, table: Array, bias: Array, other_table: Array,
     other_bias: Array, errors: Array, most: int, mean: float, noise: float, biased: bool, priors: Array, normal: Array,
 ) -> None:  # fmt: skip
-    """Draw the bias and the factors of these rows, one after another, given the other side; in place.
+    """Draw the biases and the factors of these rows in place, one row after another, given the other side.
 
     priors: [K + 1, 2], mean and precision of each factor and of the bias. normal: [rows, K + 1], standard normal numbers.
     """

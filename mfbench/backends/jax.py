@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mfbench.backends.base import SideBySideTraining, Training
+from mfbench.backends.base import AtLeast1, SideBySideTraining, Training
 from mfbench.backends.on_device.accelerator import (
     SideBySideOnDevice,
     device_named,
@@ -24,7 +24,6 @@ from mfbench.backends.on_device.accelerator import (
     widest,
 )
 from mfbench.core.arrays import Array, Positions
-from mfbench.core.errors import SpecError
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Replayed, Schedule, Shuffled
 from mfbench.matrix.steps import BIAS, FIRST_HALF, Adaptive, accumulators
@@ -52,7 +51,7 @@ class Jax(SideBySideOnDevice):
     as a wave adds to each row once; minibatches on a GPU do not.
     """
 
-    batch_size: int = 1024
+    batch_size: AtLeast1 = 1024
     device: str | None = None
     dtype: Dtype = "float32"
     schedule: Cut = "minibatch"
@@ -60,12 +59,6 @@ class Jax(SideBySideOnDevice):
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta", "step", "decay"})
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise SpecError(f"batch_size: {self.batch_size} is out of range; give a number of ratings, 1 or more")
-        if self.dtype not in get_args(Dtype):
-            raise SpecError(f"dtype: {self.dtype!r} is not known; choose float32 or float64")
-        if self.schedule not in get_args(Cut):
-            raise SpecError(f"schedule: {self.schedule!r} is not known; choose minibatch or waves")
         if self.device is not None:
             device_named(self.device)
 

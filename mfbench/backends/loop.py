@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from mfbench.core.errors import SpecError
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Rows, Schedule, Shuffled
@@ -34,10 +33,6 @@ class Loop:
     order: Order = "shuffled"
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta", "step", "decay"})
-
-    def __post_init__(self) -> None:
-        if self.order not in get_args(Order):
-            raise SpecError(f"order: {self.order!r} is not known; choose shuffled or rows")
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
         """The ratings as they are, and the schedule for `order`, one rating to a group."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from mfbench.core.arrays import Floats64, Ints
-from mfbench.core.errors import SpecError
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Rows, Schedule
 
 Terms = Literal["both", "item", "global"]
+
+
+Damping = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -30,18 +32,10 @@ class Mean:
     """
 
     terms: Terms = "both"
-    item_damping: float = 25.0
-    user_damping: float = 10.0
+    item_damping: Damping = 25.0
+    user_damping: Damping = 10.0
 
     tunable: ClassVar[frozenset[str]] = frozenset()
-
-    def __post_init__(self) -> None:
-        if self.terms not in get_args(Terms):
-            raise SpecError(f"terms: {self.terms!r} is not known; choose both, item or global")
-        for name in ("item_damping", "user_damping"):
-            damping = getattr(self, name)
-            if not (damping >= 0 and math.isfinite(damping)):
-                raise SpecError(f"{name}: {damping!r} is out of range; give a number of ratings, 0 or more")
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
         """The ratings in stored order, which has no effect on the result."""

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from threading import Barrier
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from mfbench.backends.base import AtLeast1
 from mfbench.core.arrays import Array
-from mfbench.core.errors import SpecError
 from mfbench.core.machine import core_list
 from mfbench.matrix.compiled import aligned, compiled, unsigned
 from mfbench.matrix.cuts import blocks, shuffled, waves
@@ -38,21 +38,11 @@ class Numba:
     """
 
     schedule: Cut = "blocks"
-    blocks: int = 16
-    threads: int | None = None
+    blocks: AtLeast1 = 16
+    threads: AtLeast1 | None = None
     dtype: Dtype = "float32"
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta", "step", "decay"})
-
-    def __post_init__(self) -> None:
-        if self.schedule not in get_args(Cut):
-            raise SpecError(f"schedule: {self.schedule!r} is not known; choose blocks or waves")
-        if self.dtype not in get_args(Dtype):
-            raise SpecError(f"dtype: {self.dtype!r} is not known; choose float32 or float64")
-        if self.blocks < 1:
-            raise SpecError(f"blocks: {self.blocks} is out of range; give a number of parts, 1 or more")
-        if self.threads is not None and self.threads < 1:
-            raise SpecError(f"threads: {self.threads} is out of range; give a number of threads, 1 or more")
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:
         """The ratings sorted by block or by wave, and the schedule over them."""

@@ -1,6 +1,6 @@
-"""The backends by name: built-in ones, those of installed packages, and a user's own file.
+"""Finding backends by name: built-in ones, those of installed packages, and those in a user's own file.
 
-Importing this loads none of them: jax, optax and the like are imported when a backend that needs them is resolved.
+Importing this module loads no backend: jax, optax and the like are imported when a backend that needs them is resolved.
 """
 
 from __future__ import annotations
@@ -40,16 +40,15 @@ GROUP = "mfbench.backends"
 
 
 def names() -> list[str]:
-    """The names of the built-in backends, then of those that installed packages offer."""
+    """The names of the built-in backends, then of those in installed packages."""
     return [*BUILT_IN, *sorted(_installed())]
 
 
 def resolve(name: str, options: Mapping[str, Any], where: str | None = None) -> Backend:
-    """The backend `name` with `options` for its knobs.
+    """The backend `name`, with `options` as the values of its knobs.
 
-    name: one of `names()`, or `path/to/mine.py:Mine`, or `package.module:Mine`. SpecError for a name that is not known,
-    a class that is no backend, a knob that it lacks, and a value that the knob cannot take. where: the key that holds the
-    options, for the message.
+    name: one of `names()`, or `path/to/mine.py:Mine`, or `package.module:Mine`. where: the key of the options in the spec,
+    for error messages. SpecError for an unknown name, a class that is not a backend, an unknown knob or an invalid value.
     """
     backend = _class(name)
     known = [field.name for field in _knobs(backend)]
@@ -59,41 +58,41 @@ def resolve(name: str, options: Mapping[str, Any], where: str | None = None) -> 
             there = f"known here are {', '.join(known)}" if known else f"{name} has no knobs"
             raise SpecError(f"{where}.{key}: unknown key; {there}")
     try:
-        # By way of JSON, which is what a spec can say: strict on types, and yet a list will do for a tuple.
+        # Validated as JSON: strict on types like a spec, but a list is accepted for a tuple.
         made = _adapter(backend).validate_json(json.dumps(dict(options), default=str), strict=True)
     except SpecError as error:  # a backend's own check; its message starts with the knob
         raise SpecError(f"{where}.{error}") from None
     except ValidationError as error:
-        found = fault(error)
-        raise SpecError(f"{where}.{found.key}: {found.says}") from None
+        wrong = fault(error)
+        raise SpecError(f"{where}.{wrong.key}: {wrong.says}") from None
     return cast(Backend, made)
 
 
 def tunable(name: str) -> frozenset[str]:
-    """Which of K, alpha and beta the backend has a use for."""
-    found: frozenset[str] = _class(name).tunable
-    return found
+    """Which of K, alpha and beta the backend uses."""
+    parameters: frozenset[str] = _class(name).tunable
+    return parameters
 
 
 def knobs(backend: Backend) -> dict[str, Any]:
-    """The knobs of a backend and the values they have."""
+    """The knobs of a backend and their values."""
     return {field.name: getattr(backend, field.name) for field in _knobs(backend)}
 
 
 def digest(name: str) -> str | None:
-    """16 hex digits of the content of the file that a user's own backend stands in; None for one that is built in."""
+    """16 hex digits of a digest of the file that defines a user's own backend; None for a built-in one."""
     if name in BUILT_IN:
         return None
     target = name if ":" in name else _installed()[name].value
     place = target.rpartition(":")[0]
     if not place.endswith(".py"):
-        found = importlib.util.find_spec(place)
-        place = str(found.origin) if found else ""
+        module = importlib.util.find_spec(place)
+        place = str(module.origin) if module else ""
     return hashlib.sha256(Path(place).expanduser().read_bytes()).hexdigest()[:16]
 
 
 def describe(name: str) -> dict[str, Any]:
-    """For people: `name`, `what` it is, what is `tunable`, and its `knobs` with their defaults (None without one)."""
+    """A description for people: `name`, `what` it is, what is `tunable`, and its `knobs` with their defaults (or None)."""
     backend = _class(name)
     return {
         "name": name,
@@ -105,7 +104,7 @@ def describe(name: str) -> dict[str, Any]:
 
 @cache
 def _adapter(backend: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(backend)  # milliseconds each
+    return TypeAdapter(backend)  # cached, as building one takes milliseconds
 
 
 def _knobs(backend: Any) -> list[dataclasses.Field[Any]]:
@@ -122,14 +121,14 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _class(name: str) -> Any:
-    found = _load(name)
-    lacks = [part for part in ("tunable", "arrange", "epochs") if not hasattr(found, part)]
-    if not inspect.isclass(found) or lacks:
-        what = f"it lacks {', '.join(lacks)}" if lacks else "it is not a class"
-        raise SpecError(f"backend: {name} is no backend, {what}; mfbench.backends.base says what one is")
-    if not dataclasses.is_dataclass(found):
-        raise SpecError(f"backend: {name} is not a dataclass; put @dataclass(frozen=True) above class {found.__name__}")
-    return found
+    loaded = _load(name)
+    lacks = [part for part in ("tunable", "arrange", "epochs") if not hasattr(loaded, part)]
+    if not inspect.isclass(loaded) or lacks:
+        why = f"it lacks {', '.join(lacks)}" if lacks else "it is not a class"
+        raise SpecError(f"backend: {name} is not a backend: {why}; see mfbench.backends.base for the interface")
+    if not dataclasses.is_dataclass(loaded):
+        raise SpecError(f"backend: {name} is not a dataclass; put @dataclass(frozen=True) above class {loaded.__name__}")
+    return loaded
 
 
 def _load(name: str) -> Any:
@@ -139,23 +138,23 @@ def _load(name: str) -> Any:
             entry = _installed().get(name)
             if entry is None:
                 raise SpecError(
-                    f"backend: {name!r} is not known; known are {', '.join(names())}, "
-                    "and your own as path/to/mine.py:Mine or package.module:Mine"
+                    f"backend: unknown backend {name!r}; choose from {', '.join(names())}, "
+                    "or give your own as path/to/mine.py:Mine or package.module:Mine"
                 )
             return entry.load()
         place, _, attribute = target.rpartition(":")
         module = _module_at(Path(place).expanduser()) if place.endswith(".py") else importlib.import_module(place)
     except SpecError:
         raise
-    except Exception as error:  # whatever a user's module does on import; the cause stays attached
+    except Exception as error:  # a user's module can raise anything on import
         raise SpecError(f"backend: {name} cannot be imported ({type(error).__name__}: {error})") from error
     if not hasattr(module, attribute):
-        raise SpecError(f"backend: {place} holds no {attribute!r}; write it as {place}:CLASS")
+        raise SpecError(f"backend: {place} has no class {attribute!r}; give {place}:CLASS with the name of its class")
     return getattr(module, attribute)
 
 
 def _module_at(path: Path) -> ModuleType:
-    """The module in a file of the user's; the same one for the same path and content."""
+    """The module in a user's file, loaded once for the same path and content."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -167,7 +166,7 @@ def _module_at(path: Path) -> ModuleType:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look their module up there
+        sys.modules[name] = module  # dataclasses look up their module here
         try:
             spec.loader.exec_module(module)
         except BaseException:

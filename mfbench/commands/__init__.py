@@ -1,4 +1,4 @@
-"""What a user asks for, a file each: new, run, sweep, compare, reproduce, race. Called from Python and from `cli`.
+"""The commands, one file each (new, run, sweep, compare, reproduce, race), for Python code and for `cli`.
 
-No numerics and no file formats: a command puts the earlier rooms together.
+No numerics and no file formats: a command combines what the earlier rooms offer.
 """

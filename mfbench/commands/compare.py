@@ -1,4 +1,4 @@
-"""Putting runs beside each other: by spec, by experiment, by run key or MLflow id; and writing a board to `results/`."""
+"""Comparing runs, given by spec file, experiment, run key or MLflow run id, as a leaderboard and as a page of MLflow."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from mfbench.tracking.pages import compare_page, pointer
 
 
 def compared(what: Sequence[str]) -> Comparison:
-    """The runs that are meant: of a spec file or an experiment its final runs, floors and plain runs; else single runs.
+    """The comparison of some runs; of all experiments under `runs/` if `what` is empty.
 
-    Without `what`, all that there are. InputError where one means nothing.
+    what: spec files and names of experiments, for their final runs, floors and plain runs; run keys, MLflow run ids and
+    paths of records, for single runs. InputError if one of them matches nothing, or no run has finished.
     """
     records: dict[str, Record] = {}
     sweeps: list[Swept] = []
@@ -44,10 +45,10 @@ def compared(what: Sequence[str]) -> Comparison:
     for study, name in {(record.study, record.spec.name) for record in records.values()}:
         try:
             ids |= Tracker(name).run_ids(study)
-        except WorkError as error:  # the board needs records alone
+        except WorkError as error:  # the leaderboard needs only records
             problem = str(error)
     kept = list(records.values())
-    # Of several sweeps one backend's trials are not of one search.
+    # With several sweeps, the trials of a backend do not belong to one search.
     swept = sweeps[0] if len({record.study for record in kept if record.stage != "run"}) <= 1 and len(sweeps) == 1 else None
     return Comparison(rows(kept, swept.trials if swept else {}, ids), swept, problem)
 
@@ -56,19 +57,19 @@ def _why_no_final(swept: Swept) -> str:
     ended = Counter(trial.outcome for trial in swept.all_trials)
     if not ended["completed"]:
         return swept.none_completed
-    told = ", ".join(f"{count} {outcome}" for outcome, count in ended.items())
-    trials = f"{len(swept.all_trials)} trials {told}"
-    return f"{swept.study}: of its {trials}, but there is no final run yet; `mfbench sweep SPEC` goes on to it"
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in ended.items())
+    trials = f"{len(swept.all_trials)} trials finished ({outcomes})"
+    return f"{swept.study}: {trials}, but there is no final run yet; resume it with `mfbench sweep SPEC`"
 
 
 def _outdated(record: Record, study: Sequence[Record]) -> bool:
-    """Whether the search went on after this final run, and found a better trial."""
+    """Whether a resumed search has found a better trial than the one of this final run."""
     finals = [other for other in study if other.stage == record.stage == "final" and other.backend == record.backend]
     return any((other.valid_rmse or math.inf) < (record.valid_rmse or math.inf) for other in finals)
 
 
 def addresses(comparison: Comparison) -> list[str]:
-    """For each experiment a sentence with the address of MLflow's page that has just these runs beside each other."""
+    """A sentence for each experiment with the address of the MLflow page that compares exactly these runs."""
     found = [comparison.problem] if comparison.problem else []
     for experiment in comparison.experiments:
         ids = [row.run_id for row in comparison.board if row.record.spec.name == experiment and row.run_id]

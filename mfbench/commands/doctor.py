@@ -1,4 +1,4 @@
-"""What this machine has, for `mfbench doctor`."""
+"""What `mfbench doctor` reports about this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mfbench.tracking.store import store_uri
 
 
 def findings() -> dict[str, Any]:
-    """Versions, cores, memory, JAX's devices, and where data and runs go."""
+    """Versions, cores, memory, JAX devices, and where data and runs are stored, by name."""
     found = environment().model_dump(exclude_none=True)
     versions = found.pop("versions")
     memory = total_memory()

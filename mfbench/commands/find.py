@@ -1,4 +1,4 @@
-"""Finding the record of one run: by the file it stands in, by its run key, by its MLflow run id."""
+"""Finding records: of a run by path, run key or MLflow run id; of a study by spec file or experiment."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ RUN_ID = re.compile("[0-9a-f]{8,32}")
 
 
 def find_run(what: str) -> Record | None:
-    """The record of a run; None where `what` is not of a form that means one, InputError where there is no such run.
+    """The record of a run; None if `what` does not have the form of a run, InputError if there is no such run.
 
-    what: the path of a record; a run key (study/backend/number/stage, and /repeat), of a run under `runs/`; or an MLflow
-    run id, whole or the first 8 digits or more, as boards show it. Of an MLflow run it is the record that was exported with
-    it, so it is found where `runs/` is gone.
+    what: the path of a record; a run key (study/backend/number/stage or study/backend/number/stage/repeat) of a run under
+    `runs/`; or an MLflow run id, at least its first 8 digits, as leaderboards show them. For an MLflow run it is the record
+    that was exported with it, so `runs/` is not needed.
     """
     if what.endswith(".json"):
         if not Path(what).is_file():
-            raise InputError(f"{what}: there is no such record; give the path of one under {RUNS}")
+            raise InputError(f"{what}: no such record; give the path of a record under {RUNS}/")
         return read_record(Path(what))
     if RUN_ID.fullmatch(what) and not (RUNS / what).is_dir() and not studies_of(what):
         return exported_record(what)
@@ -34,20 +34,24 @@ def find_run(what: str) -> Record | None:
         return None
     record = find_record(run)
     if record is None:
-        raise InputError(f"{what}: there is no record of this run under {RUNS}/{run.study}")
+        raise InputError(
+            f"{what}: no record of this run under {RUNS}/{run.study}; check the run key, or give an MLflow run id"
+        )
     return record
 
 
 def one_run(what: str) -> Record:
-    """As `find_run`; InputError for what means no run."""
+    """As `find_run`, but InputError if `what` does not have the form of a run."""
     record = find_run(what)
     if record is None:
-        raise InputError(f"{what}: give a run key (study/backend/number/stage), an MLflow run id, or the path of a record")
+        raise InputError(
+            f"{what}: not a run; give a run key (study/backend/number/stage), an MLflow run id, or the path of a record"
+        )
     return record
 
 
 def studies(what: Sequence[str]) -> list[str]:
-    """The study keys of spec files and experiments; all that there are where none is given."""
+    """The study keys of spec files and experiments, by default of all experiments; InputError for one without runs."""
     found = []
     for one in what or all_experiments():
         if one.endswith((".yaml", ".yml")):
@@ -58,15 +62,17 @@ def studies(what: Sequence[str]) -> list[str]:
         else:
             keys = studies_of(one)
         if not keys:
-            raise InputError(f"{one}: there are no runs of it; give a spec, one of {_listed()}, a run key or an MLflow run id")
+            raise InputError(
+                f"{one}: no runs found; give a spec that has run, an experiment ({_listed()}), a run key or an MLflow run id"
+            )
         found += keys
     return found
 
 
 def charted(what: str | None) -> list[Record]:
-    """The records of the study whose charts are meant by a spec file or an experiment, by default the latest that has run.
+    """The records of the study to show for a spec file or an experiment, by default the latest experiment.
 
-    One that has final runs goes before one that has not, then the later before the earlier. Empty where nothing has run.
+    Of several studies it is the latest with final runs, or if there is none the latest. Empty if nothing has run yet.
     """
     name = what or _latest_experiment()
     found = [records for key in studies([name]) if (records := list(study_records(key)))] if name else []
@@ -86,4 +92,4 @@ def all_experiments() -> list[str]:
 
 
 def _listed() -> str:
-    return ", ".join(all_experiments()) or "the experiments under runs/ (none yet)"
+    return ", ".join(all_experiments()) or f"none under {RUNS}/ yet"

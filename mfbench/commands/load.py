@@ -1,4 +1,4 @@
-"""The model of a run, as it is asked for."""
+"""Loading the trained model of a run: to predict with, or to recommend with."""
 
 from __future__ import annotations
 
@@ -16,30 +16,51 @@ from mfbench.tracking.client import exported_model
 
 
 def load_model(run: str | Path) -> TrainedModel:
-    """The trained model of a plain, final or floor run, to predict with; trials keep none.
+    """Load the trained model of a plain run, a final run or a floor; trials keep no model.
 
-    run: a run key, an MLflow run id, or the path of a record, which its model lies beside. Of an MLflow run it is the model
-    that was exported with it, where `runs/` has not the same. InputError for a run that is not there, RecordError for one
-    without a model, or whose model is damaged, not that of its record, or not one of factors.
+    run: a run key, an MLflow run id, or the path of a record with its model file beside it. For an MLflow run id, the model
+    exported with that run is used if the one under `runs/` is missing or does not match. InputError if there is no such run;
+    RecordError if it has no model, or the model is damaged, does not match its record, or has no factors P and Q.
+
+    >>> import mfbench
+    >>> data = {"planted": {"users": 60, "items": 80, "ratings": 2000}}  # generated; the ids are 1, 2, 3, ...
+    >>> model = {"backend": "loop", "K": 4, "alpha": 0.02, "epochs": 5, "center": True}
+    >>> result = mfbench.run({"name": "example", "data": data, "split": {"kind": "random", "valid": 0.1}, "model": model})
+    >>> trained = mfbench.load_model(result.record.run_key)
+    >>> answer = trained.predict(users=[1, 999], items=[10, 10])
+    >>> answer.prediction.shape, answer.known.tolist()  # nothing is known of user 999
+    ((2,), ['both', 'item only'])
     """
     given = str(run)
     return _model_of(given, read_record(Path(given)) if given.endswith(".json") else one_run(given))
 
 
 def recommender(run: str | Path) -> Recommender:
-    """What the model of a run recommends and finds alike; run: as for `load_model`. Its data is fetched if need be."""
+    """Load the model of a run to recommend with: `recommend`, `explain`, `similar`, `groups` and `fill`.
+
+    run: as for `load_model`. The run's data is prepared again, and downloaded if necessary. InputError if it has changed.
+
+    >>> import mfbench
+    >>> data = {"planted": {"users": 60, "items": 80, "ratings": 2000}}  # generated; the ids are 1, 2, 3, ...
+    >>> model = {"backend": "loop", "K": 4, "alpha": 0.02, "epochs": 5, "center": True}
+    >>> result = mfbench.run({"name": "example", "data": data, "split": {"kind": "random", "valid": 0.1}, "model": model})
+    >>> recommender = mfbench.recommender(result.record.run_key)
+    >>> unseen = recommender.recommend(users=[1], n=3)[1]
+    >>> len(unseen), unseen[0].score >= unseen[1].score
+    (3, True)
+    """
     record = one_run(str(run))
     model = _model_of(str(run), record)
     parts = parts_of(record.spec)
     if parts.split_digest != record.data.split_digest:
-        raise InputError(f"{record.run_key}: its data is not what it was; get that data again, or make the run again")
+        raise InputError(f"{record.run_key}: its data has changed since the run; restore that data, or rerun the run")
     train, valid = parts.train, parts.valid
     known = train if valid is None else train.with_(valid)
     return Recommender(model, known, model.ridge, record.spec.model.seed)
 
 
 def _model_of(given: str, record: Record) -> TrainedModel:
-    """The model of the run that was given so, whose record this is."""
+    """The model of a run. given: the `run` argument of `load_model`; record: the record found for it."""
     ridge = (record.beta or 0.0) / 2
     path = model_path(Path(given) if given.endswith(".json") else record.path)
     try:

@@ -1,7 +1,7 @@
-"""Races: backends against each other on the same data, rounds interleaved; updates a second, and time to a target.
+"""Races: the speed of backends on the same data, as updates per second and time to a target.
 
-Each start is a process of its own, pinned to its cores, so that nothing of one run warms or slows another, and its peak
-memory is its own. Rounds go A B C, A B C: the speed of a machine drifts, and the drift then touches all alike.
+Each run is a process of its own, pinned to its cores, so that it neither warms up nor slows down another and has its own
+peak memory. Rounds are interleaved (A B C, A B C), so that a drift of the machine's speed affects all alike.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """What races: a backend at one K on some number of threads."""
+    """One competitor: a backend with one K and one number of threads."""
 
     backend: str
     K: int
@@ -41,10 +41,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Lap:
-    """What the rounds of an entry gave; of each figure the median, and the least and the most of all rounds.
+    """The result of an entry: of each figure the median of all rounds, of some also the minimum and maximum.
 
-    updates_per_second: ratings visited in training a second, compiling and scoring aside. target_seconds: training time to
-    the first scored epoch at or under the target, None where it was not reached. peak: MiB while preparing and training.
+    updates_per_second: ratings visited per second of training, without compiling and scoring. target_seconds: training time
+    until the first scored epoch at or below the target, None if it was not reached. ..._peak_mib: peak memory in MiB.
+    ..._bytes_per_rating: that memory per training rating, without the process's memory at the start and the factors.
     """
 
     backend: str
@@ -69,9 +70,9 @@ class Lap:
 
 
 def run_race(spec: Spec, target: tuple[str, float] | None, watcher: Watcher) -> list[Lap]:
-    """Let the entries of a spec's race run, round after round; SpecError where it has none, WorkError where one fails."""
+    """Run all rounds of a spec's race; SpecError if it has no race section, WorkError if a run does not complete."""
     if spec.race is None:
-        raise SpecError(f"{spec.name}: this spec has no race section; give it `race: {{backends: [...]}}`")
+        raise SpecError(f"{spec.name}: this spec has no race section; add `race: {{backends: [...]}}`")
     cores = core_list()
     threads = sorted({len(cores) if one == "all" else min(one, len(cores)) for one in spec.race.threads})
     entries = [Entry(backend, K, n) for K in spec.race.K or [spec.model.K] for backend in spec.race.backends for n in threads]
@@ -93,7 +94,7 @@ def _one(spec: Spec, parts: Parts, entry: Entry, number: int, cores: Sequence[in
         alone.run_tasks([Task(jobs=[job], parts=parts.folder)], made.append, watcher.epoch)
     (record,) = made
     if record.outcome != "completed":
-        raise WorkError(f"{entry.backend} at K={entry.K} {record.outcome} in the race: {record.reason}")
+        raise WorkError(f"race: {entry.backend} with K={entry.K} {record.outcome} ({record.reason}); see {record.path}")
     return record
 
 
@@ -137,18 +138,22 @@ def _lap(entry: Entry, records: Sequence[Record], target: tuple[str, float] | No
 
 
 def target_of(text: str) -> tuple[str, float]:
-    """`valid_rmse=0.87` as metric and value; InputError for another form."""
+    """Parse a target.
+
+    >>> target_of("valid_rmse=0.87")
+    ('valid_rmse', 0.87)
+    """
     metric, _, value = text.partition("=")
     try:
         if metric in CURVES:
             return metric, float(value)
     except ValueError:
         pass
-    raise InputError(f"--target {text}: write it as METRIC=VALUE with a metric of {', '.join(CURVES)}, e.g. valid_rmse=0.87")
+    raise InputError(f"--target {text}: write it as METRIC=VALUE, e.g. valid_rmse=0.87; the metrics are {', '.join(CURVES)}")
 
 
 def _reached(record: Record, metric: str, target: float) -> tuple[int, float] | None:
-    """The first scored epoch whose metric is at or under the target, and the training time until then."""
+    """The first scored epoch whose metric is at or below the target, and the training time until then."""
     scores = record.scores
     for epoch, value, seconds in zip(scores.epoch, getattr(scores, metric), scores.train_seconds, strict=True):
         if value is not None and value <= target:
@@ -157,12 +162,12 @@ def _reached(record: Record, metric: str, target: float) -> tuple[int, float] | 
 
 
 def cells(laps: Sequence[Lap]) -> tuple[list[str], list[list[str]]]:
-    """Header and body of the table for people."""
+    """Header and body of the table as text."""
 
     def shown(value: float | None, form: str) -> str:
         return "–" if value is None else format(value, form)
 
-    header = ["backend", "K", "threads", "M updates/s", "least", "most", "compile s", "to target s", "epochs", "valid RMSE"]
+    header = ["backend", "K", "threads", "M updates/s", "min", "max", "compile s", "to target s", "epochs", "valid RMSE"]
     header += ["prepare B/rating", "train B/rating"]
     body = [
         [
@@ -179,12 +184,12 @@ def cells(laps: Sequence[Lap]) -> tuple[list[str], list[list[str]]]:
 
 
 def table(title: str, laps: Sequence[Lap]) -> Table:
-    """The race for a terminal."""
+    """The result of a race for a terminal."""
     return tables.drawn(title, *cells(laps))
 
 
 def race_picture(laps: Sequence[Lap]) -> Figure:
-    """Updates a second of each lap, a bar from the median, a whisker from least to most."""
+    """Updates per second of each entry: a bar for the median, a line from minimum to maximum."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 1.2 + 0.38 * len(laps)), layout="constrained")
@@ -197,7 +202,7 @@ def race_picture(laps: Sequence[Lap]) -> Figure:
         axes.text(most, place, f"  {middle:.1f}", va="center", fontsize=8)
     axes.set_yticks(range(len(laps)), [f"{lap.backend}  K={lap.K}  {lap.threads} threads" for lap in laps])
     axes.invert_yaxis()
-    axes.set_xlabel("million updates a second, training alone")
+    axes.set_xlabel("million updates per second of training")
     return figure
 
 
@@ -211,9 +216,22 @@ def write_race(name: str, laps: Sequence[Lap]) -> None:
 
 
 def race(spec: SpecSource, target: str | None = None, changes: Iterable[str] = ()) -> list[Lap]:
-    """The race of a spec, each backend in turn, round after round; written to `results/<name>/` too.
+    """Run the race of a spec, and write the result to `results/<name>/`: `race.csv`, `race.md` and `race.png`.
 
-    target: like `valid_rmse=0.87`, of a metric that is scored each epoch.
+    spec: a YAML file, a mapping or a Spec. target: measure the time to it, e.g. `valid_rmse=0.87`; a metric scored by epoch.
+    changes: to the spec, e.g. `model.K=32`. InputError if the spec or the target is invalid.
+
+    >>> import mfbench
+    >>> spec = {
+    ...     "name": "example",
+    ...     "data": {"planted": {"users": 60, "items": 80, "ratings": 2000}},
+    ...     "split": {"kind": "random", "valid": 0.1},
+    ...     "model": {"K": 4, "alpha": 0.02, "epochs": 3},
+    ...     "race": {"backends": ["loop"], "threads": [1], "rounds": 1},
+    ... }
+    >>> (lap,) = mfbench.race(spec)
+    >>> lap.backend, lap.K, lap.threads, lap.updates_per_second > 0
+    ('loop', 4, 1, True)
     """
     checked = load_spec(spec, changes)
     with ProgressBar() as bar:

@@ -1,4 +1,4 @@
-"""A run, as it is asked for and answered."""
+"""`run`: one training of a spec's model, and its result."""
 
 from __future__ import annotations
 
@@ -22,34 +22,38 @@ from mfbench.tracking.export import watched
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run: its record, or one for each fold that it was made on, and their ids in MLflow by run key."""
+    """The records of a run, one per fold of a k-fold split, and their MLflow run ids by run key."""
 
     records: list[Record]
     run_ids: dict[str, str]
 
     @cached_property
     def record(self) -> Record:
-        """The run's record; of several, their mean (see `repeats.mean_of`)."""
+        """The run's record; for several folds their mean (see `repeats.mean_of`)."""
         return mean_of(self.records)
 
     @property
     def run_id(self) -> str | None:
-        """Its id in MLflow, of several runs the first's; None where the export did not get through."""
+        """Its MLflow run id, for several folds that of the first; None if the export failed."""
         return self.run_ids.get(self.record.run_key)
 
     def leaderboard(self) -> list[Row]:
-        """Its one row."""
+        """The leaderboard of this run alone, one row."""
         return rows([self.record], {}, self.run_ids)
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` prints; of several runs the mean, with `valid_rmse_ci95` and the like, and each in `repeats`."""
-        told = self._told(self.record)
-        if len(self.records) > 1:
-            told |= {f"{name}_ci95": interval.half_width for name, interval in self.record.intervals.items()}
-            told["repeats"] = [self._told(record) for record in self.records]
-        return told
+        """The object that `--json` prints.
 
-    def _told(self, record: Record) -> dict[str, Any]:
+        For several folds it has the means, with `valid_rmse_ci95` and the like (half the width of the 95 % confidence
+        interval), and the runs themselves in `repeats`.
+        """
+        summary = self._summary_of(self.record)
+        if len(self.records) > 1:
+            summary |= {f"{name}_ci95": interval.half_width for name, interval in self.record.intervals.items()}
+            summary["repeats"] = [self._summary_of(record) for record in self.records]
+        return summary
+
+    def _summary_of(self, record: Record) -> dict[str, Any]:
         names = ("run_key", "outcome", "reason", "backend", *FIRST, "epochs", "best_epoch", *METRICS)
         return {
             "run_id": self.run_ids.get(record.run_key),
@@ -60,19 +64,32 @@ class RunResult:
         }
 
     def model(self, repeat: int = 0) -> TrainedModel:
-        """The model of a run that completed: factors and ids, to predict with; RecordError where it has none.
+        """The trained model, to predict with; RecordError if the run did not complete, or its model has no factors.
 
-        repeat: which one, where the run was made on several folds.
+        repeat: which fold's model, counted from 0.
         """
         record = self.records[repeat]
         return TrainedModel.read(model_path(record.path), record.factors_digest, (record.beta or 0.0) / 2)
 
 
 def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
-    """One run of the spec's model: trained on train, scored on train and valid; the test part stays sealed.
+    """Train the spec's model once on train, and score it on train and valid; the test part stays sealed.
 
-    Of a k-fold split it is one on each fold, or on the fold that the split names.
-    spec: a file, a mapping or a Spec; changes: like `model.K=32`. InputError says what is wrong with them.
+    With a k-fold split there is one training on each fold, or only on the fold that the split names.
+    spec: a YAML file, a mapping or a Spec. changes: to the spec, e.g. `model.K=32`. InputError if one of these is invalid.
+
+    >>> import mfbench
+    >>> spec = {
+    ...     "name": "example",
+    ...     "data": {"planted": {"users": 60, "items": 80, "ratings": 2000}},  # generated ratings
+    ...     "split": {"kind": "random", "valid": 0.1, "test": 0.1},
+    ...     "model": {"backend": "loop", "K": 4, "alpha": 0.02, "epochs": 10, "center": True, "bias": True},
+    ... }
+    >>> result = mfbench.run(spec, ["model.K=8"])
+    >>> result.record.outcome, result.record.K, round(result.record.valid_rmse)
+    ('completed', 8, 1)
+    >>> result.record.run_key  # doctest: +ELLIPSIS
+    'example-.../loop/0/run'
     """
     checked = load_spec(spec, changes)
     study, backend = run_study_key(checked), checked.model.backend

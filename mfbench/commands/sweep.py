@@ -1,4 +1,4 @@
-"""A sweep, as it is asked for and answered."""
+"""`sweep`: a search for each backend, the final runs, and their result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mfbench.tracking.export import watched
 
 @dataclass(frozen=True)
 class SweepResult:
-    """A sweep: its trials and finals, and the ids of its runs in MLflow by run key."""
+    """The trials and finals of a sweep, and the MLflow ids of its runs by run key."""
 
     swept: Swept
     run_ids: dict[str, str]
@@ -25,7 +25,7 @@ class SweepResult:
         return rows(self.swept.finals, self.swept.trials, self.run_ids)
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The object that `--json` prints."""
         swept, sweep = self.swept, self.swept.spec.sweep
         return {
             "study": swept.study,
@@ -40,9 +40,9 @@ class SweepResult:
 
 
 def _shown(row: Row) -> dict[str, Any]:
-    """Of a final all but what it shares with the others, and what its training saw of train."""
+    """The fields of a final run, without those that are the same for all finals, or scores on its training data."""
     left_out = ("outcome", "trials", "search_seconds", "train_rmse", "train_mae")
-    return {name: value for name, value in row.told().items() if name not in left_out}
+    return {name: value for name, value in row.as_dict().items() if name not in left_out}
 
 
 def sweep(
@@ -53,11 +53,28 @@ def sweep(
     timeout: float | None = None,
     backends: Sequence[str] = (),
 ) -> SweepResult:
-    """The sweep of a spec, or what is left of it: a study a backend, then the final runs, test opened once at the end.
+    """Search each backend of a spec on the valid part, then train the best of each on train and valid, and open test once.
 
-    trials: instead of the spec's number. The result does not depend on the number of workers. timeout: seconds after which
-    the sweep stops between two batches, without final runs; the same call goes on with it. backends: those alone, of those
-    that the spec names; the study, and so its trials, are the same as of all of them.
+    If the sweep was interrupted, the same call resumes it: finished trials are not trained again.
+    spec: a YAML file, a mapping or a Spec. trials: number per backend, instead of the spec's. workers: processes that train
+    in parallel; the result does not depend on their number. changes: to the spec, e.g. `model.epochs=10`. timeout: seconds
+    after which the sweep stops at the end of a batch, without final runs. backends: sweep only these of the spec's backends;
+    the trials are shared with a sweep of all of them. InputError if an argument or the data is invalid, WorkError if no trial
+    of any backend completed.
+
+    >>> import mfbench
+    >>> spec = {
+    ...     "name": "example",
+    ...     "data": {"planted": {"users": 60, "items": 80, "ratings": 2000}},  # generated ratings
+    ...     "split": {"kind": "random", "valid": 0.1, "test": 0.1},
+    ...     "model": {"epochs": 5, "center": True, "bias": True},
+    ...     "sweep": {"trials": 3, "backends": ["loop", "mean"], "space": {"K": {"int": [2, 8]}, "alpha": 0.02}},
+    ... }
+    >>> result = mfbench.sweep(spec)
+    >>> [row.record.title for row in result.leaderboard()]
+    ['loop final', 'mean floor']
+    >>> 2 <= result.leaderboard()[0].record.K <= 8
+    True
     """
     checked = load_spec(spec, [*changes, *([f"sweep.trials={trials}"] if trials is not None else [])]).only(backends)
     plan = Plan.of(checked)

@@ -1,4 +1,4 @@
-"""A posterior over factor models, held as samples of it: their mean prediction, and how far they are apart."""
+"""A posterior over factor models, represented by samples: the mean prediction and its predictive deviation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from mfbench.matrix.predicting import spread
 
 @dataclass(frozen=True)
 class Sample:
-    """One draw of a factor model, of the precision of the noise around its predictions, and of the priors of its rows.
+    """One draw of a factor model, of the noise of ratings around its predictions, and of the priors of its rows.
 
-    user_priors, item_priors: float64 [K + 1, 2], the mean and the precision of each factor, and of the bias last.
+    noise: a precision. user_priors, item_priors: float64 [K + 1, 2], the mean and the precision of each factor, and of the
+    bias last.
     """
 
     factors: Factors
@@ -27,13 +28,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Posterior:
-    """The samples drawn so far, of which evenly spaced ones are kept.
+    """The samples drawn so far, thinned evenly to at most `limit`.
 
-    samples: those that are kept. latest: the last one drawn. limit: the most that are kept. count: how many have been drawn,
-    and so are in the mean that a training is scored by. stride: of so many samples one is kept.
+    samples: those kept. latest: the last one drawn. count: the number drawn, without those dropped by `forget`; a training
+    is scored by the mean over all of them (see `models.scoring.Scorer`). stride: one sample in `stride` is kept.
 
-    The mean prediction of S samples of K factors is that of one model with S K factors, P = [P_1 ... P_S] / √S and Q
-    likewise: `factors`. So a posterior is saved, served and recommended with as any other factor model is.
+    The mean prediction of S samples with K factors is the prediction of one model with S K factors, P = [P_1 ... P_S] / √S
+    and Q likewise: `factors`. So a posterior is saved, and used for predictions and recommendations, like a factor model.
     """
 
     samples: tuple[Sample, ...]
@@ -43,7 +44,7 @@ class Posterior:
     stride: int = 1
 
     def after(self, sample: Sample, forget: bool = False) -> Posterior:
-        """The posterior once this sample has been drawn. forget: without those before it."""
+        """The posterior with this sample added. forget: drop all samples before it."""
         if forget:
             return Posterior((sample,), sample, self.limit, 1)
         count, stride, kept = self.count + 1, self.stride, self.samples
@@ -55,7 +56,7 @@ class Posterior:
 
     @cached_property
     def factors(self) -> Factors:
-        """The model that predicts the mean over the samples that are kept; the start before any is drawn."""
+        """The model that predicts the mean over the kept samples; before the first sample, the start."""
         models = [one.factors for one in self.samples]
         if not models:
             return self.latest.factors
@@ -74,16 +75,17 @@ class Posterior:
         )
 
     def predict(self, users: Ints, items: Ints) -> Floats64:
-        """float64 [n]: the mean over the samples that are kept."""
+        """float64 [n]: the mean prediction over the kept samples."""
         return self.factors.predict(users, items)
 
     def spread(self, users: Ints, items: Ints) -> Floats64 | None:
-        """float64 [n]: the standard deviation of a rating around its prediction; None before any sample is drawn."""
+        """float64 [n]: the standard deviation of a rating around its prediction; None before the first sample."""
         return spread(self.arrays(), users, items)
 
     def arrays(self) -> dict[str, Array]:
-        """What is saved: those of `factors`, and of S samples as sample_user_bias [n_users, S], sample_item_bias, sample_mean,
-        sample_noise (a precision), sample_user_priors [S, K + 1, 2] and sample_item_priors.
+        """The arrays to save: those of `factors`, and for the S kept samples sample_user_bias [n_users, S], sample_item_bias
+        [n_items, S], sample_mean [S], sample_noise [S] (precisions), sample_user_priors and sample_item_priors
+        [S, K + 1, 2].
         """
         models = [one.factors for one in self.samples]
         if not models:
@@ -100,7 +102,7 @@ class Posterior:
 
 
 def factors_of(model: object) -> Factors | None:
-    """The factors by which a model predicts; None if it is a model of another kind."""
+    """The factors that a model predicts with; None if it is not a factor model."""
     if isinstance(model, Posterior):
         return model.factors
     return model if isinstance(model, Factors) else None

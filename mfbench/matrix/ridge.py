@@ -1,10 +1,11 @@
-"""Ridge regressions of many rows at once: the factors of each user given those of the items, or the reverse.
+"""Ridge regression for many rows at once: the factors of each user given those of the items, or vice versa.
 
-For a row with the ratings r_j of the rows j of the other side, x_j its factors (and a 1 if a bias is learned),
+For a row that rates, or is rated by, the rows j of the other side, with ratings r_j and factors x_j (and a 1 if a bias is
+learned),
 
     (Σ x_j x_jᵀ + ridge n I) y = Σ x_j (r_j - mean - bias_j)
 
-is solved by Cholesky, compiled. Rows share nothing, so no number of threads changes a bit.
+is solved by Cholesky decomposition in compiled code. Rows are independent, so the number of threads does not change a bit.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from mfbench.core.machine import core_list
 from mfbench.matrix.compiled import compiled
 
 CHUNK = 64
-"""Rows are handed to the threads so many at a time."""
+"""The number of rows that a thread solves at a time."""
 ABREAST = 8
-"""So many ratings are added to the normal equations at once."""
+"""The number of ratings that are added to the normal equations at once."""
 
 
 @dataclass(frozen=True)
 class ByRow:
-    """Ratings sorted by row: those of row n are from offsets[n] up to offsets[n + 1]."""
+    """Ratings sorted by row; those of row n are at positions offsets[n] up to offsets[n + 1]."""
 
     offsets: Positions
     others: Ints
@@ -35,7 +36,7 @@ class ByRow:
 
     @staticmethod
     def of(rows: Ints, others: Ints, values: Floats, n: int) -> ByRow:
-        """The ratings of n rows, those of a row in stored order."""
+        """Sort ratings by their row, of n rows; within a row they keep their order."""
         order = np.argsort(rows, kind="stable")
         counts = np.bincount(rows, minlength=n)
         return ByRow(np.concatenate([[0], np.cumsum(counts)]), others[order], values[order].astype(np.float64))
@@ -46,8 +47,8 @@ def solve(
 ) -> tuple[Floats, Floats]:
     """The factors [rows, K] and the biases [rows] of the rows, given those of the other side; zero for rows without ratings.
 
-    factors: [others, K]; what is computed, and given, is of its dtype. bias: [others]. ridge: the penalty of each rating,
-    beta / 2 in the objective of the update rule.
+    factors: [others, K], whose dtype is also that of the computation and the result. bias: [others]. ridge: the penalty per
+    rating, beta / 2 in the objective of the update rule.
     """
     rows, K = len(ratings.offsets) - 1, factors.shape[1]
     solved = np.zeros((rows, K + 1), factors.dtype)
@@ -107,7 +108,7 @@ def _solve(
                 )
         for k in range(size):
             A[k, k] += ridge * n
-        for k in range(size):  # A = Uᵀ U and Uᵀ z = y, row after row of U, in the places of A and y
+        for k in range(size):  # A = Uᵀ U and Uᵀ z = y, one row of U at a time, overwriting A and y
             root = one / np.sqrt(A[k, k])
             for m in range(k, size):
                 A[k, m] *= root

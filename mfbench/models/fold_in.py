@@ -1,11 +1,12 @@
-"""Fold-in: the factors of a user or an item that the model was not trained with, in closed form from its ratings alone.
+"""Fold-in: the factors of a new user or item, in closed form from its ratings, without retraining the model.
 
-With the items fixed, the objective of the update rule has one minimum in a user's row,
+With the items fixed and beta > 0, the objective of the update rule has a unique minimum in the factors p of a user,
 
     p = (Σ q qᵀ + n beta / 2 I)⁻¹ Σ q (r - mean - item_bias),
 
-the sums over the user's n ratings; with biases, p has one more entry, the user's bias, and q a 1 in its place. It is what
-`als` computes for that user. With a posterior it is the mean of the row given its ratings, for each sample. Items likewise.
+with sums over the user's n ratings; with biases, p has one more entry, the user's bias, and q a 1 in its place. `als` solves
+the same equations. For a posterior, fold-in gives the conditional mean of p given the ratings, for each sample. Items are
+folded in likewise.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ Side = Literal["user", "item"]
 def fold_in(
     arrays: Mapping[str, Array], side: Side, rows: Ints, others: Ints, values: Array, ridge: float
 ) -> dict[str, Array]:
-    """The rows of new users, or items: of the arrays of a model those that belong to that side, [new rows, ...].
+    """The factors and biases of new users or items: the model's arrays of that side, [new rows, ...].
 
-    arrays: of the model, as `Factors.arrays` or `Posterior.arrays` give them. rows, others, values: [n], a rating each: its
-    new row, counted from 0, the row of the other side, and its value. ridge: beta / 2 of the training; a posterior has its
-    own priors. Biases are folded in if the model has any.
+    arrays: of the model, as returned by `Factors.arrays` or `Posterior.arrays`. side: of the new rows. rows, others, values:
+    [n], for each rating its new row, counted from 0, the row of the other side, and its value. ridge: beta / 2 of the
+    training; ignored for a posterior, which has its own priors. Biases are folded in if the model has any.
     """
     table, other = ("P", "Q") if side == "user" else ("Q", "P")
     against = "item" if side == "user" else "user"

@@ -93,8 +93,7 @@ class Recommender:
         20 Brazil 3.5
         30 Cube 2.0
         """
-        if n < 1:
-            raise InputError(f"n {n}: ask for 1 item or more")
+        _check_count(n)
         rows = self._rows("user", users)
         items, scores = best_unseen(self._factors(), rows.astype(np.int32), self.known, min(n, len(self.model.Q)))
         ids = self.model.user_ids[rows].tolist()
@@ -105,8 +104,7 @@ class Recommender:
 
     def recommend_to_new(self, items: Sequence[Any], ratings: Sequence[float], n: int = 10) -> list[Scored]:
         """At most n items for a user whom the model was not trained with, from the ratings of these items (raw ids)."""
-        if n < 1:
-            raise InputError(f"n {n}: ask for 1 item or more")
+        _check_count(n)
         folded, new = self.model.fold_in(items, ratings), self.known.n_users
         rated = position(self.model.item_ids, raw_ids("item", items, self.model.item_ids)).astype(np.int32)
         rated = rated[rated >= 0]
@@ -124,6 +122,7 @@ class Recommender:
         mean and biases, and A = Σ q_j q_jᵀ + (beta n / 2) I. So item j adds e_j q_jᵀ A⁻¹ q to p·q (Hu, Koren and Volinsky
         2008, section 5). A model trained by small steps comes close to that fit, but not quite: see `SHARES`.
         """
+        _check_count(n)
         (u,), rows = self._rows("user", [user]), self._rows("item", items)
         K = self.model.Q.shape[1]
         if K == 0:
@@ -148,6 +147,7 @@ class Recommender:
         its initial values, point, and would rank high by chance. If there are fewer than n such items, the n with the most
         ratings qualify, and those with as many as the last of these.
         """
+        _check_count(n)
         (row,) = self._rows(side, [one])
         table = (self.model.P if side == "user" else self.model.Q).astype(np.float64)
         length = np.sqrt(np.einsum("nk,nk->n", table, table))
@@ -247,6 +247,11 @@ class Recommender:
             "user": np.bincount(known.users, minlength=known.n_users),
             "item": np.bincount(known.items, minlength=known.n_items),
         }
+
+
+def _check_count(n: int) -> None:
+    if n < 1:
+        raise InputError(f"n {n}: ask for 1 or more")
 
 
 def _some(ids: Array) -> str:

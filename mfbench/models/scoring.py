@@ -27,8 +27,8 @@ def score(model: Model, ratings: Ratings, threads: int | None = None) -> tuple[f
     """RMSE and MAE of the model over n > 0 ratings; inf or nan if predictions overflowed.
 
     Factors are scored by compiled code on all cores that the process may use (or on `threads`), without an array of
-    predictions: all in float64, summed in chunks of 16,384 ratings, so that the number of threads does not change a bit.
-    Any other model is scored by its `predict`.
+    predictions: in float64, summed in chunks of 16,384 ratings, so that the number of threads does not change a bit. Any
+    other model is scored by its `predict`.
 
     >>> model = Factors(np.array([[1.0], [2.0]]), np.array([[0.5]]), np.zeros(2), np.zeros(1), mean=3.0)
     >>> indices = np.array([0, 1], np.int32), np.array([0, 0], np.int32)
@@ -47,8 +47,8 @@ def score(model: Model, ratings: Ratings, threads: int | None = None) -> tuple[f
 class Scorer:
     """Scores the models of one training on a part of the ratings (n > 0), epoch after epoch.
 
-    Of a posterior it scores the mean prediction over all samples drawn, not only over those that are kept: it keeps the sum
-    of their predictions, so that an epoch costs one sample.
+    A posterior is scored by the mean prediction over all samples drawn, including those that thinning drops: the scorer
+    keeps a running sum of their predictions, so an epoch costs the predictions of one sample.
     """
 
     def __init__(self, ratings: Ratings):
@@ -56,14 +56,14 @@ class Scorer:
         self._sum: Floats64 | None = None
 
     def see(self, model: Model) -> None:
-        """Take note of the model after each epoch, be it scored or not."""
+        """Update the running sum; call this after each epoch, even if it is not scored."""
         if isinstance(model, Posterior) and model.count:
             if self._sum is None or model.count == 1:
                 self._sum = np.zeros(len(self._ratings))
             _add_predictions(self._sum, model.latest.factors, self._ratings)
 
     def score(self, model: Model) -> tuple[float, float]:
-        """RMSE and MAE of the model seen last."""
+        """RMSE and MAE of the model that was last passed to `see`."""
         if isinstance(model, Posterior) and self._sum is not None:
             return rmse_and_mae(self._ratings.values, self._sum / model.count)
         return score(model, self._ratings)
@@ -100,7 +100,7 @@ def _sums(model: Factors, ratings: Ratings, threads: int) -> Floats64:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """Threads kept for the next call: starting them takes longer than scoring a small part."""
+    """Threads that are reused by later calls, as starting them takes longer than scoring a small part."""
     return ThreadPoolExecutor(os.cpu_count())
 
 

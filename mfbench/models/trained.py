@@ -1,4 +1,4 @@
-"""A trained model with the ids of its data: raw ids in, predictions out."""
+"""A trained model with the raw ids of its users and items: raw ids in, predictions out."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ NO_FACTORS = ("user_ids", "item_ids", "titles")
 
 @dataclass(frozen=True)
 class Predicted:
-    """prediction: float64 [n]. known: str [n], which of user and item had a rating in training: `both`, `user only`,
+    """Predictions for n pairs of user and item.
+
+    prediction: float64 [n]. known: str [n], which of user and item had a rating in training: `both`, `user only`,
     `item only` or `neither`; an unknown one adds nothing to the prediction. std: float64 [n], the standard deviation of a
-    rating around its prediction, None if the model is no posterior (see backend `bmf`).
+    rating around its prediction; None if the model is not a posterior (see backend `bmf`).
     """
 
     prediction: Floats64
@@ -38,8 +40,8 @@ class TrainedModel:
     """P [n_users, K], Q [n_items, K], user_bias [n_users], item_bias [n_items], mean, and the raw id of each row.
 
     user_ids: [n_users], item_ids: [n_items], int64 or str, sorted. titles: str [n_items], None if the data has none.
-    samples: the arrays of a posterior besides, see `Posterior.arrays`; empty for any other model. ridge: beta / 2 of the
-    training, the penalty that new users and items are folded in with.
+    samples: the additional arrays of a posterior, see `Posterior.arrays`; empty for other models. ridge: beta / 2 of the
+    training, the penalty used to fold in new users and items.
     """
 
     P: Floats
@@ -84,7 +86,7 @@ class TrainedModel:
     def predict(self, users: Any, items: Any) -> Predicted:
         """Predict the rating of each pair of raw ids: two lists or arrays of the same length n, or one id and a list.
 
-        Unknown ids are no error, see `Predicted`. InputError if the ids are numbers and the model's are text, or vice versa.
+        Unknown ids are allowed, see `Predicted`. InputError if the ids are numbers and the model's are text, or vice versa.
 
         >>> P, Q = np.array([[1.0], [0.5]]), np.array([[2.0], [-1.0]])
         >>> user_ids, item_ids = np.array(["ann", "bob"]), np.array([10, 20])
@@ -109,10 +111,11 @@ class TrainedModel:
         return {**named, **self.samples}
 
     def fold_in(self, items: Any, ratings: Any, users: Any = None) -> TrainedModel:
-        """The same model for users whom it was not trained with, from their ratings alone, see `models.fold_in`.
+        """A model for new users, given their ratings, without retraining; see `models.fold_in`.
 
-        items: [n] raw ids, ratings: [n] numbers. users: [n] the id of each rating's user; by default all are of one user,
-        `new`. Ratings of items that the model does not know are left out; InputError if a user has no others.
+        items: [n] raw ids. ratings: [n] numbers. users: [n], the id of each rating's user; by default all ratings are of one
+        user, `new`. The new users replace those of this model. Ratings of unknown items are ignored; InputError if a user
+        has no rating of a known item.
 
         >>> P, Q = np.zeros((1, 1)), np.array([[1.0], [0.5], [-1.0]])
         >>> ids = np.array([1]), np.array([10, 20, 30])
@@ -123,7 +126,7 @@ class TrainedModel:
         return self._folded("user", users, items, ratings)
 
     def fold_in_items(self, users: Any, ratings: Any, items: Any = None) -> TrainedModel:
-        """As `fold_in`, for items that the model was not trained with, from ratings that known users give them."""
+        """Like `fold_in`, for new items, given ratings of them by known users."""
         return self._folded("item", items, users, ratings)
 
     def _folded(self, side: Side, new: Any, others: Any, ratings: Any) -> TrainedModel:
@@ -136,7 +139,7 @@ class TrainedModel:
         ids, rows = np.unique(named, return_inverse=True)
         known = at >= 0
         if len(unknown := np.setdiff1d(np.arange(len(ids)), rows[known])):
-            raise InputError(f"{side} {ids[unknown[0]]}: no rating of a known {against}; give one at least")
+            raise InputError(f"{side} {ids[unknown[0]]}: no rating of a known {against}; give at least one")
         cells = rows[known].astype(np.int32), at[known].astype(np.int32)
         folded = fold_in(self.arrays(), side, *cells, values[known], self.ridge)
         changes: dict[str, Any] = {"samples": {name: folded.pop(name, array) for name, array in self.samples.items()}}
@@ -151,7 +154,7 @@ def _is_map(ids: Array, n: int) -> bool:
 def raw_ids(what: str, given: Any, ids: Array) -> Array:
     """The given ids as an array [n]; InputError if they are numbers and the model's are text, or vice versa."""
     raw = np.atleast_1d(np.asarray(given))
-    raw = np.array(raw.tolist()) if raw.dtype.kind in "OT" else raw  # how pandas stores text
+    raw = np.array(raw.tolist()) if raw.dtype.kind in "OT" else raw  # pandas stores text in such arrays
     text = ids.dtype.kind == "U"
     if raw.ndim != 1 or (len(raw) and raw.dtype.kind not in ("U" if text else "iu")):
         wanted = "text" if text else "whole numbers"

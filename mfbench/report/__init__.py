@@ -1,4 +1,4 @@
-"""What people look at: leaderboards, pictures, significance, the report page. Read from records alone.
+"""What people look at: leaderboards, pictures, significance tests, the report page; all derived from records.
 
-The only home of matplotlib. Nothing here trains, searches or tracks.
+The only room that uses matplotlib. Nothing here trains, searches or tracks.
 """

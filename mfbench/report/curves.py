@@ -1,4 +1,4 @@
-"""Pictures of one run: its learning curves, and where it errs."""
+"""Learning curves of a run or of all trials, and the errors of a run by group of ratings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def run_curves(record: Record) -> Figure:
-    """RMSE by epoch, on train and, where it was scored, on valid, with its best epoch."""
+    """RMSE by epoch, on train and, if the split has that part, on valid, with the best epoch marked."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -60,9 +60,9 @@ def run_curves(record: Record) -> Figure:
 
 
 def residual_picture(record: Record) -> Figure | None:
-    """RMSE and mean error by the value of the rating and by how popular the item is; None where that was not evaluated.
+    """RMSE and mean error by rating value and by popularity of the item; None if the run has no such metrics.
 
-    On test of a final run or a floor, on valid of a plain run. Groups without ratings are left out.
+    They are those on test for a final run or a floor, on valid for a plain run. Groups without ratings are left out.
     """
     from matplotlib.figure import Figure
 
@@ -77,7 +77,7 @@ def residual_picture(record: Record) -> Figure | None:
             axes.plot(range(len(groups)), values, color=colour, linewidth=1.0, marker=marker, markersize=7, label=label)
         axes.axhline(0.0, color="black", linewidth=0.8)
         axes.set_xticks(range(len(groups)), [POPULARITY.get(name, name) if kind == "popularity" else name for name in groups])
-        axes.set_xlabel({"rating": "rating", "popularity": "popularity of the item: quintile by its ratings in train"}[kind])
+        axes.set_xlabel({"rating": "rating", "popularity": "item popularity: quintile by number of train ratings"}[kind])
         plain(axes)
     panels[0].set_ylabel(f"error on {_part(record)}, in units of the ratings")
     figure.suptitle(f"{record.title}   {hyperparameters(record)}", fontsize=10, x=0.01, ha="left")
@@ -93,7 +93,7 @@ def _part(record: Record) -> str:
 
 
 def _groups(record: Record, kind: str) -> dict[str, dict[str, float]]:
-    """By group of that kind its `rmse` and `bias`, lowest first, of those that have ratings."""
+    """`rmse` and `bias` of each group of that kind, lowest group first; groups without ratings are left out."""
     found: dict[str, dict[str, float]] = {}
     for metric, value in record.evaluation.items():
         words = re.fullmatch(f"{_part(record)}_(rmse|bias)_{kind}_(.+)", metric)
@@ -104,7 +104,7 @@ def _groups(record: Record, kind: str) -> dict[str, dict[str, float]]:
 
 
 def trial_curves(records: Sequence[Record]) -> Figure:
-    """RMSE by epoch on train and valid, a panel a backend: all trials faint, the best strong; and the floor."""
+    """RMSE by epoch on train and valid, one panel per backend: all trials faint, the best one strong, floors dashed."""
     from matplotlib.ticker import MaxNLocator
 
     trials = [record for record in records if record.stage == "trial"]
@@ -121,7 +121,7 @@ def trial_curves(records: Sequence[Record]) -> Figure:
                 drawn += list(values) if trial.outcome == "completed" else []
                 epochs = trial.scores.epoch[: len(values)]
                 if strong:
-                    axes.plot(epochs, values, color="white", linewidth=4.5, zorder=3)  # parts it from the faint ones
+                    axes.plot(epochs, values, color="white", linewidth=4.5, zorder=3)  # a halo
                 (line,) = axes.plot(epochs, values, color=colour, marker="o" if len(values) == 1 else "")
                 line.set(linewidth=2.2 if strong else 0.8, alpha=1.0 if strong else 0.3, zorder=4 if strong else 2)
                 tip(line, f"{words_of(trial)}  ({part})")
@@ -151,7 +151,7 @@ def trial_curves(records: Sequence[Record]) -> Figure:
 
 
 def mae_curves(records: Sequence[Record]) -> Figure:
-    """MAE by epoch of each backend's best trial, on valid and on train; that of a floor on valid as a level line."""
+    """MAE by epoch of each backend's best trial, on valid and on train; the valid MAE of a floor is a horizontal line."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -175,8 +175,8 @@ def mae_curves(records: Sequence[Record]) -> Figure:
     for floor in floors:
         assert floor.valid_mae is not None
         drawn.append(floor.valid_mae)
-        told = floor.spec.model.options.get(floor.backend, {})
-        label = f"{floor.backend} on valid   " + "  ".join(f"{name}={value}" for name, value in told.items())
+        options = floor.spec.model.options.get(floor.backend, {})
+        label = f"{floor.backend} on valid   " + "  ".join(f"{name}={value}" for name, value in options.items())
         axes.axhline(floor.valid_mae, color=GREY, linewidth=1.2, linestyle="-.", label=label)
     draw("train", "--")
     limit(axes, drawn)

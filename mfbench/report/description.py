@@ -1,4 +1,4 @@
-"""What a sweep has shown, in words: the description in Markdown that its final runs carry in MLflow."""
+"""The result of a sweep in words: the Markdown descriptions of the sweep and its final runs in MLflow."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from mfbench.search.outcome import Swept
 
 
 def descriptions(swept: Swept) -> dict[str, str]:
-    """By run key a description for each final and floor, and by study key that of the whole sweep.
+    """The description of each final and floor by run key, and that of the sweep by study key.
 
-    With what the audit warns of, which is in none of the numbers.
+    Each ends with the warnings of the audit, which no metric shows.
     """
     board, oracle = _ranked(swept.finals), swept.oracle
-    told = {
+    texts = {
         record.run_key: _page([_place(record, board), _how(record, swept.trials), _test(record, oracle), _again(record)])
         for record in swept.finals
     }
     if board:
         first = board[0]
         table = markdown(rows(board, swept.trials, run_ids={}), oracle)
-        told[first.study] = _page([_place(first, board), _test(first, oracle), table.rstrip("\n"), _again(first)])
+        texts[first.study] = _page([_place(first, board), _test(first, oracle), table.rstrip("\n"), _again(first)])
     warnings = swept.audit.warnings() if swept.audit else []
-    look = "\n".join(["**To look at**", "", *(f"- {sentence}" for sentence in warnings)]) if warnings else None
-    return {key: _page([text, look]) for key, text in told.items()}
+    listed = "\n".join(["**Warnings**", "", *(f"- {sentence}" for sentence in warnings)]) if warnings else None
+    return {key: _page([text, listed]) for key, text in texts.items()}
 
 
 def _ranked(finals: Sequence[Record]) -> list[Record]:
-    """The completed final or floor of each backend, best valid RMSE first; of several the best, for it is the latest."""
+    """The best completed final or floor of each backend, best valid RMSE first."""
     best: dict[str, Record] = {}
     completed = [record for record in finals if record.outcome == "completed" and record.valid_rmse is not None]
     for record in sorted(completed, key=lambda record: (record.valid_rmse, record.backend)):
@@ -39,14 +39,14 @@ def _ranked(finals: Sequence[Record]) -> list[Record]:
 
 
 def _place(record: Record, board: Sequence[Record]) -> str:
-    """Which place, by how much: by the valid part, as on the leaderboard."""
+    """Its rank and the differences to others, by valid RMSE as on the leaderboard."""
     if record.outcome != "completed":
-        return f"**{record.backend} has no usable model**: it {record.outcome} ({record.reason})."
+        return f"**{record.backend} has no usable model**: the run {record.outcome} ({record.reason})."
     others = [other for other in board if other.backend != record.backend]
     if record not in board:
         return f"**A longer search of {record.backend} found a better trial**; this run is no longer on the leaderboard."
     place = "first" if record is board[0] else f"number {board.index(record) + 1}"
-    sentence = f"**{record.backend} is {place} of {len(board)}** by the valid part: RMSE {record.valid_rmse:.4f}"
+    sentence = f"**{record.backend} is {place} of {len(board)}** on the valid part: RMSE {record.valid_rmse:.4f}"
     rivals = {other.run_key: other for other in [*others[:1], *(other for other in others if other.stage == "floor")]}
     for rival in rivals.values():
         assert record.valid_rmse is not None
@@ -63,21 +63,21 @@ def _how(record: Record, trials: Mapping[str, Sequence[Record]]) -> str | None:
         return None
     epochs = f"{record.epochs} epoch{'s' if record.epochs > 1 else ''}"
     of = f" of {len(trials[record.backend])}" if trials.get(record.backend) else ""
-    return f"Chosen by trial #{record.best_trial}{of}: {', '.join(given)}; trained on train and valid together for {epochs}."
+    return f"Hyperparameters of trial #{record.best_trial}{of}: {', '.join(given)}. Trained on train and valid for {epochs}."
 
 
 def _test(record: Record, oracle: Mapping[str, float] | None) -> str | None:
     if record.test_rmse is None:
         return None
-    sentence = f"On the test part, opened when the search had ended: RMSE {record.test_rmse:.4f}, MAE {record.test_mae:.4f}."
+    sentence = f"On the test part, opened after the search: RMSE {record.test_rmse:.4f}, MAE {record.test_mae:.4f}."
     if oracle:
         known = (f"{name.removeprefix('test_').upper()} {value:.4f}" for name, value in oracle.items())
-        sentence += f" No model can beat {', '.join(known)} there."
+        sentence += f" The best possible there: {', '.join(known)}."
     return sentence
 
 
 def _again(record: Record) -> str:
-    return f"Run it again, to the same bits: `mfbench reproduce {record.run_key}`"
+    return f"Re-run it and compare bit for bit: `mfbench reproduce {record.run_key}`"
 
 
 def _page(parts: Sequence[str | None]) -> str:

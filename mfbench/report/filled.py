@@ -1,4 +1,4 @@
-"""The filled-in matrix of a small factorization, as a table that a person can read."""
+"""The filled-in matrix of a small factorization as CSV."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MOST_CELLS = 10_000
 
 
 def filled_table(record: Record) -> str | None:
-    """The filled-in matrix of a plain or final run as CSV: a line a user, a column an item, both under their raw ids.
+    """The filled-in matrix of a plain or final run as CSV: one line per user, one column per item, labelled by raw ids.
 
-    None where the run kept no factors P and Q, or the matrix has more than 10,000 cells.
+    None if the run has no model with factors P and Q, or the matrix has more than 10,000 cells.
     """
     small = record.data.n_users * record.data.n_items <= MOST_CELLS
     path = model_path(record.path)

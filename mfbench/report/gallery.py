@@ -1,4 +1,4 @@
-"""The pictures of a search, each by its name, drawn when first asked for and then kept."""
+"""The pictures of a search by name, each drawn when first used and then cached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """What it is called, what it shows, and how it is drawn."""
+    """A title, a caption, and the function that draws it."""
 
     title: str
     says: str
@@ -26,33 +26,37 @@ class Picture:
 
     @cached_property
     def png(self) -> bytes:
-        """It as PNG."""
+        """The picture as PNG."""
         return save(self.draw())
 
     def page(self, title: str) -> bytes:
-        """It as one HTML page, with words under the pointer."""
+        """The picture as one HTML page with tooltips."""
         return save_page(self.draw(), title)
 
 
 def gallery(swept: Swept) -> dict[str, Picture]:
-    """The pictures of a sweep that has trials, by the name of their file, in the order in which a report shows them."""
+    """The pictures of a sweep that has trials, by file name without suffix, in the order of the report."""
     runs, trials, shares = swept.runs, swept.all_trials, swept.importances
     pictures = {
         "learning_curves": Picture(
-            "Learning curves", "All trials faint, the best of each backend strong.", lambda: trial_curves(runs)
+            "Learning curves", "All trials are faint, the best trial of each backend is strong.", lambda: trial_curves(runs)
         ),
-        "mae": Picture("MAE", "By epoch, of the best of each backend; a floor is a level line.", lambda: mae_curves(runs)),
+        "mae": Picture(
+            "MAE", "By epoch, for the best trial of each backend; a floor is a horizontal line.", lambda: mae_curves(runs)
+        ),
         "trade_off": Picture(
             "RMSE against training time",
-            "The line joins the trials that none beats in both.",
+            "The line joins the Pareto front: trials that no other trial beats in both.",
             lambda: trade_off_picture(trials),
         ),
         "sweep": Picture("What each trial tried", "The best valid RMSE of each trial.", lambda: sweep_picture(runs)),
         "alpha_beta": Picture(
-            "Step size and penalty", "Colour is valid RMSE, size is K, a cross diverged.", lambda: alpha_beta_map(trials)
+            "Step size and penalty",
+            "Colour is valid RMSE, size is K; a cross is a trial that diverged.",
+            lambda: alpha_beta_map(trials),
         ),
         "importance": Picture(
-            "What mattered", "Importance of each hyperparameter, by backend.", lambda: importance_bars(shares)
+            "Importance", "How much each hyperparameter mattered, by backend.", lambda: importance_bars(shares)
         ),
     }  # fmt: skip
     return {name: picture for name, picture in pictures.items() if name != "importance" or shares}

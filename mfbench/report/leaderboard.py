@@ -1,4 +1,4 @@
-"""The leaderboard: runs ordered by valid, never by test; its last line is what no model can beat."""
+"""The leaderboard: runs ordered by valid RMSE, never by test; for planted data its last line is the best possible error."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mfbench.spec import FIRST, ordered
 
 @dataclass(frozen=True)
 class Row:
-    """One line: the record of a run, the seconds that its search took, and how it compares.
+    """One line: the record of a run, its MLflow run id, the cost of its search, and its comparison with the best.
 
-    trials and search_seconds are those of the search that the run was chosen by. against_best is its comparison with the
-    first row that is judged on the same part, None where there is none.
+    trials, search_seconds: of the search that selected the run. against_best: the comparison with the first row that has
+    scores on the same part, None if there is none.
     """
 
     record: Record
@@ -28,13 +28,14 @@ class Row:
     search_seconds: float | None = None
     against_best: AgainstBest | None = None
 
-    def told(self) -> dict[str, Any]:
-        """By name what `--json` and CSV have of it; `valid_rmse_ci95` is half the 95 % interval of a mean `valid_rmse`.
+    def as_dict(self) -> dict[str, Any]:
+        """The row by name, as `--json` and CSV have it.
 
-        repeats and finals: over how many repeats the metrics of train and valid, and of test, are means.
+        If a metric is a mean over repeats, `valid_rmse_ci95` and the like are half the width of its 95 % confidence
+        interval, `repeats` is the number of repeats behind the train and valid metrics, `finals` that behind the test ones.
         """
         record = self.record
-        told: dict[str, Any] = {
+        named: dict[str, Any] = {
             "backend": record.backend,
             "run_key": record.run_key,
             "run_id": self.run_id,
@@ -47,13 +48,13 @@ class Row:
             "search_seconds": self.search_seconds,
         }
         if record.intervals:
-            told |= {"repeats": _most(record, "train_", "valid_"), "finals": _most(record, "test_")}
-            told |= {f"{name}_ci95": interval.half_width for name, interval in record.intervals.items()}
-        return told | (asdict(self.against_best) if self.against_best else {})
+            named |= {"repeats": _most(record, "train_", "valid_"), "finals": _most(record, "test_")}
+            named |= {f"{name}_ci95": interval.half_width for name, interval in record.intervals.items()}
+        return named | (asdict(self.against_best) if self.against_best else {})
 
     @property
     def marked(self) -> str | None:
-        """The part, test where it was tested, else valid, whose RMSE cannot be told from the best; None where it can."""
+        """The part (`test`, or `valid` for a plain run) on which the run is indistinguishable from the best; else None."""
         if self.against_best is None or self.against_best.is_distinguishable:
             return None
         return "valid" if self.record.test_rmse is None else "test"
@@ -66,27 +67,27 @@ AFTER_HYPER = {
 }  # fmt: skip
 
 COMPARED = tuple(one.name for one in fields(AgainstBest))
-"""What `--json` and CSV have besides of a row that was compared with the best."""
+"""The further fields in `--json` and CSV of a row that was compared with the best."""
 
 
 def columns(board: Sequence[Row]) -> dict[str, str]:
-    """The columns of a board and what stands above each: the hyperparameters that any row has, K, alpha and beta first."""
+    """The columns of a board and their headings, with all hyperparameters that any row has: K, alpha and beta first."""
     hyper = ordered({*FIRST, *(name for row in board for name in row.record.hyper)})
     return {"backend": "backend", **{name: name for name in hyper}, **AFTER_HYPER}
 
 
 MARK = "="
-SAID = {
-    "valid": "on valid not distinguishable from the first plain run",
-    "test": "on test not distinguishable from the first tested",
+MEANING = {
+    "valid": "valid RMSE statistically indistinguishable from that of the first plain run",
+    "test": "test RMSE statistically indistinguishable from that of the first tested run",
 }
 
 
 def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_ids: Mapping[str, str]) -> list[Row]:
-    """The rows of these runs, best valid RMSE first (train RMSE where there is no valid part); trials are by backend.
+    """The rows of these runs, best valid RMSE first (train RMSE if there is no valid part).
 
-    What has repeats is averaged already, see `repeats.averaged`. search_seconds is the time that the trials took in all:
-    compiling, training and scoring.
+    records: with repeats averaged, see `repeats.averaged`. trials: those of the search, by backend. run_ids: MLflow's, by
+    run key.
     """
 
     def row(record: Record) -> Row:
@@ -110,17 +111,17 @@ def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_
 
 
 def _most(record: Record, *parts: str) -> int | None:
-    """Over how many repeats a metric of these parts is the mean; None where none is a mean."""
+    """The number of repeats that a metric of these parts is the mean of; None if none of them is a mean."""
     return max((one.n for name, one in record.intervals.items() if name.startswith(parts)), default=None)
 
 
 def cells(board: Sequence[Row], oracle: Mapping[str, float] | None) -> tuple[list[str], list[list[str]]]:
-    """Header and body as text; columns that say nothing are left out."""
-    lines: list[dict[str, Any]] = [{**row.told(), "marked": f"{row.marked}_rmse"} for row in board]
+    """Header and body as text, without columns that would be empty or say nothing."""
+    lines: list[dict[str, Any]] = [{**row.as_dict(), "marked": f"{row.marked}_rmse"} for row in board]
     if oracle:
         lines.append({"backend": "oracle", **oracle})
     dull = {"outcome"} if all(row.record.outcome == "completed" for row in board) else set()
-    if any(row.record.valid_rmse is not None for row in board):  # else the errors on train are all there is
+    if any(row.record.valid_rmse is not None for row in board):  # else the errors on train are the only ones
         dull |= {"train_rmse", "train_mae"}
     named = columns(board)
     shown = [name for name in named if name not in dull and any(line.get(name) is not None for line in lines)]
@@ -142,20 +143,20 @@ def _cell(name: str, line: Mapping[str, Any]) -> str:
 
 
 def note(board: Sequence[Row]) -> str | None:
-    """What the mark says, of the parts on which a row has it; None where no row has."""
-    said = "; ".join(says for part, says in SAID.items() if any(row.marked == part for row in board))
-    return f"{MARK}: {said} (paired bootstrap over users; Wilcoxon with Holm's correction)" if said else None
+    """The legend of the mark `=`; None if no row has it."""
+    meaning = "; ".join(text for part, text in MEANING.items() if any(row.marked == part for row in board))
+    return f"{MARK}: {meaning} (paired bootstrap over users; Wilcoxon with Holm's correction)" if meaning else None
 
 
 def table(title: str, board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> Table:
     """The leaderboard for a terminal."""
     drawn = tables.drawn(title, *cells(board, oracle), dim_last=oracle is not None)
-    if said := note(board):
-        drawn.caption, drawn.caption_justify = said, "left"
+    if legend := note(board):
+        drawn.caption, drawn.caption_justify = legend, "left"
     return drawn
 
 
 def markdown(board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> str:
     """The leaderboard as a Markdown table."""
-    said = note(board)
-    return tables.markdown(*cells(board, oracle)) + (f"\n{said}\n" if said else "")
+    legend = note(board)
+    return tables.markdown(*cells(board, oracle)) + (f"\n{legend}\n" if legend else "")

@@ -1,4 +1,4 @@
-"""The report of an experiment: its results as files, and one page of HTML that needs nothing else."""
+"""The report of an experiment: the files in `results/`, and one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 
 def write_report(comparison: Comparison) -> Path:
-    """Write `results/<experiment>/`, see `Comparison.write_results`, with the page `report.html`, whose path is given."""
+    """Write `results/<experiment>/` (see `Comparison.write_results`) with the page `report.html`, and return its path."""
     comparison.write_results()
     path = RESULTS / comparison.experiments[0] / "report.html"
     write_whole(path, page(comparison).encode())
@@ -29,7 +29,7 @@ def write_report(comparison: Comparison) -> Path:
 
 
 def page(comparison: Comparison) -> str:
-    """The report of one experiment as HTML: style, pictures and all in the one file, no script, nothing fetched."""
+    """The report of one experiment as HTML, with style and pictures inline: no scripts, no external files."""
     from jinja2 import Environment
 
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE.read_text())
@@ -53,9 +53,9 @@ def page(comparison: Comparison) -> str:
 def _summary(comparison: Comparison) -> str:
     best, data = comparison.board[0].record, comparison.board[0].record.data
     judged = [("valid", best.valid_rmse), ("test", best.test_rmse)]
-    scores = ", ".join(f"{part} RMSE {value:.4f}" for part, value in judged if value is not None) or "no part to be judged on"
-    of = f"of {len(comparison.board)} backends " if len(comparison.board) > 1 else ""
-    return f"{data.name}: {data.n_users:,} users, {data.n_items:,} items. Best {of}by valid: {best.title}, {scores}."
+    scores = ", ".join(f"{part} RMSE {value:.4f}" for part, value in judged if value is not None) or "no held-out part"
+    of = f"of {len(comparison.board)} runs " if len(comparison.board) > 1 else ""
+    return f"{data.name}: {data.n_users:,} users, {data.n_items:,} items. Best {of}on valid: {best.title}, {scores}."
 
 
 def _pictures(comparison: Comparison) -> list[dict[str, str]]:
@@ -64,13 +64,13 @@ def _pictures(comparison: Comparison) -> list[dict[str, str]]:
         drawn = [(f"Learning curves of {one.title}", "RMSE by epoch.", save(run_curves(one))) for one in comparison.records]
     for one in comparison.records:
         if (errs := residual_picture(one)) is not None:
-            says = "By the value of the rating, and by how often the item was rated in training."
-            drawn.append((f"Where {one.title} errs", says, save(errs)))
+            says = "By rating value, and by how often the item was rated in training."
+            drawn.append((f"Errors of {one.title} by group", says, save(errs)))
     return [{"title": title, "says": says, "png": base64.b64encode(png).decode()} for title, says, png in drawn]
 
 
 def _made_by(record: Record) -> list[RunName]:
-    """The runs that a line's numbers are of: all its repeats, and those of the trial that a final's valid ones are of."""
+    """The runs behind a line of the leaderboard: its repeats, and for a final run those of its trial (the valid scores)."""
     runs: list[RunName] = [record]
     if record.best_trial is not None:
         runs.append(RunName(study=record.study, backend=record.backend, number=record.best_trial, stage="trial"))
@@ -83,11 +83,11 @@ def _data(record: Record) -> list[tuple[str, str]]:
 
 
 def _lines(tree: dict[str, Any]) -> list[tuple[str, str]]:
-    """Name and value as a person reads them; what is None is left out."""
-    return [(name, _said(value)) for name, value in tree.items() if value is not None and value != ""]
+    """Names and values as text, without those that are None."""
+    return [(name, _as_text(value)) for name, value in tree.items() if value is not None and value != ""]
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_said(inner)}" for name, inner in value.items() if inner is not None)
+        return ", ".join(f"{name} {_as_text(inner)}" for name, inner in value.items() if inner is not None)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

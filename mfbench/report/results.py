@@ -1,4 +1,4 @@
-"""A leaderboard of runs with the records behind it, and writing it to `results/`."""
+"""A leaderboard with the records behind it, and the files in `results/` made from it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from mfbench.search.outcome import Swept
 
 @dataclass(frozen=True)
 class Comparison:
-    """A leaderboard of runs, best first, and the sweep that they are of, where all of them are of one.
+    """A leaderboard of runs, best first, and their sweep, if all of them belong to the same one.
 
-    problem: why the runs' ids in MLflow are not known, None where they are.
+    problem: why the MLflow run ids are not known, None if they are.
     """
 
     board: list[Row]
@@ -36,12 +36,12 @@ class Comparison:
 
     @property
     def records(self) -> list[Record]:
-        """The records of the rows, in their order."""
+        """The records of the rows, in the same order."""
         return [row.record for row in self.board]
 
     @property
     def oracle(self) -> dict[str, float] | None:
-        """What no model can beat, where all runs are on the same data and split."""
+        """The test error that no model can beat; None if it is not known, or the runs have different data or splits."""
         found = [record.data.oracle_of("test") for record in self.records]
         return found[0] if found and all(one == found[0] for one in found) else None
 
@@ -61,19 +61,21 @@ class Comparison:
         return sorted({record.spec.name for record in self.records})
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The object that `--json` prints."""
         audited = self.audit.summary() if self.audit else None
-        return {"runs": [row.told() for row in self.board], "oracle": self.oracle, "audit": audited}
+        return {"runs": [row.as_dict() for row in self.board], "oracle": self.oracle, "audit": audited}
 
     def write_results(self) -> None:
-        """Write `results/<experiment>/`: the board as CSV and Markdown, its metrics by backend as JSON, a picture, the audit
-        of a search, and the filled-in matrix where it is small; with two objectives the Pareto front.
+        """Write `results/<experiment>/`: the leaderboard as CSV and Markdown, metrics by backend as JSON, and a picture; for
+        a search its audit, and with two objectives the Pareto front; for a small data set the filled-in matrix.
 
-        Of a sweep its finals and floors are the results, else the plain runs. Only the clocks in the Markdown, and the last
-        digits on another kind of machine, differ when the same specs are run again.
+        The leaderboard has the finals and floors of a sweep, or else the plain runs. Re-running the same specs changes only
+        the times in the Markdown and, on another kind of machine, last digits.
         """
         if len(self.experiments) != 1:
-            raise InputError("results are written of one experiment at a time; give its spec")
+            raise InputError(
+                f"results are written for one experiment at a time, not for {' and '.join(self.experiments)}; give one spec"
+            )
         plain = all(record.stage == "run" for record in self.records)
         board = [replace(row, run_id=None) for row in self.board if plain or row.record.stage != "run"]
         filled = [table for row in board if (table := filled_table(row.record))]
@@ -96,13 +98,13 @@ class Comparison:
 
 
 def search_files(swept: Swept) -> dict[str, str]:
-    """What a search leaves in words, by the name of its file: its audit, and with two objectives the Pareto front."""
+    """The text files of a search by name: its audit, and with two objectives the Pareto front."""
     made = {"audit.md": swept.audit.markdown()} if swept.audit else {}
     return made | ({"pareto.csv": pareto.as_csv(swept.front)} if swept.front is not None else {})
 
 
 def _csv(board: Sequence[Row]) -> str:
-    lines = [row.told() for row in board]
+    lines = [row.as_dict() for row in board]
     known = {name for line in lines for name in line}
     named = [column for name in columns(board) for column in (name, f"{name}_ci95") if column in known]
     kept = [name for name in named if not name.endswith(("_seconds", "_id"))]
@@ -110,12 +112,12 @@ def _csv(board: Sequence[Row]) -> str:
 
 
 def _metrics(board: Sequence[Row], oracle: Mapping[str, float] | None) -> dict[str, dict[str, float]]:
-    """By backend what it was judged by: valid and test where there are such parts, else train."""
+    """RMSE and MAE by backend: on valid and test if the run has scores there, else on train."""
     found: dict[str, dict[str, float]] = {}
     for row in board:
         judged = ("valid", "test") if row.record.valid_rmse is not None else ("train",)
-        told = row.told()
+        fields = row.as_dict()
         names = [f"{part}_{kind}{end}" for part in judged for kind in ("rmse", "mae") for end in ("", "_ci95")]
-        numbers = {name: told.get(name) for name in names}
+        numbers = {name: fields.get(name) for name in names}
         found.setdefault(row.record.backend, {name: value for name, value in numbers.items() if value is not None})
     return found | ({"oracle": dict(oracle)} if oracle else {})

@@ -1,4 +1,4 @@
-"""Pictures of a search: the curves of its trials, what each tried, where the good alphas and betas are, what mattered."""
+"""Pictures of a search: what each trial tried, RMSE over alpha and beta, importances, RMSE against training time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def sweep_picture(records: Sequence[Record]) -> Figure:
-    """The best valid RMSE of each trial against each hyperparameter that was searched: a panel each, a colour a backend."""
+    """The best valid RMSE of each trial against each searched hyperparameter: one panel each, one colour per backend."""
     trials = [record for record in records if record.stage == "trial"]
     colours = colours_of(trials)
     figure, panels = panel_grid(varied(trials), 3.4, width=3.5)
@@ -67,7 +67,7 @@ def sweep_picture(records: Sequence[Record]) -> Figure:
 
 
 def varied(trials: Sequence[Record]) -> list[str]:
-    """K, alpha and beta, and what else differs between the trials of a backend."""
+    """The names K, alpha and beta, and those of other hyperparameters that differ between trials of one backend."""
     values: dict[tuple[str, str], set[Value]] = {}
     for trial in trials:
         for name, value in trial.hyper.items():
@@ -76,7 +76,7 @@ def varied(trials: Sequence[Record]) -> list[str]:
 
 
 def alpha_beta_map(records: Sequence[Record]) -> Figure:
-    """Each trial at its alpha and beta, a panel a backend: the colour is its valid RMSE, the size its K, a cross diverged."""
+    """Each trial at its alpha and beta, one panel per backend: colour is valid RMSE, size is K, a cross has diverged."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -89,7 +89,7 @@ def alpha_beta_map(records: Sequence[Record]) -> Figure:
     most = max((trial.K or 1 for trial in trials), default=1)
     for backend, axes in panels.items():
         mine = [trial for trial in trials if trial.backend == backend]
-        for trial in sorted(mine, key=value_of, reverse=True):  # the good ones on top
+        for trial in sorted(mine, key=value_of, reverse=True):  # draws the best on top
             assert trial.alpha is not None
             assert trial.beta is not None
             if trial.outcome in ("completed", "pruned") and math.isfinite(value_of(trial)):
@@ -119,7 +119,7 @@ def alpha_beta_map(records: Sequence[Record]) -> Figure:
 
 
 def importance_bars(importances: Mapping[str, Mapping[str, float]]) -> Figure:
-    """How much each hyperparameter mattered, a group of bars a backend; the shares of a backend add up to 1."""
+    """The importance of each hyperparameter, one group of bars per backend; the shares of a backend add up to 1."""
     from matplotlib.figure import Figure
 
     names = ordered({name for shares in importances.values() for name in shares})
@@ -136,7 +136,7 @@ def importance_bars(importances: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_yticks(range(len(importances)), list(importances))
     axes.invert_yaxis()
     axes.set_xlim(0, 1.05)
-    axes.set_xlabel("share of the importance for being among the best tenth of the trials (PED-ANOVA)")
+    axes.set_xlabel("importance for reaching the best 10 % of trials (PED-ANOVA), as a share")
     plain(axes)
     if names:
         figure.legend(loc="outside upper right", ncols=len(names), frameon=False, fontsize=9)
@@ -144,13 +144,13 @@ def importance_bars(importances: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def _size(K: int | None, most: int) -> float:
-    """The diameter of a mark in points, so that its area is as K."""
+    """The diameter of a marker in points; its area grows linearly with K."""
     return 4.0 + 9.0 * math.sqrt((K or 1) / most)
 
 
 def _mark(axes: Axes, trial: Record, where: float, colour: str) -> Line2D:
     value = value_of(trial)
-    edge = axes.get_xaxis_transform()  # up the panel in fractions of its height, for what has no place by its value
+    edge = axes.get_xaxis_transform()  # y as a fraction of the panel's height, for trials outside the value axis
     face = "white" if trial.outcome == "pruned" else colour
     if trial.outcome not in ("completed", "pruned") or not math.isfinite(value):
         (mark,) = axes.plot(where, 0.98, "x", markersize=6, color=colour, transform=edge, markeredgewidth=1.5)
@@ -164,7 +164,7 @@ def _mark(axes: Axes, trial: Record, where: float, colour: str) -> Line2D:
 
 
 def _places(axes: Axes, name: str, values: Sequence[Value]) -> dict[Value, float]:
-    """Where on the axis each value stands, which is given a scale and labels that suit them: words have no order."""
+    """The position of each value on the x axis, which gets a scale and labels to suit: words and booleans are categories."""
     if any(isinstance(value, bool | str) for value in values):
         names = sorted({str(value) for value in values})
         axes.set_xticks(range(len(names)), names)
@@ -192,12 +192,12 @@ def _scale(axes: Axes, name: str, values: Sequence[float]) -> None:
 
 
 def best_for_time(records: Sequence[Record]) -> list[Record]:
-    """Those with a lower valid RMSE than any that trained for less time, quickest first: the Pareto front."""
+    """The Pareto front of training time and valid RMSE: the records that no other beats in both, fastest first."""
     return undominated(records, lambda one: (one.clocks.train_seconds, value_of(one)))
 
 
 def trade_off_picture(records: Sequence[Record]) -> Figure:
-    """The valid RMSE of each completed run against its seconds of training, a colour a backend; the Pareto front as a line."""
+    """The valid RMSE of each completed run against its training time, one colour per backend; a line is the Pareto front."""
     from matplotlib.figure import Figure
 
     shown = [
@@ -218,7 +218,7 @@ def trade_off_picture(records: Sequence[Record]) -> Figure:
     if seconds:
         log_ticks(axes, "x", seconds)
         limit(axes, [value_of(one) for one in shown])
-    axes.set_xlabel("seconds of training")
+    axes.set_xlabel("training time, seconds")
     axes.set_ylabel("valid RMSE")
     axes.legend(frameon=False)
     plain(axes)

@@ -1,4 +1,4 @@
-"""Which runs cannot be told from the best: their errors on the same users of the same part, compared pair by pair."""
+"""Which runs are statistically indistinguishable from the best: paired tests over the users of the same held-out part."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from mfbench.runs.records import Record
 
 DRAWS = 10_000
 LEVEL = 0.05
-SEED = 0  # not the spec's: boards of whatever runs are made with the same draws
-USERS_A_BLOCK = 1 << 18  # drawn at once; what bounds the memory
+SEED = 0  # not the spec's, so that a leaderboard of runs from several specs is reproducible too
+USERS_AT_ONCE = 1 << 18  # drawn together, which bounds the memory
 
 
 @dataclass(frozen=True)
 class AgainstBest:
-    """A run's RMSE less that of the best, √(Σ e² / n) each, with its 95 % interval and what tests say of it.
+    """A run's RMSE minus that of the best, √(Σ e² / n) each, with its 95 % confidence interval and two p-values.
 
-    The interval is the percentile interval of the paired bootstrap over users, p_bootstrap twice the smaller share of draws
-    on one side of 0 (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, 13.3 and 15.4). p_holm is Wilcoxon's
-    signed-rank test over users' own RMSE (Demšar, JMLR 7, 2006), corrected for as many tests as there are runs beside the
-    best (Holm, Scand. J. Statist. 6, 1979). Over folds Σ e² and n are those of all folds together, so the difference is not
-    quite that of the mean RMSEs; of several finals each user's Σ e² is the mean over them.
+    difference_low, difference_high: the percentile interval of the paired bootstrap over users. p_bootstrap: twice the
+    smaller share of draws on one side of 0 (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, 13.3 and 15.4).
+    p_holm: of Wilcoxon's signed-rank test over the users' own RMSE (Demšar, JMLR 7, 2006), corrected for the number of runs
+    compared with the best (Holm, Scand. J. Statist. 6, 1979).
+
+    Σ e² and n are summed over the folds of a k-fold split, so the difference is not quite that of the mean RMSEs. If a final
+    run was repeated with several seeds, each user's Σ e² is the mean over them.
     """
 
     difference: float
@@ -40,15 +42,15 @@ class AgainstBest:
 
     @property
     def is_distinguishable(self) -> bool:
-        """Only where both say so: 0 is outside the interval, ends included, and p_holm is under 0.05."""
+        """True if both tests agree that they differ: 0 lies outside the closed interval, and p_holm < 0.05."""
         return not self.difference_low <= 0 <= self.difference_high and self.p_holm < LEVEL
 
 
 def against_best(ranked: Sequence[Record]) -> dict[str, AgainstBest]:
-    """By run key the comparison of each run with the first that is judged on the same part.
+    """Compare each run with the first (the best on valid) that has scores on the same part; by run key.
 
-    Finals and floors are judged on test, and ranked by valid: the test part chooses nothing. Plain runs are judged on valid.
-    A run without errors by user beside its record, or on other splits than the first, is not compared.
+    Finals and floors are compared on test, plain runs on valid. The order is by valid, so the test part selects nothing.
+    A run is left out if no per-user errors were saved with its record, or if its splits are not those of the first.
     """
     done = [record for record in ranked if record.outcome == "completed"]
     tested = [record for record in done if record.test_rmse is not None]
@@ -67,28 +69,32 @@ def _against_first(judged: Sequence[Record], part: str) -> dict[str, AgainstBest
 
 
 def compare(squared: Floats64, count: Array) -> list[AgainstBest]:
-    """The comparison of each run but the first with the first.
+    """Compare each run after the first with the first.
 
-    squared: float64 [runs, users], Σ e² of each user. count: int [users], the ratings of each; users without are left out.
-    The draws depend on the order of the users, which is that of their ids wherever this is called.
+    squared: float64 [runs, users], Σ e² of each user. count: int [users], their numbers of ratings; users with none are left
+    out. The draws depend on the order of the users; callers sort them by id.
     """
     rated = count > 0
     squared, count = squared[:, rated], count[rated]
     of_whole = np.sqrt(squared.sum(axis=1) / count.sum())
     drawn = _drawn(np.vstack([squared, count]).tobytes(), len(count))
     corrected = holm([_wilcoxon(np.sqrt(one / count) - np.sqrt(squared[0] / count)) for one in squared[1:]])
-    told = []
+    found = []
     for rmse, draws, p in zip(of_whole[1:].tolist(), drawn[1:], corrected, strict=True):
         differences = draws - drawn[0]
         low, high = np.quantile(differences, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
-        # The sample itself is counted as a draw, so that no p is 0 (Davison and Hinkley, 1997, 4.2).
+        # Counting the sample itself as a draw keeps p above 0 (Davison and Hinkley, 1997, 4.2).
         fewer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0)) + 1
-        told.append(AgainstBest(rmse - float(of_whole[0]), low, high, min(1.0, 2 * fewer / (DRAWS + 1)), p))
-    return told
+        found.append(AgainstBest(rmse - float(of_whole[0]), low, high, min(1.0, 2 * fewer / (DRAWS + 1)), p))
+    return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p: of the k-th smallest of m the largest of (m - j + 1) p_j over j ≤ k, 1 at most."""
+    """Holm's adjusted p-values: for the k-th smallest of m, the largest (m - j + 1) p_j over j ≤ k, but at most 1.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
     p = np.array(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     p[order] = np.minimum(1, np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order]))
@@ -96,7 +102,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _wilcoxon(differences: Floats64) -> float:
-    """The two-sided p; users without a difference are left out, and where all are there is nothing to be found."""
+    """The two-sided p-value; users whose difference is 0 are left out, and without any others it is 1."""
     from scipy.stats import wilcoxon  # takes half a second to import
 
     return float(wilcoxon(differences).pvalue) if np.any(differences) else 1.0
@@ -104,26 +110,28 @@ def _wilcoxon(differences: Floats64) -> float:
 
 @lru_cache(maxsize=4)
 def _drawn(table: bytes, users: int) -> Floats64:
-    """float64 [runs, DRAWS]: the RMSE of each run over as many users as there are, drawn with replacement.
+    """float64 [runs, DRAWS]: the RMSE of each run over `users` users drawn with replacement, the same draws for all runs.
 
-    table: float64 [runs + 1, users], as bytes, so that the tables of a sweep, of which there are some, draw once; its last
-    row is the count. All runs have the same draws.
+    table: float64 [runs + 1, users] as bytes: Σ e² of each run, then the counts. Bytes are hashable, so the cache serves the
+    several tables that a sweep makes of the same runs.
     """
     rows = np.frombuffer(table).reshape(-1, users)
     rng = generator(SEED, "bootstrap")
     sums = np.empty((len(rows), DRAWS))
-    step = max(1, USERS_A_BLOCK // users)
+    step = max(1, USERS_AT_ONCE // users)
     for first in range(0, DRAWS, step):
         n = min(step, DRAWS - first)
         drawn = rng.integers(users, size=(n, users)) + users * np.arange(n)[:, None]
         times = np.bincount(drawn.ravel(), minlength=n * users).reshape(n, users).astype(np.float64)
-        sums[:, first : first + n] = np.einsum("ru,du->rd", rows, times)  # in a fixed order, unlike a threaded product
+        sums[:, first : first + n] = np.einsum(
+            "ru,du->rd", rows, times
+        )  # sums in a fixed order, which a threaded product does not
     rmse: Floats64 = np.sqrt(sums[:-1] / sums[-1])
     return rmse
 
 
 class _Errors(NamedTuple):
-    """Of a run, float64 [n_users] and int [n_users]: Σ e² and count of each user, over the parts of these splits."""
+    """Σ e² (float64 [n_users]) and number of ratings (int [n_users]) of each user, over a run's parts of these splits."""
 
     splits: set[str]
     squared: Floats64
@@ -131,10 +139,10 @@ class _Errors(NamedTuple):
 
 
 def _errors_of(record: Record, part: str) -> _Errors | None:
-    """The errors on that part; None where there are none, or one is no finite number.
+    """The errors on that part; None if there are none, or not all are finite.
 
-    Of a record that stands for several they are the mean over those on one split, and the sum over splits, the folds, whose
-    valid parts share no rating.
+    For the mean of several repeats: averaged over the repeats on one split (the seeds), then summed over the splits (the
+    folds, whose valid parts share no rating).
     """
     mean = record.intervals.get(f"{part}_rmse")
     repeats = [record, *(read_record(one.path) for one in later_repeats(record))] if mean else [record]

@@ -1,4 +1,4 @@
-"""How our pictures look and are saved: colours, axes, PNG, and HTML that says what the pointer is on.
+"""The style of all pictures, and how they are saved: colours, axes, PNG, and HTML with tooltips.
 
 The same records give the same bytes. matplotlib is imported inside the functions, for the start-up time (about a second),
 and used without pyplot, whose figures are global state that threads would share.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-# Okabe and Ito's colours, told apart by colour-blind people too; the yellow is left out, it is too pale for lines.
+# Okabe and Ito's palette, which colour-blind people can tell apart; without its yellow, which is too pale for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 TRAIN, VALID, GREY = "#0072B2", "#D55E00", "#666666"
 DPI = 120
@@ -36,32 +36,33 @@ STYLE = """body { margin: 1em; font: 14px sans-serif; color: #333 } svg { max-wi
 
 
 def save(figure: Figure) -> bytes:
-    """The figure as PNG, without date or version of the software in it."""
+    """The figure as PNG, without the version of matplotlib in it, so that the bytes depend on the records alone."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def save_page(figure: Figure, title: str) -> bytes:
-    """The figure as one HTML page: an SVG whose lines and points, where `tip` said so, show their words under the pointer."""
+    """The figure as one HTML page: an SVG whose lines and points show the tooltips set by `tip`."""
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "mfbench", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    for prefix, namespace in {"": SVG, "xlink": "http://www.w3.org/1999/xlink"}.items():  # as HTML reads them
+    for prefix, namespace in {"": SVG, "xlink": "http://www.w3.org/1999/xlink"}.items():  # HTML knows no others
         ElementTree.register_namespace(prefix, namespace)
     root = ElementTree.fromstring(buffer.getvalue())
     for group in root.iter(f"{{{SVG}}}g"):
         if (words := group.get("id", "")).startswith(TIP):
             group.attrib = {"class": "tip"}
-            for line in [path for path in group if path.tag == f"{{{SVG}}}path"]:  # a thin line is hard to point at
+            for line in [path for path in group if path.tag == f"{{{SVG}}}path"]:
+                # A thin line is hard to point at, so an invisible wide one lies over it.
                 reach = ElementTree.SubElement(group, line.tag, {"d": line.get("d", ""), "fill": "none", "class": "reach"})
                 reach.set("stroke", "#000")
-            told = ElementTree.Element(f"{{{SVG}}}title")
-            told.text = words.removeprefix(TIP)
-            group.insert(0, told)
-    for drawn in root.iter():  # as attributes, which the style of the page may change
+            tooltip = ElementTree.Element(f"{{{SVG}}}title")
+            tooltip.text = words.removeprefix(TIP)
+            group.insert(0, tooltip)
+    for drawn in root.iter():  # inline styles become attributes, which the page's style sheet can override
         for item in drawn.attrib.pop("style", "").split(";"):
             name, _, value = item.partition(":")
             if value:
@@ -72,7 +73,7 @@ def save_page(figure: Figure, title: str) -> bytes:
 
 
 def tip(artist: Artist, words: str) -> None:
-    """What `save_page` shows when the pointer is on this line or point."""
+    """Set the tooltip of this line or point on the page that `save_page` makes."""
     artist.set_gid(TIP + words)
 
 
@@ -80,28 +81,28 @@ def tip(artist: Artist, words: str) -> None:
 
 
 def hyperparameters(record: Record) -> str:
-    """`K=8 alpha=0.01 beta=0.05`, those that there are, and whatever else was searched."""
+    """All hyperparameters of the run as text, e.g. `K=8 alpha=0.01 beta=0.05`."""
     return " ".join(f"{name}={shown(value)}" for name, value in record.hyper.items())
 
 
 def shown(value: Value) -> str:
-    """The value of a hyperparameter, a number to three digits."""
+    """The value of a hyperparameter as text, a float to three significant digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def value_of(record: Record) -> float:
-    """The valid RMSE, nan where there is none."""
+    """The valid RMSE, NaN if there is none."""
     return math.nan if record.valid_rmse is None else record.valid_rmse
 
 
 def words_of(record: Record) -> str:
-    """What a tip says of a trial."""
+    """The tooltip of a trial: title, hyperparameters, valid RMSE."""
     valid = f"valid RMSE {record.valid_rmse:.4f}" if record.valid_rmse is not None else record.outcome
     return f"{record.title}  {hyperparameters(record)}  {valid}" + ("  pruned" if record.outcome == "pruned" else "")
 
 
 def best_of_each(records: Iterable[Record]) -> Mapping[str, Record]:
-    """The completed record with the lowest valid RMSE of each backend that has one."""
+    """The completed record with the lowest valid RMSE, by backend; a backend without one is left out."""
     best: dict[str, Record] = {}
     for record in records:
         if record.outcome == "completed" and math.isfinite(value_of(record)):
@@ -112,18 +113,18 @@ def best_of_each(records: Iterable[Record]) -> Mapping[str, Record]:
 
 
 def colours_of(records: Iterable[Record]) -> dict[str, str]:
-    """A colour for each backend, by the order of the names, so that all pictures of a study agree."""
+    """A colour for each backend, in alphabetical order, so that all pictures of a study use the same ones."""
     names = sorted({record.backend for record in records})
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
 
 
 def numbers(values: Sequence[float | None]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """float64 [n], nan for None."""
+    """float64 [n], NaN for None."""
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def what_matters(values: Sequence[float]) -> tuple[float, float] | None:
-    """The range to show: a few values far above the others, of a bad start or a run that blew up, are cut off."""
+    """The range to show, without values far above the median, e.g. of a run that diverged; None if no value is finite."""
     finite = np.array([value for value in values if math.isfinite(value)])
     if len(finite) == 0:
         return None
@@ -133,7 +134,7 @@ def what_matters(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def limit(axes: Axes, values: Sequence[float]) -> None:
-    """Cut the axis of values to what matters, with a margin."""
+    """Limit the value axis to the range of `what_matters`, with a margin."""
     if (shown := what_matters(values)) is not None:
         low, high = shown
         margin = 0.06 * (high - low) or 0.01 * abs(high) or 0.01
@@ -141,7 +142,7 @@ def limit(axes: Axes, values: Sequence[float]) -> None:
 
 
 def log_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
-    """Make the axis `x` or `y` logarithmic, with labels that a person reads."""
+    """Make the axis `x` or `y` logarithmic, with readable tick labels."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -153,7 +154,7 @@ def log_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
 
 
 def plain(axes: Axes) -> None:
-    """Two spines and a pale grid."""
+    """Remove the top and right spines, and add a pale grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -163,7 +164,7 @@ ABREAST = 3
 
 
 def panel_grid(names: Sequence[str], height: float, width: float = 3.5) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with a panel for each name, at least one, three abreast, all with the same axis of values."""
+    """A figure with a panel for each name (at least one), three to a row, with a shared value axis; and the panels by name."""
     from matplotlib.figure import Figure
 
     names = names or [""]
@@ -188,7 +189,7 @@ def legend_entry(
     line: float = 0,
     dash: bool = False,
 ) -> Line2D:
-    """An entry of a legend: a mark, or with a width a line."""
+    """A legend entry: a marker, or a line if `line`, its width, is given."""
     from matplotlib.lines import Line2D
 
     if line:

@@ -1,4 +1,4 @@
-"""One run, from job to record: what it begins from, the loop over its epochs, the JSON file that it leaves.
+"""One run, from job to record: its prepared ratings, the loop over its epochs, and the JSON file that it writes.
 
-`records` defines that file, from which all the later rooms derive what they show. Nothing here searches.
+`records` defines that file; all later rooms derive what they show from it. The search lives in `search`.
 """

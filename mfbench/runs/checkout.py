@@ -1,4 +1,4 @@
-"""The code that runs: its commit, what was changed since, and a digest of it."""
+"""The version of the running code: its commit, its uncommitted changes, and a digest of its source."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ import mfbench
 PACKAGE = Path(mfbench.__file__).parent
 ROOT = PACKAGE.parent
 MOST_BYTES = 1 << 20
-BUT_RESULTS = [".", ":!results", ":!dvc.lock"]  # what runs write, and what dvc writes of it
-# The user's own settings for diffs aside.
+BUT_RESULTS = [".", ":!results", ":!dvc.lock"]  # not the files that runs and dvc write
+# Independent of the user's own git settings, so that the same changes always give the same diff.
 DIFF = ["diff", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]
 
 
 @cache
 def code() -> dict[str, Any]:
-    """What tells this code from any other.
+    """The fields that identify the running code.
 
-    source: 16 hex digits over the package's Python files, their names and contents. git_commit, git_dirty: the commit of
-    the checkout that mfbench runs from, and whether anything but `results/` and `dvc.lock` was changed since; None where it
-    was installed from a package, which has a version instead. git_diff: sha256 of `changes()`, None where there are none.
+    source: 16 hex digits of a digest over the names and contents of the package's Python files. git_commit, git_dirty: the
+    commit of the checkout that mfbench runs from, and whether anything except `results/` and `dvc.lock` differs from it;
+    None if mfbench was installed from a package, which has a version instead. git_diff: sha256 of `changes()`, None if
+    there are no changes.
     """
     status = _git("status", "--porcelain", "--", *BUT_RESULTS)
     changed = changes() if status else b""
@@ -38,19 +39,20 @@ def code() -> dict[str, Any]:
 
 @cache
 def changes() -> bytes:
-    """The diff from the commit to the working tree, results aside, with the package's files that git does not know."""
+    """The diff from the commit to the working tree, without results but with the package's untracked files."""
     new = (_git("ls-files", "-z", "--others", "--exclude-standard", "--", PACKAGE.name) or b"").decode().split("\0")
-    told = [_git(*DIFF, "HEAD", "--", *BUT_RESULTS)]
-    told += [_git(*DIFF, "--no-index", "/dev/null", name, wrong=1) for name in new if name]
-    return b"".join(one or b"" for one in told)
+    diffs = [_git(*DIFF, "HEAD", "--", *BUT_RESULTS)]
+    diffs += [_git(*DIFF, "--no-index", "/dev/null", name, wrong=1) for name in new if name]
+    return b"".join(diff or b"" for diff in diffs)
 
 
 def kept_changes() -> bytes:
-    """The diff as it is kept beside the records: whole, or a sentence in its place where it is larger than 1 MiB."""
+    """The diff that is saved beside the records; if it is larger than 1 MiB, one sentence that says so."""
     changed = changes()
     if len(changed) <= MOST_BYTES:
         return changed
-    return f"The diff has {len(changed):,} bytes, more than the {MOST_BYTES:,} that are kept; its digest is of all.\n".encode()
+    size = f"{len(changed):,} bytes, more than the limit of {MOST_BYTES:,}"
+    return f"This diff was not saved: it has {size}; its digest covers the whole diff.\n".encode()
 
 
 def _source() -> str:
@@ -62,10 +64,10 @@ def _source() -> str:
 
 
 def _git(*words: str, wrong: int = 0) -> bytes | None:
-    """What git says of the checkout; None where there is none, or it ends with a status that is neither 0 nor `wrong`."""
+    """The output of a git command in the checkout; None without a checkout or if the exit status is neither 0 nor `wrong`."""
     if not (ROOT / ".git").exists():
         return None
-    # Without the optional lock on the index, for several processes may ask at once.
+    # Without the optional lock on the index, as several processes may run git at the same time.
     command = ["git", "--no-optional-locks", "-C", str(ROOT), *words]
     try:
         done = subprocess.run(command, capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, code, processor, cores; no host name, user name or absolute path."""
+"""The environment of a run: versions, code, processor, cores; no host name, user name or absolute path."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SETTINGS = (
     "XLA_FLAGS", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DISABLE_JIT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT",
     "NUMBA_DISABLE_JIT", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES",
 )  # fmt: skip
-"""Variables of the environment that can change a bit."""
+"""Environment variables that can change the bits of a result."""
 
 
 class Environment(BaseModel):
-    """Versions, code (see `checkout.code`), settings, Python, system, processor, its cores, the threads that a run may use.
+    """Versions, code (see `checkout.code`), settings, Python, system, processor and its cores.
 
-    threads: the number of cores that this process may use; a worker has its share of them. device: what the backend computes
-    on. What is None was not recorded, as in records of before there was such a field.
+    threads: the number of cores that the run's process may use; a worker gets its share of them. device: what the backend
+    computes on. A field is None if it was not recorded, for example in a record older than the field.
     """
 
     python: str | None = None
@@ -48,7 +48,7 @@ class Environment(BaseModel):
 
 
 def environment(device: Mapping[str, str] | None = None) -> Environment:
-    """What a run is made with that computes on this device, here and now."""
+    """The environment of this process, for a run that computes on this device."""
     return _fixed().model_copy(update={"threads": len(core_list()), "device": device and dict(device)})
 
 
@@ -78,11 +78,11 @@ def _version(name: str) -> str | None:
 
 
 def _blas() -> str | None:
-    """The library behind NumPy's dot products: the same NumPy comes with one or another, and they sum in other orders."""
-    import numpy as np  # here for the start-up time
+    """The BLAS library of NumPy: builds of the same NumPy version differ in it, and each library sums in its own order."""
+    import numpy as np  # not at the top, to keep start-up fast
 
-    found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return f"{found['name']} {found['version']}" if found.get("found") else None
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{blas['name']} {blas['version']}" if blas.get("found") else None
 
 
 def _cpu() -> str:

@@ -1,4 +1,4 @@
-"""One training that is to be made, and its record before it is."""
+"""Jobs: trainings to carry out, and the blank records that they start from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mfbench.spec import FIRST, Hyper, ModelSpec, Spec, Value, ordered
 
 
 class BestTrial(BaseModel):
-    """What a final run inherits of the trial that it was chosen by."""
+    """What a final run inherits from the best trial, whose hyperparameters it uses."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,7 +30,7 @@ class BestTrial(BaseModel):
 
 
 class Job(RunName):
-    """One training to be made: where its record belongs, its hyperparameters (see `Record`), the spec of its repeat."""
+    """One training to carry out: the name of its run, the spec of its repeat, its hyperparameters (see `Record`)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,7 +46,7 @@ class Job(RunName):
 
     @cached_property
     def trainer(self) -> Backend:
-        """The backend with its knobs, those that are searched too."""
+        """The backend with its knobs, including those that are searched."""
         return backend_of(self.model, self.backend)
 
 
@@ -61,13 +61,13 @@ def job_of(
     epochs: int | None = None,
     best: BestTrial | None = None,
 ) -> Job:
-    """The job of the spec's model with these changes, for so many epochs: by default the spec's, of a floor one.
+    """The job for the spec's model with these changes to its hyperparameters.
 
-    spec: that of the whole study, of which the job is the repeat of that number.
+    spec: of the whole study; the job gets the spec of its repeat. epochs: by default those of the spec, or 1 for a floor.
     """
     tunable = registry.tunable(backend)
-    told = {name: getattr(spec.model, name) for name in FIRST} | dict(changes or {})
-    hyper = {name: told[name] for name in ordered(told) if name in tunable or name not in FIRST}
+    values = {name: getattr(spec.model, name) for name in FIRST} | dict(changes or {})
+    hyper = {name: values[name] for name in ordered(values) if name in tunable or name not in FIRST}
     return Job(
         study=study, backend=backend, number=number, stage=stage, repeat=repeat, spec=spec.repeat(repeat), hyper=hyper,
         epochs=epochs or (spec.model.epochs if tunable else 1), best=best,
@@ -75,14 +75,14 @@ def job_of(
 
 
 def backend_of(model: ModelSpec, name: str) -> Backend:
-    """The backend of that name with the knobs that the model gives it; SpecError for a name or a knob that is not known."""
+    """The backend of that name with its knobs from `model.options`; SpecError for an unknown name or knob."""
     for known in model.options:
-        registry.resolve(known, model.options[known])  # also those that are not asked for: a typo must not pass
+        registry.resolve(known, model.options[known])  # check the options of all backends, so that no typo passes
     return registry.resolve(name, model.options.get(name, {}))
 
 
 def blank(job: Job, parts: Parts) -> Record:
-    """The record of a job before its training."""
+    """The record of a job before its training, to be filled in."""
     now = time.time()
     return Record(
         **job.names,
@@ -104,19 +104,19 @@ def blank(job: Job, parts: Parts) -> Record:
 
 
 def hardware(backend: Backend) -> dict[str, str]:
-    """What a backend computes on, by what it is asked about; the processor unless it says otherwise."""
+    """The backend's own description of its device; the CPU if it has none (see `HasDevice`)."""
     return dict(backend.hardware) if isinstance(backend, HasDevice) else {"platform": "cpu"}
 
 
 def failed(job: Job, parts: Parts, reason: str) -> Record:
-    """The record of a job that failed, with the reason."""
+    """The record of a job that failed, with the reason; paths of this machine are removed from it."""
     record = blank(job, parts)
     record.outcome, record.reason = "failed", without_places(reason)
     return record
 
 
 def give_up(job: Job, parts: Parts, reason: str) -> Record:
-    """Write the record of a job that failed."""
+    """Write and return the record of a job that failed."""
     record = failed(job, parts, reason)
     write_record(record)
     return record

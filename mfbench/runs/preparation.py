@@ -1,4 +1,4 @@
-"""What a training begins from, made ready once for all trials that share it."""
+"""The ratings arranged for a backend, prepared once for all trials that share them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from mfbench.matrix.schedule import Schedule
 
 @dataclass(frozen=True)
 class Prepared:
-    """Ratings as a backend reads them.
+    """The ratings in the order in which a backend reads them.
 
-    train: arranged by the backend, for `schedule`. valid: None in a final run, which trains on it, and where the split has
-    none. mean: of the training ratings, summed in canonical order. rng: as the arranging left it, to be copied.
+    train: as arranged by the backend for `schedule`. valid: None in a final run, which trains on it, or if the split has
+    none. mean: of the training ratings, summed in canonical order, by user and item. rng: in its state after
+    arranging; copy it before use, as several trainings start from it.
     """
 
     train: Ratings
@@ -30,10 +31,10 @@ class Prepared:
 
 
 class Preparation:
-    """Prepares one training after another. What the last one used is kept, and made anew only for one that differs.
+    """Prepares one training after another, reusing the ratings of the last one if they are the same.
 
     The trials of a study share the data, the backend's knobs and the seed, so a worker arranges the ratings once for all
-    of them. No more than one set of ratings is held, that of the training which is under way.
+    of them. At most one set of ratings is held in memory, that of the current training.
     """
 
     def __init__(self) -> None:
@@ -41,10 +42,10 @@ class Preparation:
         self._last: Prepared | None = None
 
     def prepare(self, parts: Parts, backend: Backend, seed: int, whole: bool) -> Prepared:
-        """The ratings for this backend; whole: train and valid together."""
+        """The ratings arranged for this backend. whole: train on train and valid together."""
         wanted = (parts.folder, backend, seed, whole)
         if self._last is None or self._of != wanted:
-            self._last = None  # first: there may not be memory for two
+            self._last = None  # free it first, as there may not be memory for two
             self._of, self._last = wanted, _prepared(*wanted[1:], parts)
         return self._last
 

@@ -1,4 +1,4 @@
-"""Being told what happens while runs are made: the base of all watchers, and the progress bar."""
+"""Watchers, which are notified of the progress of runs: their base class and the progress bar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mfbench.runs.records import Record
 
 
 class Watcher:
-    """Told what happens, from any thread; does nothing with it. A context manager."""
+    """Base class of watchers: ignores every event. Its methods may be called from any thread; it is a context manager."""
 
     def __enter__(self) -> Watcher:
         return self
@@ -23,16 +23,16 @@ class Watcher:
         return None
 
     def study(self, backend: str, trials: int) -> None:
-        """A study of that many trials begins."""
+        """A study with this number of trials starts."""
 
     def epoch(self, job: Job, epoch: int, value: float) -> None:
-        """A run has a scored epoch with this RMSE, on valid where there is one."""
+        """A run scored an epoch with this RMSE, on valid if the split has one, else on train."""
 
     def done(self, record: Record) -> None:
-        """A run has its record, made now or before."""
+        """A run is finished, in this session or an earlier one."""
 
     def say(self, sentence: str) -> None:
-        """Something that a person should know."""
+        """A message for the user."""
 
 
 class Watchers(Watcher):
@@ -42,30 +42,30 @@ class Watchers(Watcher):
         self._watchers = watchers
 
     def study(self, backend: str, trials: int) -> None:
-        """Tell all."""
+        """Notify all watchers."""
         for watcher in self._watchers:
             watcher.study(backend, trials)
 
     def epoch(self, job: Job, epoch: int, value: float) -> None:
-        """Tell all."""
+        """Notify all watchers."""
         for watcher in self._watchers:
             watcher.epoch(job, epoch, value)
 
     def done(self, record: Record) -> None:
-        """Tell all."""
+        """Notify all watchers."""
         for watcher in self._watchers:
             watcher.done(record)
 
     def say(self, sentence: str) -> None:
-        """Tell all."""
+        """Notify all watchers."""
         for watcher in self._watchers:
             watcher.say(sentence)
 
 
 class ProgressBar(Watcher):
-    """A bar a study on stderr: trials done, the best value so far, the time left. Quiet where stderr is no terminal.
+    """One progress bar per study on stderr: trials done, best RMSE so far, time left. Hidden if stderr is not a terminal.
 
-    A trial counts by its epochs, so a study of one slow trial moves too.
+    A trial in progress counts as the share of its epochs, so the bar of a study with one slow trial moves too.
     """
 
     def __init__(self) -> None:
@@ -86,21 +86,21 @@ class ProgressBar(Watcher):
         self._bars.stop()
 
     def study(self, backend: str, trials: int) -> None:
-        """A new bar."""
+        """Add a bar."""
         self._task[backend] = self._bars.add_task(backend, total=float(trials), best="")
 
     def epoch(self, job: Job, epoch: int, value: float) -> None:
-        """The bar moves by a part of a trial."""
-        if job.best is None:  # a final run is no trial, and its value is that of its own train part
+        """Advance the bar by a part of a trial."""
+        if job.best is None:  # final runs do not count as trials, and their value is a train RMSE
             self._advance(job.backend, job.run_key, epoch / job.epochs, value)
 
     def done(self, record: Record) -> None:
-        """The bar moves to the end of the trial."""
+        """Advance the bar to the end of the trial."""
         if record.best_trial is None:
             self._advance(record.backend, record.run_key, 1.0, record.valid_rmse)
 
     def say(self, sentence: str) -> None:
-        """Above the bars; this is printed without a terminal too."""
+        """Print the message above the bars, even if stderr is not a terminal."""
         self._console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
 
     def _advance(self, backend: str, run_key: str, share: float, value: float | None) -> None:

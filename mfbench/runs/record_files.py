@@ -1,4 +1,4 @@
-"""Records as files: written whole or not at all, read back, found by study; and what stands beside each."""
+"""Records as files: written atomically, read back, found by study; and the paths of the files beside them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from mfbench.spec.faults import fault
 
 
 def model_path(record: Path) -> Path:
-    """Where the arrays of a run's model stand."""
+    """The file with the arrays of a run's model."""
     return record.with_suffix(".npz")
 
 
 def errors_path(record: Path) -> Path:
-    """Where a run has what `evaluation.user_errors` says: of test, of a plain run of valid."""
+    """The file with a run's errors by user (see `evaluation.user_errors`): on test, or on valid for a plain run."""
     return record.with_suffix(".errors.npz")
 
 
 def write_record(record: Record) -> Path:
-    """Seal the record, write it to its place and give the path; nobody ever sees half of it."""
+    """Seal the record, write it atomically and return its path."""
     record.put_seal()
-    # A trial that a loss of power damages is set aside and run again, to the same bits: cheaper than to wait for each.
+    # Trials are not flushed to disk: one damaged by a power failure is rerun, to the same bits, which costs less.
     write_whole(record.path, record.as_json(), wait=record.stage != "trial")
     return record.path
 
 
 def read_record(path: Path) -> Record:
-    """The record in a file; RecordError where there is none, or it is damaged."""
+    """Read a record; RecordError if the file is missing or damaged."""
     try:
         return Record.of_file(path.read_bytes())
     except FileNotFoundError:
@@ -41,40 +41,40 @@ def read_record(path: Path) -> Record:
     except ValidationError as error:
         steps, _, detail = fault(error)
         where = ": ".join(filter(None, (".".join(steps), str(detail["msg"]))))
-        raise RecordError(f"{path}: this record is damaged ({where}); remove it and its run is made again") from None
+        raise RecordError(f"{path}: this record is damaged ({where}); delete it to have its run repeated") from None
     except OSError as error:
         raise RecordError(f"{path}: this record cannot be read ({error.strerror})") from None
 
 
 def find_record(run: RunName) -> Record | None:
-    """The record of a run, or None where it has not finished."""
+    """The record of a run, or None if it has not finished."""
     return read_record(run.path) if run.path.exists() else None
 
 
 def later_repeats(run: RunName) -> list[RunName]:
-    """The repeats after the first that a run has records of."""
-    found = [int(path.stem.rpartition("-r")[2]) for path in run.path.parent.glob(f"{run.path.stem}-r*.json")]
-    return [run.model_copy(update={"repeat": repeat}) for repeat in sorted(found)]
+    """The repeats of a run after the first one that have a record."""
+    repeats = [int(path.stem.rpartition("-r")[2]) for path in run.path.parent.glob(f"{run.path.stem}-r*.json")]
+    return [run.model_copy(update={"repeat": repeat}) for repeat in sorted(repeats)]
 
 
 def study_records(study: str) -> Iterator[Record]:
-    """All records of a study, by backend, stage and number."""
+    """Yield all records of a study, sorted by path: by backend, stage and number."""
     for path in sorted((RUNS / study).glob("*/*-*.json")):
         yield read_record(path)
 
 
 def studies_of(name: str) -> list[str]:
-    """The keys of the studies of that experiment, oldest first."""
-    found = [p for p in RUNS.glob(f"{name}-*") if p.is_dir() and p.name.rpartition("-")[0] == name]
-    return [p.name for p in sorted(found, key=lambda p: (p.stat().st_ctime, p.name))]
+    """The keys of the studies of an experiment, oldest first."""
+    folders = [p for p in RUNS.glob(f"{name}-*") if p.is_dir() and p.name.rpartition("-")[0] == name]
+    return [p.name for p in sorted(folders, key=lambda p: (p.stat().st_ctime, p.name))]
 
 
 def diff_path(digest: str) -> Path:
-    """Where the diff of that digest stands, from a commit to the code that ran."""
+    """The file with the diff of that digest: the uncommitted changes of the code that ran."""
     return RUNS / ".diffs" / f"{digest}.diff"
 
 
 def remove_unfinished(study: str) -> None:
-    """Remove what processes that were killed while they wrote a record or a model of the study have left."""
+    """Remove the temporary files of a study that were left by processes killed while writing."""
     for left in (RUNS / study).glob("*/.*"):
         left.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Records: one JSON file a finished run, written whole or not at all. Everything else is derived from them.
+"""Records: one JSON file per finished run, written atomically. Everything else is derived from them.
 
-`runs/<study>/<backend>/<stage>-<number>.json`, of a later repeat `<stage>-<number>-r2.json`, and beside the record of a
-plain, final or floor run its model as `.npz`, and as `.errors.npz` its errors by user on the part that it is judged on.
+The file is `runs/<study>/<backend>/<stage>-<number>.json`, with `-r2` and so on before the suffix for a later repeat. Beside
+the record of a plain, final or floor run are its model (`.npz`) and its errors by user on the held-out part (`.errors.npz`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from mfbench.data.splits import DataDescription
 from mfbench.runs.environment import Environment
 from mfbench.spec import FIRST, Hyper, Spec
 
-STUDY = "[A-Za-z0-9][A-Za-z0-9._-]*"  # a folder's name, never a way out of runs/; the laps of a race have one of their own
+STUDY = "[A-Za-z0-9][A-Za-z0-9._-]*"  # a folder name, so nothing outside runs/; races have theirs under .races/
 CURVES = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
-"""The metrics that are scored epoch by epoch."""
+"""The metrics that are scored after an epoch."""
 METRICS = (*CURVES, "test_rmse", "test_mae")
-"""All metrics that stand for a whole run, but for its evaluation."""
+"""All metrics of a whole run, except those in its evaluation."""
 
 Stage = Literal["run", "trial", "final", "floor"]
 Outcome = Literal["completed", "diverged", "pruned", "failed"]
@@ -34,8 +34,8 @@ Outcome = Literal["completed", "diverged", "pruned", "failed"]
 class Scores(BaseModel):
     """The scored epochs of a training; entry j of each list belongs to epoch `epoch[j]`.
 
-    None stands for a number that is not finite or was not asked for; a list of a part that is not there is empty.
-    train_seconds counts from the first update, training alone.
+    None stands for a value that is not finite or was not computed; the lists of a part that the split lacks are empty.
+    train_seconds: the training time up to that epoch, without scoring.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,7 +48,7 @@ class Scores(BaseModel):
     train_seconds: list[float] = []
 
     def add(self, epoch: int, train_seconds: float, score: Mapping[str, float | None]) -> None:
-        """Append a scored epoch; `score` is by metric name, always with the same names."""
+        """Append a scored epoch. score: by metric name, with the same names each time."""
         self.epoch.append(epoch)
         self.train_seconds.append(train_seconds)
         for name, value in score.items():
@@ -56,17 +56,17 @@ class Scores(BaseModel):
 
     @property
     def best(self) -> int | None:
-        """The index of the best scored epoch, by valid RMSE, by train RMSE where nothing was scored on valid."""
+        """The index of the best scored epoch, by valid RMSE, or by train RMSE if valid was not scored."""
         judged = [math.inf if value is None else value for value in self.valid_rmse or self.train_rmse]
         return judged.index(min(judged)) if judged else None
 
 
 class Clocks(BaseModel):
-    """Seconds of wall time, each clock apart from the others.
+    """Seconds of wall time, measured by separate clocks that do not overlap.
 
-    setup: reading the parts, drawing the start, arranging the ratings. compile: until the first model is there. train: the
-    epochs alone. evaluate: scoring them, and the test part. log: digesting the factors and writing the
-    model; the record itself is written when all clocks have stopped, and MLflow is told beside the training.
+    setup: reading the parts, drawing the start, arranging the ratings. compile: until the backend yields its first model.
+    train: the epochs alone. evaluate: scoring the epochs, and the final evaluation. log: digesting the factors and writing
+    the model. No clock covers writing the record, or logging to MLflow, which goes on beside the training.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -79,12 +79,12 @@ class Clocks(BaseModel):
 
     @property
     def search_seconds(self) -> float:
-        """What a trial costs its search: compiling, training and scoring."""
+        """The cost of a trial to its search: compiling, training and scoring."""
         return self.compile_seconds + self.train_seconds + self.evaluate_seconds
 
 
 class Interval(BaseModel):
-    """The 95 % interval of a mean over n repeats reaches half_width to either side of it."""
+    """The 95 % confidence interval of a mean over n repeats: the mean ± half_width."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -93,7 +93,7 @@ class Interval(BaseModel):
 
 
 class RunName(BaseModel):
-    """Which run: its study, and its place in it. `repeat` tells runs of one number apart, see `Spec.repeat`."""
+    """The identity of a run: its study and its place in it. repeat: distinguishes the repeats of a run, see `Spec.repeat`."""
 
     study: Annotated[str, Field(pattern=rf"^(\.races/)?{STUDY}$")]
     backend: str
@@ -103,12 +103,12 @@ class RunName(BaseModel):
 
     @property
     def names(self) -> dict[str, Any]:
-        """Its fields by name, to name another thing so."""
+        """The fields of the name, to give another object the same name."""
         return {name: getattr(self, name) for name in RunName.model_fields}
 
     @property
     def run_key(self) -> str:
-        """`study/backend/number/stage`, and `/repeat` from the second repeat on: its name wherever a person sees it."""
+        """`study/backend/number/stage`, and `/repeat` from the second repeat on: the run's name for people."""
         return f"{self.study}/{self.backend}/{self.number}/{self.stage}" + (f"/{self.repeat}" if self.repeat else "")
 
     @property
@@ -119,13 +119,13 @@ class RunName(BaseModel):
 
     @property
     def path(self) -> Path:
-        """Where its record stands, under the current folder."""
+        """The path of its record, relative to the current folder."""
         name = f"{self.stage}-{self.number:04d}" + (f"-r{self.repeat}" if self.repeat else "")
         return RUNS / self.study / file_safe(self.backend) / f"{name}.json"
 
     @staticmethod
     def of_key(run_key: str) -> RunName | None:
-        """The run of that run key, None where it is not of that form."""
+        """The run with that run key, or None if the text is not a run key."""
         words = re.fullmatch(rf"({STUDY})/(.+)/(\d+)/(run|trial|final|floor)(?:/(\d+))?", run_key)
         names = ("study", "backend", "number", "stage", "repeat")
         return RunName.model_validate(dict(zip(names, words.groups("0"), strict=True))) if words else None
@@ -134,17 +134,15 @@ class RunName(BaseModel):
 class Record(RunName):
     """A finished run.
 
-    hyper has the hyperparameters that the backend has a use for: K, alpha and beta, and what else was searched or given by
-    the sweep. `planned_epochs` are those that it was told to train for,
-    `epochs` those that it did; one that was pruned or diverged did fewer. The metrics that stand alone belong to the model
-    that the run stands for: of a plain run the last epoch's, of a trial the best scored epoch's. Of a final run valid_rmse and
-    valid_mae are those of the trial that it was chosen by, since its own training saw the valid part. evaluation has the
-    other metrics of the contract (see `models.evaluation`) by name: on test of a final or floor, on valid of a plain run.
-    intervals has, by name, those of the metrics that are means over repeats. spec is the whole spec, of this repeat, with
-    every default filled in, options the backend's knobs likewise. backend_digest is of the file of a user's own backend,
-    factors_digest of the last model that a run that did not diverge had, a trial's too. memory has bytes: resident
-    `before`, and the peaks of `prepare` and `train`. `started` and `ended` are seconds since 1970. `seal` is a digest of all
-    the rest, put on it when it is written.
+    hyper: K, alpha and beta as far as the backend uses them, and all other hyperparameters that the sweep varied or set.
+    planned_epochs: the number that the job asked for; epochs: the number trained, less if the run was pruned or diverged.
+    train_rmse to test_mae: metrics of the last epoch, of a trial those of its best scored epoch; valid_rmse and valid_mae of
+    a final run are those of the best trial, as its own training includes the valid part. evaluation: all other metrics (see
+    `models.evaluation`) by name, on test for a final or floor run, on valid for a plain run. intervals: by metric, for
+    means over repeats. spec: of this repeat, with every default filled in; options: the backend's knobs, likewise.
+    backend_digest: of the file of a user's own backend. factors_digest: of the last model, None if the run diverged.
+    memory: in bytes, resident `before` the run, and the peaks of `prepare` and `train`. started, ended: in seconds since
+    1970. seal: a digest of all other fields, added when the record is written.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -177,12 +175,12 @@ class Record(RunName):
     ended: float
     seal: str | None = None
 
-    _content: bytes | None = PrivateAttr(None)  # of the file that it was read from
+    _content: bytes | None = PrivateAttr(None)  # of the file, if the record was read from one
 
     @model_validator(mode="before")
     @classmethod
     def _from_three_fields(cls, tree: Any) -> Any:
-        """Records of before any hyperparameter could be searched have K, alpha and beta as fields of their own."""
+        """Read old records, which have K, alpha and beta as fields of their own instead of `hyper`."""
         if not isinstance(tree, dict) or "hyper" in tree:
             return tree
         hyper = {name: tree[name] for name in FIRST if tree.get(name) is not None}
@@ -190,49 +188,49 @@ class Record(RunName):
 
     @property
     def K(self) -> int | None:
-        """Number of factors; None where the backend has no use for it."""
+        """Number of factors; None if the backend does not use it."""
         return self.hyper.get("K")  # type: ignore[return-value]
 
     @property
     def alpha(self) -> float | None:
-        """Step size; None likewise."""
+        """Step size; None if the backend does not use it."""
         return self.hyper.get("alpha")  # type: ignore[return-value]
 
     @property
     def beta(self) -> float | None:
-        """L2 penalty; None likewise."""
+        """L2 penalty; None if the backend does not use it."""
         return self.hyper.get("beta")  # type: ignore[return-value]
 
     @property
     def is_sealed(self) -> bool:
-        """Whether the record is as it was written: nothing in it was changed since."""
+        """Whether the record is unchanged since it was written."""
         return self.seal == _digest(json.loads(self._content) if self._content else self.model_dump(mode="json"))
 
     @staticmethod
     def of_file(content: bytes) -> Record:
-        """The record that a file holds; pydantic's ValidationError where it is damaged."""
+        """Parse the content of a file; pydantic's ValidationError if it is damaged."""
         record = Record.model_validate_json(content)
         record._content = content
         return record
 
     def put_seal(self) -> None:
-        """Seal what the record says now."""
+        """Seal the present content of the record."""
         self._content = None
         self.seal = _digest(self.model_dump(mode="json"))
 
     def changed(self, update: dict[str, Any]) -> Record:
-        """A copy with these fields changed, which is no longer what stands in any file."""
+        """A copy with these fields changed, which no longer matches any file."""
         copy = self.model_copy(update=update)
         copy._content = None
         return copy
 
     def as_json(self) -> bytes:
-        """The record as it stands, or will stand, in its file."""
+        """The content of the record's file, even before it is written."""
         return self._content or self.model_dump_json(indent=1).encode() + b"\n"
 
     @property
     def result(self) -> str:
-        """16 hex digits over what must be the same when the run is made again: outcome, scores and factors."""
+        """16 hex digits of a digest over all that a rerun must reproduce: outcome, scores and factors."""
         kept = self.model_dump(
             include={"outcome", "epochs", "scores", "test_rmse", "test_mae", "evaluation", "factors_digest"},
             exclude={"scores": {"train_seconds"}},
@@ -241,6 +239,6 @@ class Record(RunName):
 
 
 def _digest(tree: dict[str, Any]) -> str:
-    """sha256 over all that a record says but for its seal."""
+    """sha256 over all fields of a record except its seal."""
     content = json.dumps({name: value for name, value in tree.items() if name != "seal"}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Repeats of a run taken as one: the mean of their curves and metrics, and how sure that mean is.
+"""Averaging the repeats of a run: the mean of their curves and metrics, with confidence intervals.
 
 A repeat is the same spec with another fold or another seed, see `Spec.repeat`; each has a record of its own.
 """
@@ -20,7 +20,7 @@ SEVERITY: tuple[Outcome, ...] = ("completed", "pruned", "diverged", "failed")
 
 
 def averaged(records: Iterable[Record]) -> list[Record]:
-    """For each run one record, the mean of its repeats; the runs are in the order in which they are first met."""
+    """One record per run, the mean of its repeats; the runs are in the order in which they first occur."""
     runs: dict[tuple[str, str, str, int], list[Record]] = {}
     for one in records:
         runs.setdefault((one.study, one.backend, one.stage, one.number), []).append(one)
@@ -28,12 +28,12 @@ def averaged(records: Iterable[Record]) -> list[Record]:
 
 
 def mean_of(repeats: Sequence[Record]) -> Record:
-    """The record that stands for all repeats of a run; of one alone that itself. It is never written.
+    """The record that represents all repeats of a run; a single repeat is returned unchanged. It is never written.
 
-    Its curves are the means over the repeats at the epochs that all have scored, and its best epoch is that of the mean
-    curve. Its metrics are means too: of a trial at that best epoch, else of the repeats' own; `intervals` says how sure they
-    are. It is diverged, failed or pruned if any repeat is. Its clocks are those of all repeats together. What else it has is
-    the first repeat's.
+    Its curves are the means over the repeats at the epochs that all of them scored, and its best epoch is that of the mean
+    curve. Its metrics are means too: for a trial at that best epoch, else of the repeats' own metrics; `intervals` has their
+    confidence intervals. Its outcome is the worst of all repeats, by `SEVERITY`. Its clocks are the sums over the repeats.
+    All other fields are those of the first repeat.
     """
     first = repeats[0]
     if len(repeats) == 1:
@@ -61,7 +61,7 @@ def mean_of(repeats: Sequence[Record]) -> Record:
             "best_epoch": None if best is None else epochs[best],
             **{name: _mean([[value] for value in known[name]])[0] if name in known else None for name in METRICS},
             "evaluation": {name: _mean([[one.evaluation.get(name)] for one in repeats])[0] for name in first.evaluation},
-            # What a final run inherits of its trial is the same in all repeats, and so is how sure it was there.
+            # A final run's valid metrics are those of its best trial in all repeats, so their intervals are the trial's too.
             "intervals": {name: interval(each) for name, each in known.items()} | first.intervals,
             "data": first.data.model_copy(update={"oracle": _oracle(repeats)}),
             "factors_digest": None,
@@ -74,10 +74,10 @@ def mean_of(repeats: Sequence[Record]) -> Record:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """The 95 % t interval of the mean of n ≥ 2 values: half of it is t(0.975, n - 1) s / √n, s their standard deviation.
+    """The 95 % t interval of the mean of n ≥ 2 values: half_width = t(0.975, n - 1) s / √n, s their standard deviation.
 
-    It holds for independent values. Folds share most of their train parts, so theirs is rather too narrow, and no
-    unbiased estimate of that variance is to be had (Bengio and Grandvalet, JMLR 5, 2004).
+    It assumes independent values. Folds share most of their train parts, so their interval tends to be too narrow, and no
+    unbiased estimate of the variance exists (Bengio and Grandvalet, JMLR 5, 2004).
     """
     from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats would take half a second to import
 
@@ -86,7 +86,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def whole_spec(records: Sequence[Record]) -> Spec:
-    """The spec that the records of a sweep are repeats of: without the fold of one where there are several."""
+    """The spec of a whole sweep, from its records: of the latest first repeat, without `fold` if they have several."""
     latest = max(records, key=lambda one: (-one.repeat, one.started)).spec
     if len({getattr(one.spec.split, "fold", None) for one in records}) == 1:
         return latest
@@ -94,20 +94,20 @@ def whole_spec(records: Sequence[Record]) -> Spec:
 
 
 def _oracle(repeats: Sequence[Record]) -> dict[str, float]:
-    """What no model can beat on average over the repeats, by metric; empty where the data does not know it."""
+    """The mean over the repeats of the metrics that no model can beat, by metric; empty if the data does not know them."""
     each = [one.data.oracle for one in repeats]
     return {name: _mean([[oracle[name]] for oracle in each])[0] for name in each[0]}
 
 
 def _at(scores: Scores, epochs: Sequence[int]) -> Scores:
-    """The scores at these epochs alone."""
+    """The scores at these epochs only."""
     place = {epoch: k for k, epoch in enumerate(scores.epoch)}
     lists = {name: getattr(scores, name) for name in Scores.model_fields}
     return Scores(**{name: [values[place[epoch]] for epoch in epochs] if values else [] for name, values in lists.items()})
 
 
 def _mean(rows: Sequence[Sequence[float | None]]) -> list[Any]:
-    """The mean over the rows, None where one has None; counted from the first row, so that equal values have just that."""
+    """The mean over the rows, None if any row has None; summed relative to the first row, so equal values stay exact."""
     table: Floats64 = np.array([[math.nan if value is None else value for value in row] for row in rows], dtype=np.float64)
     mean = table[0] + (table - table[0]).mean(axis=0)
     return [None if math.isnan(value) else value for value in mean.tolist()]

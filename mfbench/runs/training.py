@@ -34,12 +34,12 @@ from mfbench.runs.record_files import diff_path, errors_path, model_path, write_
 from mfbench.runs.records import CURVES, Record
 
 Watch = Callable[[Job, int, float], bool]
-"""Told of a job each scored epoch and its valid RMSE (train RMSE without a valid part); True ends the training as pruned."""
+"""Called with a job, a scored epoch and its valid RMSE (train RMSE without a valid part); True prunes the training."""
 
 
 @dataclass
 class Trained:
-    """One training: its job, its record, its latest model, and that one's errors by user on the part that it is judged on."""
+    """One training: its job, record and latest model, and the errors of that model by user on the held-out part."""
 
     job: Job
     record: Record
@@ -48,16 +48,16 @@ class Trained:
     errors: dict[str, Array] = field(default_factory=dict)
 
     def clock(self, name: str) -> AbstractContextManager[None]:
-        """Adds the time that passes to that clock of the record."""
+        """Adds the elapsed time to that clock of the record."""
         return _clock([self], name)
 
 
 def train_and_record(
     jobs: Sequence[Job], parts: Parts, watch: Watch | None = None, preparation: Preparation | None = None
 ) -> list[Record]:
-    """Make the runs, write the models where the stage keeps one, write the records, and give them.
+    """Train the jobs, write their records, and for every stage but a trial their models too; return the records.
 
-    preparation: that of the trainings before this one, for those who make many.
+    preparation: pass the same one to successive calls, so that they reuse the prepared ratings.
     """
     trained = make(jobs, parts, watch, preparation or Preparation())
     for one in trained:
@@ -77,35 +77,35 @@ def train_and_record(
 def make(
     jobs: Sequence[Job], parts: Parts, watch: Watch | None, preparation: Preparation, purpose: str = "score the final runs"
 ) -> list[Trained]:
-    """Train and score: the record of each job and what else it leaves, nothing of it written.
+    """Train and score the jobs without writing anything; a backend that raises an exception fails its jobs.
 
     A trial or a plain run trains on train and is scored on valid. A final run or a floor trains on train and valid
-    together, and opens the test part once its training has ended, for that purpose. Several jobs are trained side by side,
-    see `train`.
+    together, and opens the test part once its training has ended. purpose: of that opening, for the log of the test part.
+    Several jobs are trained side by side, see `train`.
     """
     trained = [Trained(job, blank(job, parts)) for job in jobs]
     try:
         train(trained, parts, watch, preparation, purpose)
     except MfbenchError:
         raise
-    except Exception as error:  # a backend that breaks fails its run, not the sweep; the record says how
+    except Exception as error:  # an error in a backend fails its run, not the sweep; the record has the reason
         if is_disk_full(error):
             raise
         at = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
         return [Trained(job, failed(job, parts, reason)) for job in jobs]
     for one in trained:
-        if one.record.outcome != "diverged":  # which nan a program gives is nobody's promise
+        if one.record.outcome != "diverged":  # the bits of a nan may differ between two runs of the same program
             with one.clock("log_seconds"):
                 one.record.factors_digest = digest_of(one.model.arrays())
     return trained
 
 
 def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, preparation: Preparation, purpose: str) -> None:
-    """The training itself: fills in the records' outcomes, scores and clocks, and what else the jobs leave.
+    """Train the jobs, and fill in the outcomes, scores and clocks of their records, and their models and errors.
 
-    Several jobs differ in K, alpha, beta and the scale of their start alone, and are trained side by side by a backend that
-    can (`backends.base.SideBySide`), each of them as it would be alone; each is charged an equal share of the time.
+    Several jobs may differ only in K, alpha, beta and the scale of their start. They are trained side by side, which their
+    backend must support (`backends.base.SideBySide`), with the same results as alone; each gets an equal share of the time.
     """
     job = trained[0].job
     backend, last_stage = job.trainer, job.stage in ("final", "floor")
@@ -122,7 +122,7 @@ def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, prepara
     memory.mark("prepare")
     with _clock(trained, "compile_seconds"):
         first = next(models)
-        score(first[0], train_part.take(slice(1)))  # so that its code is there, too, before the clocks run
+        score(first[0], train_part.take(slice(1)))  # compiles the scoring, so that the clock of the epochs does not include it
 
     going = np.ones(len(trained), dtype=bool)
     for epoch in range(1, job.epochs + 1):
@@ -138,7 +138,7 @@ def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, prepara
                     for scorer in one.scorers.values():
                         scorer.see(one.model)
                 if last or epoch % job.model.evaluate_every == 0:
-                    # The last epoch is always scored on train: without a valid part it is the only number there is.
+                    # The last epoch is always scored on train; without a valid part, every scored epoch is.
                     judged = _score_epoch(one, job.model.evaluate_train or last or valid_part is None)
                     if watch is not None and judged is not None and watch(one.job, epoch, judged) and not last:
                         one.record.outcome = "pruned"
@@ -157,11 +157,11 @@ def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, prepara
 
 
 def _training(job: Job, prepared: Prepared) -> Training:
-    """The start, drawn for this job alone, and what else its backend is told."""
+    """The arguments of the backend for this job; its start depends on no other job."""
     model, has = job.model, job.hyper
     init, rng = model.init.model_dump(exclude_none=True), generator(model.seed, "start")
     start = draw_start(prepared.train, model.K if "K" in has else 0, init, False, rng)
-    # Its mean is not that of the arranged ratings, whose sum may round in another way.
+    # Not the mean of the arranged ratings, whose sum may round differently.
     start = replace(start, mean=prepared.mean if model.center else 0.0)
     hyper = HyperParams(
         K=model.K if "K" in has else None,
@@ -176,7 +176,7 @@ def _training(job: Job, prepared: Prepared) -> Training:
 
 
 def _models(backend: Backend, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
-    """The models of all trainings, epoch by epoch; of one alone by the backend's `epochs`."""
+    """The models of all trainings, epoch by epoch; a single training uses the backend's `epochs`."""
     if len(trainings) > 1:
         assert isinstance(backend, SideBySide)
         yield from backend.epochs_many(train, trainings)
@@ -187,7 +187,7 @@ def _models(backend: Backend, train: Ratings, trainings: Sequence[Training]) -> 
 
 
 def _score_epoch(trained: Trained, on_train: bool) -> float | None:
-    """Add the scores of an epoch to the record, and give the one that the run is judged by; None if it diverged."""
+    """Add the scores of an epoch to the record; return valid RMSE, or train RMSE without a valid part, None if it diverged."""
     record = trained.record
     with trained.clock("evaluate_seconds"):
         scored: dict[str, float | None] = {"train_rmse": None, "train_mae": None}
@@ -203,7 +203,7 @@ def _score_epoch(trained: Trained, on_train: bool) -> float | None:
 
 
 def _summarise(trained: Trained) -> None:
-    """Put the numbers that stand for the whole run beside its scores: see `Record`. One that diverged has none."""
+    """Fill in the metrics of the whole run from its scores, see `Record`; a diverged run has none."""
     record, chosen_by = trained.record, trained.job.best
     scores = record.scores
     best = scores.best
@@ -219,7 +219,7 @@ def _summarise(trained: Trained) -> None:
 
 
 def _evaluate(trained: Trained, parts: Parts, train: Ratings, valid: Ratings | None, purpose: str) -> None:
-    """Judge the model by all metrics: of a final run or floor on test, which is opened for it, of a plain run on valid."""
+    """Evaluate the model by all metrics: on test, which this opens, for a final run or floor; on valid for a plain run."""
     job, record, part, held_out = trained.job, trained.record, "valid", valid
     if job.stage in ("final", "floor") and "test" in parts.n:
         part, held_out = "test", open_test(parts, job.study, f"to {purpose}, whose training had ended")
@@ -231,10 +231,10 @@ def _evaluate(trained: Trained, parts: Parts, train: Ratings, valid: Ratings | N
 
 @contextmanager
 def _clock(trained: Sequence[Trained], name: str) -> Iterator[None]:
-    """Add the time that passes to that clock of each record, in equal shares."""
-    begun = time.perf_counter()
+    """Add the elapsed time to that clock of each record, in equal shares."""
+    start = time.perf_counter()
     yield
-    passed = (time.perf_counter() - begun) / len(trained)
+    share = (time.perf_counter() - start) / len(trained)
     for one in trained:
         clocks = one.record.clocks
-        setattr(clocks, name, getattr(clocks, name) + passed)
+        setattr(clocks, name, getattr(clocks, name) + share)

@@ -1,7 +1,8 @@
-"""The spec: what one run or one sweep is told, as strict YAML checked by pydantic.
+"""The spec: everything that defines a run or a sweep, as strict YAML that pydantic validates.
 
-A module a section of the YAML; `experiment` puts them together, `reading` reads them, `keys` gives a study its key.
-`quickstart.yaml` is the spec that `mfbench new` writes, and `experiments/quickstart.yaml` is a copy of it.
+There is one module for each section of the YAML; `experiment` combines them, `reading` loads a spec and reports what is
+wrong with it, and `keys` computes the key of a study. `quickstart.yaml` is the template of `mfbench new`, and
+`experiments/quickstart.yaml` is an identical copy.
 """
 
 from mfbench.spec.data import Data, Planted

@@ -1,4 +1,4 @@
-"""The data of a spec: a set of the catalogue, a generated one, or the user's own file."""
+"""The data section of a spec: a data set of the catalogue, a generated one, or the user's own file."""
 
 from __future__ import annotations
 
@@ -19,16 +19,22 @@ class Planted(Strict):
     def _fits(self) -> Planted:
         if self.ratings > self.users * self.items // 2:
             raise ValueError(
-                f"{self.ratings} ratings are more than half of a {self.users} x {self.items} matrix; ask for fewer"
+                f"ratings is {self.ratings}, more than half the cells of a {self.users} x {self.items} matrix;"
+                f" give at most {self.users * self.items // 2}"
             )
         return self
 
 
+# The keys that describe the columns of a file.
 COLUMNS = ("user", "item", "rating", "timestamp", "delimiter")
 
 
 class Data(Strict):
-    """One of: a data set of the catalogue by name, a planted one by parameters, the user's own file."""
+    """The source of the ratings; exactly one of `dataset`, `planted` and `file` is given.
+
+    dataset: the name of a data set of the catalogue. planted: the parameters of a generated data set. file: the path of a
+    table of ratings. user, item, rating, timestamp: the names of its columns. delimiter: the separator of its columns.
+    """
 
     dataset: str | None = None
     planted: Planted | None = None
@@ -43,7 +49,7 @@ class Data(Strict):
     def _one_source(self) -> Data:
         if sum(source is not None for source in (self.dataset, self.planted, self.file)) != 1:
             raise ValueError("give exactly one of dataset, planted and file")
-        named = [key for key in COLUMNS if getattr(self, key) != type(self).model_fields[key].default]
-        if named and self.file is None:
-            raise ValueError(f"{', '.join(named)}: only a file has columns to name")
+        changed = [key for key in COLUMNS if getattr(self, key) != type(self).model_fields[key].default]
+        if changed and self.file is None:
+            raise ValueError(f"{', '.join(changed)}: allowed only together with file; remove it, or give file")
         return self

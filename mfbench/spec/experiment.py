@@ -1,4 +1,4 @@
-"""One experiment: a spec as a whole, and its repeats."""
+"""The spec as a whole, and its repeats over folds and seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from mfbench.spec.sweep import Sweep
 
 
 class Race(Strict):
-    """Backends against each other with the model's hyperparameters: each at each K, on each number of threads."""
+    """A speed comparison: every backend at every K on every number of threads, otherwise with the model's hyperparameters.
+
+    K: if empty, the model's. threads: numbers of CPU cores; "all" stands for as many as the machine has. rounds: how often
+    each combination is run.
+    """
 
     backends: list[BackendName] = Field(min_length=1)
     K: list[Count] = []
@@ -25,10 +29,10 @@ class Race(Strict):
 
 
 class Evaluation(Strict):
-    """What lists of recommendations are judged by, see `mfbench.models.evaluation`; no part in the search.
+    """How top-k recommendations are evaluated, see `mfbench.models.evaluation`; the search does not use these metrics.
 
-    k: the lengths of the lists; none: no lists are made, which for millions of users and items saves minutes. relevant: the
-    rating from which on an item is one that the user wants; 4 is for scales that end at 5.
+    k: the lengths of the recommendation lists; an empty list skips this evaluation, which saves minutes with millions of
+    users and items. relevant: the lowest rating at which an item counts as relevant; the default suits scales up to 5.
     """
 
     k: list[Annotated[int, Field(ge=1)]] = [5, 10]
@@ -39,7 +43,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 
 
 class Spec(Strict):
-    """One experiment."""
+    """The spec of one experiment."""
 
     name: Name
     data: Data
@@ -50,31 +54,41 @@ class Spec(Strict):
     evaluation: Evaluation = Evaluation()
 
     def backends(self) -> list[str]:
-        """The backends of the sweep, in the order of the spec; the model's own where the sweep names none."""
+        """The backends of the sweep in the order of the spec, or the model's backend if there is no sweep or it lists none."""
         return (self.sweep.backends if self.sweep else []) or [self.model.backend]
 
     def only(self, backends: Sequence[str]) -> Spec:
-        """The same sweep of these backends alone, of all where none is named; SpecError for one that it does not name."""
+        """This spec with its sweep limited to the given backends; SpecError if the sweep does not include one of them.
+
+        With an empty sequence or without a sweep, the spec is returned unchanged.
+        """
         if not backends or self.sweep is None:
             return self
         if unknown := [name for name in backends if name not in self.backends()]:
-            raise SpecError(f"--backend {unknown[0]}: {self.name} sweeps {', '.join(self.backends())}; name some of these")
+            choices = ", ".join(self.backends())
+            raise SpecError(f"--backend {unknown[0]}: the sweep of {self.name} lacks this backend; choose from {choices}")
         return self.model_copy(update={"sweep": self.sweep.model_copy(update={"backends": list(dict.fromkeys(backends))})})
 
     @property
     def folds(self) -> int:
-        """On how many folds a run is made: all of a k-fold split, unless it names one of them."""
+        """The number of folds to run: all folds of a k-fold split, or 1 if the split selects one or has none."""
         return self.split.n_folds if isinstance(self.split, KFoldSplit) and self.split.fold is None else 1
 
     @property
     def seeds(self) -> int:
-        """With how many seeds a trial is trained."""
+        """The number of seeds each trial is trained with."""
         return self.sweep.repeats if self.sweep else 1
 
     def repeat(self, r: int) -> Spec:
-        """The r-th repeat, this spec with one fold and one seed: each fold with the first seed, then with the next.
+        """The r-th repeat: this spec with one fold and one seed. All folds with the first seed come first, then the next seed.
 
-        Repeat 0 is this spec itself, where it needs no fold.
+        Repeat 0 equals this spec unless it runs on several folds.
+
+        >>> from mfbench.spec import load_spec
+        >>> split = {"kind": "kfold", "folds": 5}
+        >>> spec = load_spec({"name": "demo", "data": {"dataset": "planted-10k"}, "split": split, "sweep": {"repeats": 2}})
+        >>> [(repeat.split.fold, repeat.model.seed) for repeat in (spec.repeat(4), spec.repeat(5))]
+        [(4, 0), (0, 1)]
         """
         seed, fold = divmod(r, self.folds)
         split, model = self.split, self.model

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, as a sentence for a person."""
+"""Pydantic's validation errors, reworded as one readable sentence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 
 class Fault(NamedTuple):
-    """The first thing that is wrong: the keys that lead to it, what to say of it, and pydantic's own words for more."""
+    """One validation error: the path of keys to it, the message for the user, and pydantic's own error details."""
 
     steps: list[str]
     says: str
@@ -16,12 +16,12 @@ class Fault(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The keys with dots between them."""
+        """The path of keys, joined by dots."""
         return ".".join(self.steps)
 
 
 def fault(error: ValidationError) -> Fault:
-    """The first fault. Of a check of our own its words, of pydantic's the words and the value that they are about."""
+    """The first validation error: the message of our own checks as it is, a message of pydantic's with the rejected value."""
     detail: dict[str, Any] = {**error.errors(include_url=False)[0]}
     says = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "missing":

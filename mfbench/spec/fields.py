@@ -1,4 +1,4 @@
-"""What the keys of a spec have in common: strictness, and the kinds of values."""
+"""The base class of the sections of a spec, and the types of values that several of them use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mfbench.core.paths import portable
 
 
 class Strict(BaseModel):
-    """A part of a spec: an unknown key is an error, and nothing changes it afterwards."""
+    """A section of a spec: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,17 +23,17 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 def in_order(bounds: tuple[float, float]) -> tuple[float, float]:
-    """The bounds of a range, if the lower comes first."""
+    """The bounds of a range unchanged; ValueError unless the lower bound is less than the upper one."""
     if not bounds[0] < bounds[1]:
-        raise ValueError(f"the range {list(bounds)} needs its lower end under its upper end")
+        raise ValueError(f"the range {list(bounds)} needs a lower bound less than its upper bound")
     return bounds
 
 
 def _portable_backend(name: str) -> str:
-    place, colon, attribute = name.rpartition(":")
-    return f"{portable(place)}{colon}{attribute}" if place.endswith(".py") else name
+    module, colon, attribute = name.rpartition(":")
+    return f"{portable(module)}{colon}{attribute}" if module.endswith(".py") else name
 
 
-# A record has the whole spec in it, and no path of a machine.
+# Paths are made portable because a record contains the whole spec and must not depend on one machine.
 FilePath = Annotated[str, AfterValidator(portable)]
 BackendName = Annotated[str, AfterValidator(_portable_backend)]

@@ -1,4 +1,4 @@
-"""The key of a study: the spec's name and a digest of what can change a result."""
+"""The key of a study: the spec's name and a digest of the fields that can change a result."""
 
 from __future__ import annotations
 
@@ -15,10 +15,20 @@ from mfbench.spec.sweep import Sweep
 
 
 def study_key(spec: Spec) -> str:
-    """`name-digest` over the fields that can change a result of a study.
+    """The key `name-digest` of a spec's study; the digest covers the fields that can change the result of a trial.
 
-    The number of trials and the list of backends are left out: a study goes on with more trials, and another backend is
-    another study beside the ones that are there.
+    The number of trials and the list of backends are left out, so raising the number of trials resumes the study and adding
+    a backend keeps the trials of the others. SpecError if the data file cannot be read; its content is part of the digest.
+
+    >>> from mfbench.spec import load_spec
+    >>> split = {"kind": "random", "valid": 0.1}
+    >>> spec = load_spec({"name": "demo", "data": {"dataset": "planted-10k"}, "split": split, "sweep": {"trials": 20}})
+    >>> study_key(spec)
+    'demo-d86e049e'
+    >>> study_key(load_spec(spec, ["sweep.trials=100"])) == study_key(spec)
+    True
+    >>> study_key(load_spec(spec, ["model.epochs=50"])) == study_key(spec)
+    False
     """
     tree = _identity(spec)
     if spec.sweep:
@@ -27,8 +37,8 @@ def study_key(spec: Spec) -> str:
         tree["sweep"].pop("side_by_side")
         sweep = tree["sweep"]
         for space in (sweep["space"], *sweep["spaces"].values(), *([sweep["grid"]] if sweep["grid"] else [])):
-            space.update({name: space.get(name) for name in FIRST})  # as they stood before there were others
-        for name in ("repeats", "sampler", "grid", "objectives"):  # at its default, the study of those who know of no other
+            space.update({name: space.get(name) for name in FIRST})  # the first specs always had these, null if unset
+        for name in ("repeats", "sampler", "grid", "objectives"):  # newer keys; without the defaults, older keys stay valid
             if getattr(spec.sweep, name) == Sweep.model_fields[name].default:
                 tree["sweep"].pop(name)
         tree["model"].pop("backend")
@@ -37,7 +47,7 @@ def study_key(spec: Spec) -> str:
 
 
 def run_study_key(spec: Spec) -> str:
-    """The study key of a plain run: the sweep has no part in it."""
+    """The study key of a single run, which does not depend on the sweep; SpecError if the data file cannot be read."""
     tree = _identity(spec)
     tree.pop("sweep")
     tree.pop("race")
@@ -46,7 +56,8 @@ def run_study_key(spec: Spec) -> str:
 
 def _identity(spec: Spec) -> dict[str, Any]:
     tree = spec.model_dump(mode="json", exclude={"evaluation"})
-    for name in ("step", "decay"):  # at its default, the study of those who know of no other
+    # Fields that were added later are left out while they have their default, so that older studies keep their keys.
+    for name in ("step", "decay"):
         if tree["model"][name] == ModelSpec.model_fields[name].default:
             tree["model"].pop(name)
     if spec.model.init.positive is None:
@@ -55,7 +66,7 @@ def _identity(spec: Spec) -> dict[str, Any]:
         try:
             tree["data"]["file"] = hashlib.sha256(Path(spec.data.file).expanduser().read_bytes()).hexdigest()
         except OSError as error:
-            raise SpecError(f"data.file: {spec.data.file} cannot be read ({error.strerror})") from None
+            raise SpecError(f"data.file: {spec.data.file} cannot be read ({error.strerror}); check the path") from None
     return tree
 
 

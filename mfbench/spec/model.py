@@ -1,4 +1,4 @@
-"""The model of a spec: backend, hyperparameters and start."""
+"""The model section of a spec: backend, hyperparameters and initialization."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from mfbench.spec.fields import BackendName, Count, Penalty, Seed, StepSize, Str
 Step = Literal["constant", "adagrad", "decay"]
 
 FIRST = ("K", "alpha", "beta")
-"""The hyperparameters that every table has first."""
+"""The hyperparameters that come first in every table."""
 OF_MODEL = (*FIRST, "step", "decay", "init", "center", "bias")
-"""What of the model a search can range over; besides these, the knobs of a backend."""
+"""The keys of the model section that can be searched; a backend's own options can be searched too."""
 
 
 class Init(Strict):
-    """How P and Q start: uniform in [lo, hi), normal with mean 0 and this standard deviation, or uniform in [0, c / √K).
+    """The initialization of P and Q; exactly one of `uniform`, `normal` and `positive` is given.
 
-    With `positive: 1` the first predictions p·q are about a quarter, whatever K is.
+    uniform: [lo, hi], uniform in [lo, hi). normal: the standard deviation of a normal distribution with mean 0. positive: c,
+    uniform in [0, c / √K); with c = 1 the initial predictions p·q average 1/4 for every K.
     """
 
     uniform: Annotated[tuple[float, float], AfterValidator(in_order)] | None = None
@@ -34,20 +35,28 @@ class Init(Strict):
         return self
 
     def scaled(self, scale: float) -> Init:
-        """The same kind of start with another scale: s, c, or of `uniform: [lo, hi]` the end farther from 0."""
+        """The same kind of initialization at another scale.
+
+        scale: the standard deviation of `normal`, the c of `positive`, or the larger absolute bound of `uniform`, whose other
+        bound changes in proportion.
+        """
         if self.normal is not None:
             return Init(normal=scale)
         if self.uniform is None:
             return Init(positive=scale)
         low, high = self.uniform
-        by = scale / max(abs(low), abs(high))
-        return Init(uniform=(low * by, high * by))
+        factor = scale / max(abs(low), abs(high))
+        return Init(uniform=(low * factor, high * factor))
 
 
 class ModelSpec(Strict):
-    """Backend and hyperparameters. `options` holds the knobs of each backend under its name.
+    """The backend and its hyperparameters.
 
-    step: how the step size of the SGD backends changes, see `mfbench.matrix.steps`; decay: how fast with `step: decay`.
+    K: the number of factors. alpha: the step size. beta: the L2 penalty. step: the step size schedule of the SGD backends,
+    see `mfbench.matrix.steps`. decay: its decay rate with `step: decay`. center: whether predictions start from the mean of
+    the training ratings. bias: whether each user and each item has a learned bias. evaluate_every: the number of epochs
+    between two evaluations. evaluate_train: whether each of them includes the training error; the last one always does.
+    options: the backends' own options, by backend.
     """
 
     backend: BackendName = "jax"
@@ -66,14 +75,19 @@ class ModelSpec(Strict):
     options: dict[BackendName, dict[str, Any]] = {}
 
     def with_hyper(self, backend: str, hyper: Mapping[str, Any], check: bool = False) -> ModelSpec:
-        """The model of a trial of that backend: `init` is the scale of the start, what the model lacks is a knob.
+        """This model with the hyperparameters of a trial of `backend`.
 
-        check: raise pydantic's ValidationError for a value that the model cannot have.
+        hyper: values by name; `init` is the scale of the initialization, see `Init.scaled`, and names that are not in
+        `OF_MODEL` become options of the backend. check: whether to validate the values (pydantic's ValidationError).
+
+        >>> model = ModelSpec().with_hyper("jax", {"K": 8, "init": 0.3, "batch_size": 64})
+        >>> model.K, model.init.normal, model.options
+        (8, 0.3, {'jax': {'batch_size': 64}})
         """
         changes = {name: value for name, value in hyper.items() if name in OF_MODEL}
         if "init" in changes:
             changes["init"] = self.init.scaled(changes["init"])
-        knobs = {name: value for name, value in hyper.items() if name not in OF_MODEL}
-        if knobs:
-            changes["options"] = {**self.options, backend: {**self.options.get(backend, {}), **knobs}}
+        options = {name: value for name, value in hyper.items() if name not in OF_MODEL}
+        if options:
+            changes["options"] = {**self.options, backend: {**self.options.get(backend, {}), **options}}
         return ModelSpec(**{**dict(self), **changes}) if check else self.model_copy(update=changes)

@@ -1,4 +1,4 @@
-"""A spec as it is read: YAML with changes, and one sentence for what is wrong with it."""
+"""Loading a spec: reading the YAML, applying changes, and reporting the first error in one sentence."""
 
 from __future__ import annotations
 
@@ -19,11 +19,22 @@ from mfbench.spec.split import SPLITS
 from mfbench.spec.sweep import Sweep
 
 SpecSource = str | Path | Mapping[str, Any] | Spec
-"""A YAML file, what stands in one, or a spec."""
+"""The path of a YAML file, a mapping with the content of one, or a spec."""
 
 
 def load_spec(source: SpecSource, changes: Iterable[str] = ()) -> Spec:
-    """The spec in a YAML file or a mapping, with `changes` like `model.K=32` made first; SpecError says what is wrong."""
+    """The spec in a YAML file or a mapping; SpecError if it is not valid.
+
+    changes: as `model.K=32`, applied in order before the spec is validated; the value is parsed as YAML.
+
+    >>> tree = {"name": "demo", "data": {"dataset": "planted-10k"}, "split": {"kind": "random", "valid": 0.1}}
+    >>> spec = load_spec(tree, ["model.K=32"])
+    >>> spec.model.K, spec.split.valid
+    (32, 0.1)
+    >>> load_spec(tree, ["model.K=0"])
+    Traceback (most recent call last):
+    mfbench.core.errors.SpecError: spec: model.K: input should be greater than or equal to 1, not 0
+    """
     if isinstance(source, Spec):
         where, tree = "spec", source.model_dump(mode="json", exclude_unset=True)
     elif isinstance(source, Mapping):
@@ -39,7 +50,7 @@ def load_spec(source: SpecSource, changes: Iterable[str] = ()) -> Spec:
 
 
 def load_model_spec(tree: Mapping[str, Any]) -> ModelSpec:
-    """The model part of a spec alone; SpecError says what is wrong."""
+    """The model section of a spec by itself; SpecError if it is not valid."""
     try:
         return ModelSpec.model_validate(tree)
     except ValidationError as error:
@@ -52,48 +63,50 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SpecError(f"{path}: the spec cannot be read ({error.strerror}); give the path of a YAML file") from None
     except UnicodeDecodeError:
-        raise SpecError(f"{path}: this is not text; a spec is a YAML file in UTF-8") from None
+        raise SpecError(f"{path}: the spec is not valid UTF-8; save it as UTF-8 text") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise SpecError(f"{path}{line}: this is not YAML: {getattr(error, 'problem', None) or error}") from None
+        raise SpecError(f"{path}{line}: the spec is not valid YAML: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(tree, dict):
-        raise SpecError(f"{path}: a spec is a YAML mapping with name, data, split, model and sweep")
+        raise SpecError(f"{path}: the spec is not a YAML mapping; give at least the keys name, data and split")
     return tree
 
 
 def _set(tree: dict[str, Any], change: str) -> None:
     key, equals, value = change.partition("=")
     if not equals:
-        raise SpecError(f"--set {change}: write it as KEY=VALUE, e.g. model.K=32")
+        raise SpecError(f"--set {change}: the = is missing; write it as KEY=VALUE, e.g. model.K=32")
     *path, last = key.split(".")
     node = tree
     for step in path:
         node = node.setdefault(step, {})
         if not isinstance(node, dict):
-            raise SpecError(f"--set {change}: {step} holds a value, not keys")
+            raise SpecError(f"--set {change}: {step} is a value without keys of its own; set {step} itself")
     try:
         node[last] = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise SpecError(f"--set {change}: the value {value!r} is not YAML") from None
+        raise SpecError(f"--set {change}: the value {value!r} is not valid YAML; quote it if it is text") from None
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first fault as `key: what is wrong`, and how many more there are."""
+    """The first validation error as `key: message`, followed by the number of further errors."""
     steps, says, detail = fault(error)
-    # pydantic names the chosen kind of a union (`split.random.valid`); the user wrote `split.valid`.
+    # pydantic puts the tag of a union into the path (`split.random.valid`), but the user wrote `split.valid`; likewise
+    # within `sweep.space.K` and `sweep.spaces.BACKEND.K`, where the tag follows the name of the hyperparameter.
     if len(steps) > 1 and steps[0] == "split" and steps[1] in SPLITS:
         del steps[1]
-    kind = {"space": 3, "spaces": 4}.get(steps[1], 9) if len(steps) > 1 and steps[0] == "sweep" else 9
-    del steps[kind : kind + 1]
+    if len(steps) > 1 and steps[0] == "sweep" and steps[1] in ("space", "spaces"):
+        tag = {"space": 3, "spaces": 4}[steps[1]]
+        del steps[tag : tag + 1]
     if detail["type"] == "extra_forbidden":
         says = f"unknown key; known here are {', '.join(_known_keys(steps[:-1]))}"
         if steps[:-1] == ["model"]:
-            says += " (a backend's own knobs stand under model.options.BACKEND)"
+            says += " (a backend's own options go under model.options.BACKEND)"
     elif detail["type"] == "union_tag_invalid":
-        says = f"kind is {detail['ctx']['tag']!r}; it is one of {detail['ctx']['expected_tags']}"
+        says = f"kind is {detail['ctx']['tag']!r}; it must be one of {detail['ctx']['expected_tags']}"
     elif detail["type"] == "string_pattern_mismatch":
-        says = f"{detail['input']!r} is not letters, digits, '.', '_' and '-' alone, a letter or digit first"
+        says = f"{detail['input']!r} must start with a letter or digit and contain only letters, digits, '.', '_' and '-'"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{'.'.join(steps) or 'the spec'}{'' if says.startswith('.') else ': '}{says}{more}"
 

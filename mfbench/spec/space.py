@@ -1,4 +1,4 @@
-"""The space of a search: for each hyperparameter by name a range, or the one value that it has."""
+"""The search space of a spec: for each hyperparameter a range, a choice, or a single fixed value."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from mfbench.spec.model import FIRST, OF_MODEL, ModelSpec
 
 Value = bool | int | float | str
 Hyper = dict[str, Value]
-"""Values of hyperparameters by name: K, alpha and beta first, then the others by name."""
+"""Values of hyperparameters by name: K, alpha and beta first, then the others in alphabetical order."""
 
 
+# Defined here because the fields `int` and `float` hide these types inside the classes below.
 _Ints = tuple[int, int]
-_Floats = tuple[float, float]  # by other names, for the fields below have those of the types
+_Floats = tuple[float, float]
 
 
 def _lies(value: Value, bounds: tuple[float, float]) -> bool:
@@ -25,7 +26,7 @@ def _lies(value: Value, bounds: tuple[float, float]) -> bool:
 
 
 class IntRange(Strict):
-    """Whole numbers from lo to hi, both included."""
+    """The integers from lo to hi, both included; log: whether to search on a log scale."""
 
     int: Annotated[_Ints, AfterValidator(in_order)]
     log: bool = False
@@ -33,7 +34,7 @@ class IntRange(Strict):
     @model_validator(mode="after")
     def _fits_log(self) -> IntRange:
         if self.log and self.int[0] < 1:
-            raise ValueError(f"the range {list(self.int)} must start at 1 or above where log is true")
+            raise ValueError(f"the range {list(self.int)} with log: true needs a lower bound of 1 or more")
         return self
 
     @property
@@ -42,7 +43,7 @@ class IntRange(Strict):
         return self.int
 
     def samples(self) -> tuple[Value, ...]:
-        """Values that stand for all: where these are right, all are."""
+        """Representative values: if these are valid, so is every value of the range."""
         return self.int
 
     def holds(self, value: Value) -> bool:
@@ -51,7 +52,7 @@ class IntRange(Strict):
 
 
 class FloatRange(Strict):
-    """Numbers from lo to hi, both included."""
+    """The real numbers from lo to hi, both included; log: whether to search on a log scale."""
 
     float: Annotated[_Floats, AfterValidator(in_order)]
     log: bool = False
@@ -59,7 +60,7 @@ class FloatRange(Strict):
     @model_validator(mode="after")
     def _fits_log(self) -> FloatRange:
         if self.log and self.float[0] <= 0:
-            raise ValueError(f"the range {list(self.float)} must start above 0 where log is true")
+            raise ValueError(f"the range {list(self.float)} with log: true needs a lower bound above 0")
         return self
 
     @property
@@ -68,7 +69,7 @@ class FloatRange(Strict):
         return self.float
 
     def samples(self) -> tuple[Value, ...]:
-        """Values that stand for all: where these are right, all are; one has a fraction."""
+        """Representative values: if these are valid, so is every value of the range; one of them is not an integer."""
         low, high = self.float
         return low, low + (high - low) / math.pi, high
 
@@ -78,50 +79,53 @@ class FloatRange(Strict):
 
 
 class Choice(Strict):
-    """One of these values; they have no order."""
+    """One of several values without an order, e.g. names."""
 
     choice: tuple[Value, ...]
 
     @model_validator(mode="after")
     def _some(self) -> Choice:
         if len({(type(value), value) for value in self.choice}) < max(2, len(self.choice)):
-            raise ValueError(f"{list(self.choice)} must be 2 values or more, each once")
+            raise ValueError(f"{list(self.choice)} must list at least 2 values, without duplicates")
         return self
 
     def samples(self) -> tuple[Value, ...]:
-        """All of them."""
+        """All values."""
         return self.choice
 
     def holds(self, value: Value) -> bool:
-        """Whether it is one of them."""
+        """Whether a value is one of the choices."""
         return value in self.choice
 
 
 NumberRange = IntRange | FloatRange
 Range = NumberRange | Choice
 Space = dict[str, Range]
-"""What is searched, by name, in the order of `Hyper`."""
+"""The hyperparameters that are searched, by name, in the order of `Hyper`."""
 
 KINDS = ("int", "float", "choice")
 
 
 def ordered(names: Any) -> list[str]:
-    """The names of hyperparameters in the order in which they stand everywhere."""
+    """The names of hyperparameters in the order of all tables and records: K, alpha, beta, then alphabetically."""
     return [*(name for name in FIRST if name in names), *sorted(set(names) - set(FIRST))]
 
 
-def _kind(given: Any) -> str:
-    if isinstance(given, BaseModel):
-        return next(iter(type(given).model_fields))
-    if isinstance(given, dict):
-        return next((kind for kind in KINDS if kind in given), "float")
+def _kind(entry: Any) -> str:
+    if isinstance(entry, BaseModel):
+        return next(iter(type(entry).model_fields))
+    if isinstance(entry, dict):
+        return next((kind for kind in KINDS if kind in entry), "float")
     return "value"
 
 
-def _one_value(given: Any) -> Any:
-    if not isinstance(given, Value):
-        raise ValueError(f"{given!r} is neither a range, as in {{int: [4, 64]}} or {{float: [0.001, 0.1]}}, nor one value")
-    return given
+def _one_value(entry: Any) -> Any:
+    if not isinstance(entry, Value):
+        raise ValueError(
+            f"{entry!r} is neither a range, as in {{int: [4, 64]}} or {{float: [0.001, 0.1]}},"
+            " nor a choice, as in {choice: [a, b]}, nor a single value"
+        )
+    return entry
 
 
 _Either = Annotated[
@@ -134,37 +138,39 @@ _Either = Annotated[
 
 
 def named(tree: Any) -> Any:
-    """What is named with a value: older records have a null where nothing was."""
-    return {name: given for name, given in tree.items() if given is not None} if isinstance(tree, dict) else tree
+    """The entries that are not null; older records have nulls for hyperparameters that were not searched."""
+    return {name: entry for name, entry in tree.items() if entry is not None} if isinstance(tree, dict) else tree
 
 
 def _of_the_model(space: dict[str, Range | Value]) -> dict[str, Range | Value]:
-    """The space in order, once the model could take each of the values; knobs are checked by their backend.
+    """The search space, ordered, after checking that the model section accepts its values.
 
-    A message that begins with a dot goes on with the key, see `reading`.
+    The options of a backend are not checked here, since only the backend knows them. A message that begins with a dot
+    continues the path of keys, see `reading`.
     """
     checked: dict[str, Range | Value] = {}
     for name in ordered(space):
-        given = space[name]
+        entry = space[name]
         if name not in OF_MODEL and name in ModelSpec.model_fields:
-            raise ValueError(f".{name}: this is not searched; of the model these can be: {', '.join(OF_MODEL)}")
+            raise ValueError(f".{name}: this key of model cannot be searched; those that can are {', '.join(OF_MODEL)}")
         try:
-            for value in given.samples() if isinstance(given, Strict) else (given,):
-                taken = ModelSpec().with_hyper("", {name: value}, check=True) if name in OF_MODEL else None
+            for value in entry.samples() if isinstance(entry, Strict) else (entry,):
+                model = ModelSpec().with_hyper("", {name: value}, check=True) if name in OF_MODEL else None
         except ValidationError as error:
             raise ValueError(f".{name}: {fault(error).says}") from None
-        if name in FIRST and isinstance(given, IntRange | FloatRange) and isinstance(given, IntRange) != (name == "K"):
-            kind = "int: [4, 64]" if name == "K" else "float: [0.001, 0.1]"
-            raise ValueError(f".{name}: the range of {name} is written as {{{kind}}}")
-        checked[name] = getattr(taken, name) if name in FIRST and not isinstance(given, Strict) else given
+        if name in FIRST and isinstance(entry, IntRange | FloatRange) and isinstance(entry, IntRange) != (name == "K"):
+            kind, example = ("float", "{int: [4, 64]}") if name == "K" else ("int", "{float: [0.001, 0.1]}")
+            raise ValueError(f".{name}: {name} cannot have a range of kind {kind}; write it as in {example}")
+        checked[name] = getattr(model, name) if name in FIRST and not isinstance(entry, Strict) else entry
     return checked
 
 
 SpaceSpec = Annotated[dict[str, _Either], BeforeValidator(named), AfterValidator(_of_the_model)]
-"""By name a range, {int: [lo, hi]}, {float: [lo, hi]} or {choice: [a, b]}, with `log: true` if asked for, or one value.
+"""A search space: by name a range, {int: [lo, hi]} or {float: [lo, hi]}, a choice, {choice: [a, b]}, or a single value.
 
-The names are K, alpha, beta, init (the scale of the start), center and bias, and the knobs of the backend. One that is not
-named has the model's value. Where nothing has a range nothing is searched, and a study is one trial.
+A range may have `log: true`. The names are those of `OF_MODEL`, where init is the scale of the initialization, and the
+options of the backend. A hyperparameter that is not named keeps the model's value. A space without any range or choice means
+that nothing is searched; the study then has a single trial.
 """
 
 DEFAULT_SPACE: dict[str, Range | Value] = {

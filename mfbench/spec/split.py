@@ -1,4 +1,4 @@
-"""The split of a spec: what is held out as valid and test, and what each kind can leak."""
+"""The split section of a spec: which ratings are held out as valid and test, and what leakage each kind allows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mfbench.spec.fields import Fraction, Seed, Strict
 
 def _two_folds(folds: int | tuple[str, ...]) -> int | tuple[str, ...]:
     if isinstance(folds, int) and folds < 2:
-        raise ValueError(f"{folds} is too few to train on all but one; give 2 or more")
+        raise ValueError(f"{folds} is too few folds for cross-validation; give 2 or more")
     if isinstance(folds, tuple) and (len(folds) < 2 or len(set(folds)) < len(folds)):
-        raise ValueError(f"{list(folds)} must name at least 2 folds, each once")
+        raise ValueError(f"{list(folds)} must name at least 2 folds, without duplicates")
     return folds
 
 
 class _Fractions(Strict):
-    """Shares; train is the rest."""
+    """Fractions for valid and test; train is the rest and need not be given."""
 
     valid: Fraction
     test: Fraction = 0.0
@@ -28,17 +28,17 @@ class _Fractions(Strict):
     def _adds_up(self) -> Self:
         train = 1 - self.valid - self.test
         if train <= 0 or (self.train is not None and abs(train - self.train) > 1e-9):
-            given = {"train": self.train, "valid": self.valid, "test": self.test}
-            shown = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
-            raise ValueError(f"the fractions don't add up: {shown}; together they must be 1, with some left for train")
+            fractions = {"train": self.train, "valid": self.valid, "test": self.test}
+            shown = ", ".join(f"{name} {value}" for name, value in fractions.items() if value is not None)
+            raise ValueError(f"the fractions don't add up: {shown}; train, valid and test must sum to 1, with train above 0")
         return self
 
 
 class RandomSplit(_Fractions):
     """valid and test are drawn at random from all ratings; train is the rest.
 
-    What it can leak: a user's later ratings tell of the earlier ones that are judged, and an item's popularity is that of
-    the whole time. It is the easiest of all tasks, and no forecast.
+    Leakage: train contains ratings that a user gave after the held-out ones, and reflects an item's popularity over the
+    whole period. This is the easiest task of all kinds, and it does not measure how well future ratings are predicted.
     """
 
     kind: Literal["random"]
@@ -46,18 +46,19 @@ class RandomSplit(_Fractions):
 
 
 class TemporalSplit(_Fractions):
-    """One cut through time for all: train, then valid, then test, each strictly later than the one before.
+    """Global cuts in time, the same for all users: train, then valid, then test, each strictly later than the one before.
 
-    Ratings of the second in which a cut falls all go to the earlier part, so valid and test have at most their share.
-    What it can leak: nothing later than the cut reaches a training. A final run trains on train and valid, which end where
-    test begins. Many users and items of test are new: see the counts of known ones, and the metrics over those alone.
+    Ratings with the same timestamp as a cut all go to the earlier part, so the parts after a cut have at most their share.
+    Leakage: none, since training never sees a rating from after the cut; a final run trains on train and valid, which end
+    before test begins. Many users and items of test are new: see the counts of unknown ones, and the metrics over known
+    users and items only.
     """
 
     kind: Literal["temporal"]
 
 
 class _Counts(Strict):
-    """Numbers of ratings of each user. One with no more than valid + test ratings stays in train wholly."""
+    """Numbers of ratings to hold out per user. All ratings of a user with at most valid + test of them stay in train."""
 
     valid: Annotated[int, Field(ge=0)] = 0
     test: Annotated[int, Field(ge=0)] = 0
@@ -65,25 +66,26 @@ class _Counts(Strict):
     @model_validator(mode="after")
     def _takes_some(self) -> Self:
         if self.valid + self.test == 0:
-            raise ValueError("valid 0, test 0 hold nothing out; give the number of ratings of each user, e.g. valid: 1")
+            raise ValueError("valid 0, test 0 hold nothing out; give a number of ratings per user, e.g. valid: 1")
         return self
 
 
 class LastSplit(_Counts):
-    """The last `test` ratings of each user by time, and the `valid` before them; those of one second count in item order.
+    """test is the last `test` ratings of each user by time, and valid the `valid` ratings before them.
 
-    A user with no more than valid + test ratings stays in train wholly. What it can leak: nothing of a user's own future,
-    but of the others': users end at different times, so train has ratings, and an item's popularity, of after the cut.
+    Ratings of a user with the same timestamp are ordered by item. All ratings of a user with at most valid + test of them
+    stay in train. Leakage: nothing from a user's own future, but from that of others: users stop rating at different times,
+    so train contains other users' ratings, and thus an item's popularity, from after a held-out rating.
     """
 
     kind: Literal["last"]
 
 
 class LeaveOutSplit(_Counts):
-    """`test` ratings of each user drawn at random, and `valid` more: leave-one-out and the like.
+    """`test` ratings of each user, drawn at random, and `valid` others: leave-one-out, or leave-k-out.
 
-    A user with no more than valid + test ratings stays in train wholly. What it can leak: as a random split, the future of
-    the same user. Each user counts alike, where a random split takes after the active ones.
+    All ratings of a user with at most valid + test of them stay in train. Leakage: as in a random split, train contains
+    later ratings of the same user. Every user has the same weight, while a random split favours active users.
     """
 
     kind: Literal["leave-out"]
@@ -91,12 +93,12 @@ class LeaveOutSplit(_Counts):
 
 
 class UsersSplit(_Fractions):
-    """Users are held out: valid and test are shares of the users with two ratings or more, not of the ratings.
+    """Hold out part of each sampled user's ratings; valid and test are fractions of the users with at least two ratings.
 
-    Of a user who is held out the share `known` of the ratings (at least one, and not all), drawn at random, is train, since
-    factors say nothing of a user of whom nothing is known; the rest is valid or test. Who has one rating alone is train.
-    What it can leak: the known ratings may be later than those that are judged, as in a random split; a test user's known
-    ratings are train in the search, too.
+    known: the fraction of a sampled user's ratings that is drawn at random for train (at least one, and not all), since
+    without any rating a user's factors cannot be learned; the rest is valid or test. All other users' ratings are train.
+    Leakage: as in a random split, the known ratings may be later than the held-out ones. The known ratings of test users
+    are already part of train during the search.
     """
 
     kind: Literal["users"]
@@ -105,10 +107,10 @@ class UsersSplit(_Fractions):
 
 
 class TailSplit(Strict):
-    """The last fraction of the rows is the valid part (Keras's validation_split), after a shuffle where one is given.
+    """valid is the last fraction of the rows (as Keras's validation_split), after an optional shuffle.
 
-    shuffle: the seed of `pandas.DataFrame.sample(frac=1, random_state=...)`, as the course behind the Keras example does.
-    What it can leak: as a random split, once it is shuffled. Unshuffled, it means what the order of the file means.
+    shuffle: the seed of `pandas.DataFrame.sample(frac=1, random_state=...)`, which the course behind the Keras example uses;
+    None keeps the order of the file. Leakage: with a shuffle, as in a random split; without one, it depends on that order.
     """
 
     kind: Literal["tail"]
@@ -117,9 +119,9 @@ class TailSplit(Strict):
 
 
 class FoldSplit(Strict):
-    """A fold that the data set ships gives the test part; valid is drawn at random from the rest of it.
+    """test is a fold that comes with the data set; valid is drawn at random from the remaining ratings.
 
-    What it can leak: what the fold does; those of MovieLens-100K were drawn at random.
+    Leakage: depends on how the folds were made; those of MovieLens-100K were drawn at random.
     """
 
     kind: Literal["folds"]
@@ -129,14 +131,14 @@ class FoldSplit(Strict):
 
 
 class KFoldSplit(Strict):
-    """test is drawn at random first, the same for all folds; the rest is dealt at random into folds of one size.
+    """k-fold cross-validation: test is drawn at random first, the same for all folds; the rest is divided into folds.
 
-    Valid is the fold `fold`, counted from 0, and train the others. Without `fold`, a run or a trial is made on each fold
-    in turn. folds: how many, or the names of folds that the data set ships, as [u1, u2, u3, u4, u5] of ml-100k; then valid
-    is what that fold gives as test, and train the rest.
+    folds: the number of random folds of equal size (to within one rating), or the names of folds that come with the data
+    set, as [u1, u2, u3, u4, u5] of ml-100k; valid is then the test part of such a fold. fold: the index of the fold that is
+    valid, counted from 0, while the others are train; if None, every run and trial is repeated on each fold.
 
-    What it can leak: as `random`. Each rating is in the valid part of one fold and in the train parts of the others, so what
-    is chosen by the mean over the folds has seen them all; only test has not been seen.
+    Leakage: as in a random split. Each rating is in valid for one fold and in train for the others, so hyperparameters that
+    are chosen by the mean over the folds depend on all of these ratings; only test stays unseen.
     """
 
     kind: Literal["kfold"]
@@ -148,12 +150,12 @@ class KFoldSplit(Strict):
     @model_validator(mode="after")
     def _is_there(self) -> KFoldSplit:
         if self.fold is not None and self.fold >= self.n_folds:
-            raise ValueError(f"fold {self.fold} is not one of {self.n_folds}; they are counted from 0")
+            raise ValueError(f"fold {self.fold} does not exist; give a number from 0 to {self.n_folds - 1}")
         return self
 
     @property
     def n_folds(self) -> int:
-        """How many folds there are."""
+        """The number of folds."""
         return self.folds if isinstance(self.folds, int) else len(self.folds)
 
 

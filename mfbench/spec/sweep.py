@@ -1,4 +1,4 @@
-"""The sweep of a spec: how many trials of which backends, and what proposes, prunes and judges them."""
+"""The sweep section of a spec: backends, number of trials, search space, sampler, pruner and objectives."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ from mfbench.spec.model import FIRST
 from mfbench.spec.space import DEFAULT_SPACE, Hyper, NumberRange, Range, Space, SpaceSpec, named, ordered
 
 Grid = Annotated[dict[str, Annotated[int, Field(ge=2)]], BeforeValidator(named)]
-"""How many values the grid has of each range of numbers: both ends and values evenly between them, in the log where it is log.
+"""The number of grid values for each numeric range, evenly spaced from bound to bound, on a log scale if the range has one.
 
-A range of whole numbers has no value twice, so it may have fewer. Of a choice the grid has every value.
+A range of integers may get fewer values, since rounding can make some equal. Of a choice the grid has every value.
 """
 
 
 class Sweep(Strict):
-    """A study for each backend, over the same splits with the same number of trials.
+    """A hyperparameter search: one study per backend, all on the same splits and with the same number of trials.
 
-    repeats: a trial is trained with so many seeds, the model's and those after it, and judged by its mean.
-    sampler: what proposes the trials of a batch. `tpe`, `gp` and `cmaes` learn from the batches before; `gp` and `cmaes`
-    need a package of their own. `grid` visits the points of `grid` in a drawn order, as many as there are `trials`.
-    pruner: what stops a trial that is unlikely to win, by the batches before: `median`, worse than half of them at the same
-    epoch, or `hyperband`, not among the best third of its bracket at a rung. Default `median`, `none` with two objectives.
-    Of repeats it judges the first, by the first of the others; the rest are trained of the trials that it spares.
-    objectives: `valid_rmse` alone, or beside it `train_seconds` or `K`, all to be small. The final run is in each case that
-    of the best valid_rmse. train_seconds is a clock: such a search cannot be repeated to the same trials.
-    side_by_side: train all trials of a batch in one program, by a backend that can; by default where its device is an
+    trials: the number of trials of each backend. batch: the number of trials that are proposed at a time.
+    repeats: the number of seeds each trial is trained with, counting up from the model's; a trial's score is its mean.
+    sampler: the method that proposes trials. `tpe`, `gp` and `cmaes` learn from earlier batches; `gp` and `cmaes` need an
+    extra package each. `grid` visits the points of `grid` in random order, at most `trials` of them.
+    pruner: the rule that stops unpromising trials, judged by earlier batches: `median` stops a trial that is worse than
+    their median at the same epoch, `hyperband` one outside the best third of its bracket at a rung. The default is `median`,
+    or `none` with two objectives. With repeats, only the first repeats of trials are compared, and the further repeats are
+    trained only if the first was not pruned.
+    objectives: `valid_rmse` alone or together with `train_seconds` or `K`; all are minimized. The final run always uses the
+    trial with the best valid_rmse. train_seconds is a measured time, so a search with it is not reproducible.
+    side_by_side: whether to train the trials of a batch in one program if the backend supports it; by default only on an
     accelerator.
+    space: the search space of all backends. spaces: by backend, entries that replace or extend those of `space`.
     """
 
     trials: int = Field(default=20, ge=1)
@@ -48,7 +51,7 @@ class Sweep(Strict):
     @classmethod
     def _once_each(cls, backends: list[str]) -> list[str]:
         if len(set(backends)) != len(backends):
-            raise ValueError(f"{backends} names a backend twice; name each once")
+            raise ValueError(f"{backends} lists a backend twice; list each once")
         return backends
 
     @field_validator("objectives")
@@ -56,7 +59,7 @@ class Sweep(Strict):
     def _one_or_two(cls, objectives: list[str]) -> list[str]:
         if objectives not in (["valid_rmse"], ["valid_rmse", "train_seconds"], ["valid_rmse", "K"]):
             raise ValueError(
-                f"{objectives} is not [valid_rmse], [valid_rmse, train_seconds] or [valid_rmse, K]; give one of these"
+                f"{objectives} is not supported; give [valid_rmse], [valid_rmse, train_seconds] or [valid_rmse, K]"
             )
         return objectives
 
@@ -71,38 +74,47 @@ class Sweep(Strict):
         if len(self.objectives) == 2:
             if self.pruner != "none":
                 raise ValueError(
-                    f"{self.pruner} prunes by valid_rmse alone, so it cannot be used with two objectives; leave the pruner out"
+                    f"the pruner {self.pruner} prunes by valid_rmse alone, so it cannot be used with two objectives;"
+                    " remove pruner"
                 )
             if self.sampler in ("gp", "cmaes"):
-                raise ValueError(f"the sampler {self.sampler} has one objective; with two, use tpe, random or grid")
+                raise ValueError(f"the sampler {self.sampler} supports only one objective; with two, use tpe, random or grid")
         ranges = {
             name
             for space in (self.space, *self.spaces.values())
-            for name, given in space.items()
-            if isinstance(given, NumberRange)
+            for name, entry in space.items()
+            if isinstance(entry, NumberRange)
         }
         missing = ordered(ranges - (self.grid or {}).keys())
         if self.sampler == "grid" and missing:
             raise ValueError(
-                f"a grid needs the number of values of each range, as in grid: {{K: 4, alpha: 5, beta: 3}};"
-                f" give that of {', '.join(missing)}"
+                f"the sampler grid needs a number of values for each range, as in grid: {{K: 4, alpha: 5, beta: 3}};"
+                f" add one for {', '.join(missing)}"
             )
         names = {*FIRST, *(name for space in (self.space, *self.spaces.values()) for name in space)}
         unknown = ordered((self.grid or {}).keys() - names)
         if unknown:
-            raise ValueError(f"grid has a number of values for {', '.join(unknown)}, which no space names; leave it out")
+            raise ValueError(f"grid has a number of values for {', '.join(unknown)}, which no search space has; remove it")
         if self.sampler != "grid" and self.grid:
-            raise ValueError(f"grid is for the sampler grid, and this one is {self.sampler}; leave one of them out")
+            raise ValueError(f"grid has no effect with the sampler {self.sampler}; set sampler: grid or remove grid")
         return self
 
     def space_of(self, backend: str) -> Space:
-        """The ranges for `backend`: its own where `spaces` has one, else the common one."""
-        return {name: given for name, given in self._given(backend).items() if isinstance(given, Range)}
+        """The ranges and choices to search for `backend`: those of `spaces`, else those of the common `space`.
+
+        >>> from mfbench.spec import IntRange
+        >>> sweep = Sweep(space={"K": IntRange(int=(2, 32)), "beta": 0.1}, spaces={"adam": {"K": IntRange(int=(2, 8))}})
+        >>> sweep.space_of("loop")["K"].bounds, sweep.space_of("adam")["K"].bounds
+        ((2, 32), (2, 8))
+        >>> sweep.values_of("adam")
+        {'beta': 0.1}
+        """
+        return {name: entry for name, entry in self._entries(backend).items() if isinstance(entry, Range)}
 
     def values_of(self, backend: str) -> Hyper:
-        """The values that `backend` is given instead of the model's, by name."""
-        return {name: given for name, given in self._given(backend).items() if not isinstance(given, Range)}
+        """The fixed values of the search space of `backend`, which replace the model's, by name."""
+        return {name: entry for name, entry in self._entries(backend).items() if not isinstance(entry, Range)}
 
-    def _given(self, backend: str) -> dict[str, Any]:
-        both = {**self.space, **self.spaces.get(backend, {})}
-        return {name: both[name] for name in ordered(both)}
+    def _entries(self, backend: str) -> dict[str, Any]:
+        merged = {**self.space, **self.spaces.get(backend, {})}
+        return {name: merged[name] for name in ordered(merged)}

@@ -1,4 +1,5 @@
-"""MLflow: an export of records that can be repeated at will, its pages, its server. The only home of MLflow.
+"""MLflow: the export of records, the addresses of its pages, its server. The only room that uses MLflow.
 
-`contents` says under which name each number goes there; `client` sends it. Only a run named by its id is read back.
+The export is idempotent. `contents` maps records to tags, params and metrics; `client` sends them. mfbench reads a run back
+from MLflow only if the user names it by its id.
 """

@@ -1,4 +1,4 @@
-"""Addresses inside MLflow's UI, as version 3.17 reads them: pure functions of where it runs and what is to be seen."""
+"""Addresses within MLflow's UI, in the form of version 3.17; pure functions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 UI_PORT = 5000
-"""Where `mfbench ui` is to be found, unless that port is taken."""
+"""The port of `mfbench ui`, unless it is taken."""
 
 VIEW, VIEW_TAG = "viewStateShareKey", "mlflow.sharedViewState."
-MODE = "workflowType=machine_learning"  # else a page may open in the mode for language models
+MODE = "workflowType=machine_learning"  # without it, a page may open in the mode for language models
 
 
 def run_address(base: str, experiment_id: str, run_id: str) -> str:
@@ -19,22 +19,22 @@ def run_address(base: str, experiment_id: str, run_id: str) -> str:
 
 
 def compare_address(base: str, experiment_id: str, run_ids: Sequence[str]) -> str:
-    """These runs side by side: parameters, metrics, plots."""
+    """These runs side by side: params, metrics, plots."""
     return f"{_root(base)}/compare-runs?runs={_list(run_ids)}&experiments={_list([experiment_id])}&{MODE}"
 
 
 def charts_address(base: str, experiment_id: str, view: str) -> str:
-    """Runs of an experiment as charts: those, and such, as a shared view (see `charts_view`) of that name says."""
+    """Charts of an experiment; the shared view of that name (see `charts_view`) says which runs and which charts."""
     return f"{_root(base)}/experiments/{_encoded(experiment_id)}/runs?{MODE}&compareRunsMode=CHART&{VIEW}={_encoded(view)}"
 
 
 def charts_view(search: str, metric: str, charts: str) -> str:
-    """A view as MLflow keeps it in a tag of the experiment, `VIEW_TAG` and its name, and shows it to whoever names it.
+    """A shared view, to be stored in the experiment's tag `VIEW_TAG` + name.
 
-    search: which runs, in MLflow's language, e.g. ``tags.`mfbench.stage` = 'run'``; the lowest `metric` comes first.
-    charts: which charts, a regular expression over the names of metrics.
+    search: which runs, in MLflow's search syntax, e.g. ``tags.`mfbench.stage` = 'run'``; ordered by `metric`, lowest first.
+    charts: which charts, a regular expression over metric names.
     """
-    # Without an order by a metric nested runs stay collapsed and the view is empty.
+    # Unless runs are ordered by a metric, MLflow collapses nested runs and the view is empty.
     order = {"orderByKey": f"metrics.`{metric}`", "orderByAsc": True}
     return json.dumps({"searchFilter": search, **order, "chartsSearchFilter": charts})
 

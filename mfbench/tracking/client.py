@@ -1,7 +1,7 @@
-"""MLflow: records as runs that can be looked at and compared. An export, made again at will; records stay the truth.
+"""The client of the MLflow store: exports records as runs, and reads an exported run back.
 
-Everything here can be repeated. A run is found by its run key and the digest of its result; one that a killed
-process left RUNNING is sent again, with the times of the record, which MLflow folds together.
+Every step is idempotent. A run is found by its run key and the digest of its result. A run that a killed process left
+RUNNING is sent again; its metrics carry the recorded timestamps, so MLflow merges the duplicates.
 
 mlflow is imported inside functions, for the start-up time (1 to 4 seconds).
 """
@@ -31,26 +31,26 @@ from mfbench.tracking.store import LOCK_SECONDS, make_store, shown, sqlite_path,
 
 __all__ = ["Tracker", "exported_model", "exported_record", "store_uri"]
 
-METRICS_A_CALL = 1000  # MLflow refuses more
-MODEL = "model"  # the folder among a run's artifacts: `runs:/<run id>/model`
+METRICS_PER_CALL = 1000  # MLflow's limit
+MODEL = "model"  # the artifact folder of the model: `runs:/<run id>/model`
 
 
 def exported_record(run_id: str) -> Record:
-    """The record that was exported with an MLflow run, by the run's id or the digits that it begins with.
+    """The record exported with an MLflow run, which is given by its id or the first digits of it.
 
-    InputError where the store has no such run of ours, or more than one.
+    InputError if no run of mfbench, or more than one, has an id that begins so.
     """
     with store_errors(), tempfile.TemporaryDirectory() as folder:
         client, run = _exported(run_id)
         if run.data.tags["mfbench.stage"] == "sweep":
-            raise InputError(f"run {run_id}: this is a whole sweep in MLflow; give one of its runs")
+            raise InputError(f"run {run_id}: this MLflow run is a whole sweep; give one of its child runs")
         if RECORD not in {file.path for file in client.list_artifacts(run.info.run_id)}:
-            raise InputError(f"run {run_id}: MLflow has no {RECORD} of it; `mfbench sync` finishes its export")
+            raise InputError(f"run {run_id}: MLflow has no {RECORD} for this run; finish its export with `mfbench sync`")
         return read_record(Path(client.download_artifacts(run.info.run_id, RECORD, folder)))
 
 
 def exported_model(run_id: str, folder: Path) -> Path | None:
-    """The file of the model that was exported with an MLflow run, put into the folder; None where it has none."""
+    """Download the model file exported with an MLflow run into the folder, and return its path; None if there is none."""
     with store_errors():
         client, run = _exported(run_id)
         name = f"{MODEL}/{ARRAYS}"
@@ -60,7 +60,7 @@ def exported_model(run_id: str, folder: Path) -> Path | None:
 
 
 def _exported(run_id: str) -> tuple[Any, Any]:
-    """The client, and our run whose id begins with these digits."""
+    """The client, and the run of mfbench whose id begins with these digits."""
     client = make_store()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found = client.search_runs(experiments, f"attributes.run_id LIKE {_quoted(f'{run_id}%')}", max_results=2)
@@ -68,15 +68,15 @@ def _exported(run_id: str) -> tuple[Any, Any]:
     if not ours:
         raise InputError(
             f"run {run_id}: MLflow at {shown(store_uri())} has no such run of mfbench;"
-            " give a run key (study/backend/number/stage) or an MLflow run id"
+            " give a run key (study/backend/number/stage) or another MLflow run id"
         )
     if len(found) > 1:
-        raise InputError(f"run {run_id}: the ids of several runs begin so; give more digits")
+        raise InputError(f"run {run_id}: ambiguous run id; give more digits")
     return client, ours[0]
 
 
 class Tracker:
-    """The runs of one experiment in the store."""
+    """Exports the runs of one experiment."""
 
     def __init__(self, name: str) -> None:
         with store_errors():
@@ -85,7 +85,7 @@ class Tracker:
         self._parents: dict[str, str] = {}
 
     def open_sweep(self, record: Record) -> str:
-        """The id of the parent run of the record's sweep, made with what the record says of data and commit."""
+        """The id of the parent run of the record's sweep; if missing, it is created with the record's data and commit."""
         study = record.study
         if study not in self._parents:
             with _exporting(study):
@@ -97,13 +97,13 @@ class Tracker:
         return self._parents[study]
 
     def is_exported(self, record: Record) -> bool:
-        """Whether the store has the whole of this record."""
+        """Whether this record has been exported completely."""
         run = self._find(record.run_key, record.result)
         return run is not None and run.info.status != "RUNNING"
 
     def export(self, record: Record, parent_run_id: str | None) -> str:
-        """Make the run of a record unless it is there, finish it where it was left half done, and give its id."""
-        # The lock is held to the end: whoever finds a run that is RUNNING knows that nobody is at work on it.
+        """Create the run of a record, or complete it if an export was interrupted, and return its id."""
+        # The lock is held to the end, so a run found RUNNING is one that no other process is exporting.
         with _exporting(record.study):
             run = self._find(record.run_key, record.result)
             if run is not None and run.info.status != "RUNNING":
@@ -113,7 +113,7 @@ class Tracker:
                 start, name = milliseconds(record.started), contents.run_name(record)
                 run = self.client.create_run(self.experiment_id, start, tags, name)
             run_id = str(run.info.run_id)
-            # MLflow refuses another value for a param that it has, as a retry on another machine may bring.
+            # MLflow refuses to change a param, and a retry on another machine may have another value.
             params = {k: v for k, v in contents.params(record).items() if k not in run.data.params}
             self._send(run_id, contents.metrics(record), params)
             self._send_data(run_id, record.data)
@@ -122,7 +122,7 @@ class Tracker:
             return run_id
 
     def close_sweep(self, parent_run_id: str, swept: Swept) -> None:
-        """Put the finals' numbers, pictures and leaderboard on the parent, descriptions on it and the finals, and end it."""
+        """Put the finals' metrics, pictures and leaderboard on the parent, descriptions on it and the finals, and end it."""
         self._send(parent_run_id, contents.parent_metrics(swept), {})
         self._send_files(self.client.get_run(parent_run_id), contents.parent_files(swept))
         for run_key, text in descriptions(swept).items():
@@ -132,16 +132,16 @@ class Tracker:
         self.client.set_terminated(parent_run_id, "FINISHED", milliseconds(swept.ended))
 
     def stop_sweep(self, parent_run_id: str, swept: Swept, status: str) -> None:
-        """End the parent run of a sweep that ended before its final runs; once it has gone on, `close_sweep` does."""
+        """End the parent run of a sweep that was interrupted before its final runs; `close_sweep` does so if it is resumed."""
         self.client.set_terminated(parent_run_id, status, milliseconds(swept.ended))
 
     def is_closed(self, parent_run_id: str, swept: Swept) -> bool:
-        """Whether the parent run has been ended after all of these records: not before a sweep that has gone on since."""
+        """Whether the parent run was ended after the last of these records, so the sweep has not been resumed since."""
         info = self.client.get_run(parent_run_id).info
         return str(info.status) == "FINISHED" and info.end_time == milliseconds(swept.ended)
 
     def run_ids(self, study: str) -> dict[str, str]:
-        """MLflow run id by run key, of the study's sweep and all its runs; of a run made twice, the later."""
+        """MLflow run ids by run key, of the study's sweep and all its runs; of two runs with one key, the later."""
         found, token = {}, None
         query, order = f"tags.`mfbench.study` = {_quoted(study)}", ["attributes.start_time ASC"]
         while True:
@@ -153,14 +153,14 @@ class Tracker:
                 return found
 
     def keep_view(self, name: str, view: str) -> None:
-        """Keep a view of the experiment's runs under that name, see `mlflow_addresses.charts_view`."""
+        """Store a view of the experiment's runs under that name, see `addresses.charts_view`."""
         with store_errors():
             self.client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{name}", view)
 
     def _set_apart(self, swept: Swept) -> None:
-        """Tell the finals that count from those of before that a longer search, or another evaluation, has replaced.
+        """Mark the finals and floors that a longer search, or another evaluation, has replaced.
 
-        These keep all that they have, but have another stage, so no chart of the finals shows them, and another name.
+        They keep their data but get the stage `replaced`, so that charts of the finals leave them out, and another name.
         """
         finals = {record.run_key: record for record in swept.records if record.stage != "trial"}
         query = f"tags.`mfbench.study` = {_quoted(swept.study)} and tags.`mfbench.stage` != 'trial'"
@@ -181,7 +181,7 @@ class Tracker:
 
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
-            # MLflow's own default is the current folder, wherever the database is; runs belong beside it.
+            # By default MLflow puts artifacts into the current folder; they belong beside the database.
             path = sqlite_path(store_uri())
             place = str(path.parent.resolve() / "mlruns" / name) if path else None
             try:
@@ -189,11 +189,11 @@ class Tracker:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            experiment = self.client.get_experiment_by_name(name)  # another process was first
+            experiment = self.client.get_experiment_by_name(name)  # another process has just created it
         if experiment.lifecycle_stage == "deleted":
             raise WorkError(
-                f"the experiment {name} was deleted in MLflow at {shown(store_uri())};"
-                f" `mlflow experiments restore --experiment-id {experiment.experiment_id}` brings it back"
+                f"the experiment {name} was deleted in MLflow at {shown(store_uri())}; restore it with"
+                f" `mlflow experiments restore --experiment-id {experiment.experiment_id}`"
             )
         return str(experiment.experiment_id)
 
@@ -208,10 +208,10 @@ class Tracker:
 
         sent = [Param(name, value) for name, value in params.items()]
         made = [Metric(*metric) for metric in metrics]
-        first = METRICS_A_CALL - len(sent)  # params count against the limit too
+        first = METRICS_PER_CALL - len(sent)  # params count against the limit too
         self.client.log_batch(run_id, made[:first], sent)
-        for at in range(first, len(made), METRICS_A_CALL):
-            self.client.log_batch(run_id, made[at : at + METRICS_A_CALL])
+        for at in range(first, len(made), METRICS_PER_CALL):
+            self.client.log_batch(run_id, made[at : at + METRICS_PER_CALL])
 
     def _send_data(self, run_id: str, data: DataDescription) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -228,7 +228,7 @@ class Tracker:
             if record is not None and (model := contents.model(record)) is not None:
                 Path(folder, MODEL).mkdir()
                 put_model(Path(folder, MODEL), record, model)
-            # The client's log_artifacts would ask the store for the run once more: a tenth of an export's time.
+            # The client's log_artifacts would fetch the run again, a tenth of an export's time.
             get_artifact_repository(run.info.artifact_uri, tracking_uri=self.client.tracking_uri).log_artifacts(folder)
 
 
@@ -237,7 +237,7 @@ class Tracker:
 
 @contextmanager
 def _exporting(study: str) -> Iterator[None]:
-    """One process at a time looks for and makes runs of a study."""
+    """A lock, so that one process at a time looks for and creates runs of a study."""
     folder = RUNS / study
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".export.lock", timeout=LOCK_SECONDS):

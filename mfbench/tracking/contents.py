@@ -1,4 +1,4 @@
-"""What MLflow is told of a record: tags, params, metrics, files. Pure functions; MLflow itself is in `tracking`."""
+"""What is exported to MLflow: the tags, params, metrics and files of a record and of a sweep. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from mfbench.search.outcome import Swept
 from mfbench.spec import Spec
 
 STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
-RECORD = "record.json"  # the artifact
-DIGEST_LENGTH = 36  # of a data set, MLflow's limit; the whole digest is in the tags
+RECORD = "record.json"
+DIGEST_LENGTH = 36  # MLflow's limit for the digest of a data set; the whole digest is in the tags
 
-WITH_WORDS = ("learning_curves", "sweep")
-"""The pictures of a sweep that are there as HTML too, with words under the pointer."""
+WITH_TOOLTIPS = ("learning_curves", "sweep")
+"""The pictures of a sweep that are exported as HTML too, with tooltips."""
 
 Metrics = list[tuple[str, float, int, int]]  # name, value, milliseconds since 1970, step
 
@@ -40,12 +40,12 @@ def milliseconds(seconds: float) -> int:
 
 
 def run_name(record: Record) -> str:
-    """Its title; that of a plain run, of which there may be many, has its hyperparameters too."""
+    """The run's title; with its hyperparameters for a plain run, of which there may be many."""
     return f"{record.title} {hyperparameters(record)}".rstrip() if record.stage == "run" else record.title
 
 
 def tags(record: Record) -> dict[str, str]:
-    """By these a run is found again."""
+    """The tags of a run, by which it is found again."""
     given = {
         "run_key": record.run_key,
         "result": record.result,
@@ -60,13 +60,13 @@ def tags(record: Record) -> dict[str, str]:
 
 
 def _colour(record: Record) -> dict[str, str]:
-    """Of a run of a sweep the colour of its backend, as in our pictures; MLflow's own may be one for two backends."""
+    """The tag with the backend's colour, as in our pictures; MLflow might give two backends the same one."""
     names = sorted({*(record.spec.sweep.backends if record.spec.sweep else []), record.backend})
     return {} if record.stage == "run" else {"mlflow.runColor": COLOURS[names.index(record.backend) % len(COLOURS)]}
 
 
 def params(record: Record) -> dict[str, str]:
-    """The hyperparameters and the backend's own knobs; those that are None are left out."""
+    """The hyperparameters and the backend's own knobs, without those that are None."""
     model = record.spec.model.with_hyper(record.backend, record.hyper)
     given = {
         **record.options,
@@ -79,20 +79,20 @@ def params(record: Record) -> dict[str, str]:
 
 
 def metrics(record: Record) -> Metrics:
-    """The curves by epoch, at the time of each epoch, then the single numbers, at step 0: MLflow draws those as bars.
+    """The curves, a step per epoch, and the single numbers at step 0, which MLflow draws as bars.
 
-    Its pages show the charts by name, but those of `system/` last: there are the clocks that are not of the training.
-    The last epoch of a run that diverged is NaN, so that the last word on it is not its last good epoch.
+    The clocks other than training time have names in `system/`, which MLflow shows last. For a run that diverged the last
+    epoch is NaN; otherwise MLflow would show its last good epoch as the result.
     """
     scores = record.scores
     times = [milliseconds(record.started + seconds) for seconds in scores.train_seconds]
-    told: Metrics = []
+    found: Metrics = []
     for name in CURVES:
         for epoch, value, time in zip(scores.epoch, getattr(scores, name), times, strict=False):
             if value is not None:
-                told.append((name, value, time, epoch))
+                found.append((name, value, time, epoch))
             elif record.outcome == "diverged" and epoch == record.epochs:
-                told.append((name, math.nan, time, epoch))
+                found.append((name, math.nan, time, epoch))
     clocks: dict[str, float] = record.clocks.model_dump()
     single: dict[str, float | int | None] = {"train_seconds": clocks.pop("train_seconds")}
     single |= {f"system/{name}": seconds for name, seconds in clocks.items()}
@@ -100,11 +100,11 @@ def metrics(record: Record) -> Metrics:
     if record.stage in ("trial", "run") and record.best_epoch in scores.epoch and scores.valid_rmse:
         best = scores.valid_rmse[scores.epoch.index(record.best_epoch)]
         single |= {"best_valid_rmse": best, "best_epoch": record.best_epoch}
-    curves = {name for name, *_ in told}
+    curves = {name for name, *_ in found}
     single |= {name: value for name, value in _numbers(record).items() if name not in curves}
     end = milliseconds(record.ended)
-    told += [(name, float(value), end, 0) for name, value in single.items() if value is not None]
-    return told
+    found += [(name, float(value), end, 0) for name, value in single.items() if value is not None]
+    return found
 
 
 def data_set(data: DataDescription) -> dict[str, str]:
@@ -120,7 +120,7 @@ def data_set(data: DataDescription) -> dict[str, str]:
 
 
 def files(record: Record) -> dict[str, bytes]:
-    """The files of a run by name, but for its model; a trial has its record only."""
+    """The files of a run by name, without its model; a trial has only its record."""
     made = {RECORD: record.as_json()}
     if record.stage != "trial":
         made["spec.yaml"] = _yaml(record.spec)
@@ -138,7 +138,7 @@ def files(record: Record) -> dict[str, bytes]:
 
 
 def model(record: Record) -> Path | None:
-    """Where the arrays of the run's model lie, None where it has none."""
+    """The npz file of the run's model; None if it has none, as trials."""
     path = model_path(record.path)
     return path if record.stage != "trial" and path.exists() else None
 
@@ -161,34 +161,35 @@ def parent_tags(record: Record) -> dict[str, str]:
 
 
 def parent_metrics(swept: Swept) -> Metrics:
-    """The numbers of finals and floors as `jax.test_rmse`, `oracle.test_rmse` where there is one, and the audit's:
-    `jax.importance_alpha`, and `test_openings`, the number of other studies that have opened the test part.
+    """The metrics of a sweep's parent run, with names like `jax.test_rmse`.
 
-    Of what has repeats it is the mean, and `jax.test_rmse_ci95` half its 95 % interval.
-    A sweep that goes on has later finals; the times of the records let MLflow show the latest.
+    They are those of the finals and floors, `oracle.test_rmse` if it is known, `jax.importance_alpha` from the audit, and
+    `test_openings`, the number of other studies that have opened the test part. With repeats they are means, and
+    `jax.test_rmse_ci95` is half the width of the 95 % confidence interval. They carry the times of the records, so after
+    a sweep was resumed MLflow shows those of its latest finals.
     """
     ended = milliseconds(swept.ended)
-    told: Metrics = [(f"oracle.{name}", value, ended, 0) for name, value in (swept.oracle or {}).items()]
+    found: Metrics = [(f"oracle.{name}", value, ended, 0) for name, value in (swept.oracle or {}).items()]
     if swept.audit:
-        told.append(("test_openings", float(len(swept.audit.openings)), ended, 0))
+        found.append(("test_openings", float(len(swept.audit.openings)), ended, 0))
     for backend, shares in swept.importances.items():
-        told += [(f"{file_safe(backend)}.importance_{name}", share, ended, 0) for name, share in shares.items()]
+        found += [(f"{file_safe(backend)}.importance_{name}", share, ended, 0) for name, share in shares.items()]
     for record in swept.finals:
         numbers = {**_numbers(record), "train_seconds": record.clocks.train_seconds}
         numbers |= {f"{name}_ci95": interval.half_width for name, interval in record.intervals.items()}
-        told += [
+        found += [
             (f"{file_safe(record.backend)}.{name}", value, milliseconds(record.ended), 0) for name, value in numbers.items()
         ]
-    return told
+    return found
 
 
 def parent_files(swept: Swept) -> dict[str, bytes]:
-    """Leaderboard, audit, spec and pictures of a sweep, and the Pareto front where it has two objectives."""
+    """Leaderboard, audit, spec and pictures of a sweep, and with two objectives the Pareto front."""
     board = rows(swept.finals, swept.trials, run_ids={})
-    words = {"leaderboard.md": markdown(board, swept.oracle), **search_files(swept)}
-    made = {name: text.encode() for name, text in words.items()} | {"spec.yaml": _yaml(swept.spec)}
+    texts = {"leaderboard.md": markdown(board, swept.oracle), **search_files(swept)}
+    made = {name: text.encode() for name, text in texts.items()} | {"spec.yaml": _yaml(swept.spec)}
     for name, picture in gallery(swept).items() if swept.all_trials else ():
         made[f"{name}.png"] = picture.png
-        if name in WITH_WORDS:
+        if name in WITH_TOOLTIPS:
             made[f"{name}.html"] = picture.page(f"{swept.study}: {name}")
     return made

@@ -1,4 +1,4 @@
-"""Records on their way to MLflow: beside the training, or afterwards with `mfbench sync`."""
+"""The export of records to MLflow: in the background during the training, or afterwards with `mfbench sync`."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from mfbench.search.outcome import Swept
 from mfbench.tracking.client import Tracker
 from mfbench.tracking.store import shown, sqlite_path, store_uri, why
 
-FAILURES = 6  # in a row, once the training has ended, before the rest is left to `mfbench sync`
-# So many seconds may pass at the end without a run getting through. Behind a file there is nobody who might not answer: only
-# this machine, which may have other work to do.
+FAILURES = 6  # in a row after the end of the training; then the rest is left to `mfbench sync`
+# Seconds without progress after the training until the export gives up. A server may be down; a file is slow only because
+# this machine is busy.
 SERVER_PATIENCE, FILE_PATIENCE = 30.0, 600.0
-STOP_SECONDS = 3.0  # so long may the export go on after ^C
-FIRST_PAUSE, LONGEST_PAUSE, LAST_PAUSE = 0.25, 15.0, 1.0  # seconds after a failure, in training, at the end
+STOP_SECONDS = 3.0  # for what is left of the export after ^C
+# Seconds to wait after a failure: at first, at most during the training, at most after it.
+FIRST_PAUSE, LONGEST_PAUSE, LAST_PAUSE = 0.25, 15.0, 1.0
 
 
 class Export:
-    """Exports records in a thread of its own while the training goes on; whatever MLflow does, it stops nothing.
+    """Exports records in a thread of its own during the training, which a failure of MLflow never stops.
 
         with Export(spec.name) as export:
             export.put(record)
             export.close_sweep(swept)
         export.run_ids, export.problem
 
-    What fails is tried again as long as the block lasts, and a few times more at its end, which waits until everything
-    is through, or nothing has got through for `patience` seconds. Then `run_ids` has MLflow's run id by run key, and
-    `problem` is None or one sentence.
+    Failures are retried until the block ends, and a few times more at its end, which waits until everything is exported or
+    there was no progress for `patience` seconds. Then `run_ids` has the MLflow run ids by run key, and `problem` is None or
+    one sentence.
     """
 
     def __init__(self, name: str, patience: float | None = None) -> None:
@@ -50,7 +51,7 @@ class Export:
         self._changed = threading.Condition()
         self._closing = False
         self._progress = time.monotonic()
-        # A daemon: a call to a server that never answers must not keep the process from ending.
+        # A daemon thread: a call to a server that never answers must not keep the process alive.
         self._thread = threading.Thread(target=self._work, name="mlflow-export", daemon=True)
 
     def __enter__(self) -> Export:
@@ -58,7 +59,7 @@ class Export:
         return self
 
     def put(self, record: Record) -> None:
-        """Export this record, soon; a run of a sweep goes under its parent run."""
+        """Queue this record for export; a run of a sweep becomes a child of the sweep's run."""
 
         def job(tracker: Tracker) -> None:
             self.run_ids[record.run_key] = _export(tracker, record)
@@ -69,9 +70,9 @@ class Export:
         self._add(job)
 
     def close_sweep(self, swept: Swept) -> None:
-        """End the sweep's parent run, after all its records; those that were not put yet are.
+        """Queue all records of the sweep that have not been put yet, and then the end of its parent run.
 
-        A sweep that goes on makes no record twice, but an export before it may have been cut short.
+        A resumed sweep does not put the records from before, and their export may have been interrupted.
         """
         for record in swept.records:
             if record.run_key not in self._put:
@@ -87,7 +88,7 @@ class Export:
         self._add(job)
 
     def stop_sweep(self, status: str = "KILLED") -> None:
-        """End the parent run of a sweep that ended before its final runs, so that MLflow does not show it running."""
+        """Queue the end of the parent run of a sweep without final runs, so that MLflow does not show it as running."""
         if swept := Swept.of(self._swept.copy()):
             self._add(lambda tracker: tracker.stop_sweep(tracker.open_sweep(swept.records[0]), swept, status))
 
@@ -95,7 +96,7 @@ class Export:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        # Whoever presses ^C wants an end; the records are there, and are exported when the sweep goes on.
+        # After ^C do not keep the user waiting: the records are saved, and are exported when the sweep is resumed.
         stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
         left_at = self._progress = time.monotonic()
         while self._thread.is_alive():
@@ -105,10 +106,10 @@ class Export:
             self._thread.join(0.05)
         missing = len(self._put - set(self.run_ids))
         if missing:
-            reason = why(self._error) if self._error else "no answer in time"
+            reason = why(self._error) if self._error else "timeout"
             self.problem = (
                 f"MLflow at {shown(store_uri())}: {missing} of {len(self._put)} runs are not exported ({reason});"
-                " `mfbench sync` exports what is missing"
+                " export them later with `mfbench sync`"
             )
 
     def _add(self, job: Callable[[Tracker], None]) -> None:
@@ -123,7 +124,7 @@ class Export:
             if self._closing and not closing:
                 failures, pause, closing = 0, FIRST_PAUSE, True
             try:
-                # Before the first record: importing mlflow and making a store take seconds.
+                # Not only at the first record, since importing mlflow and creating a store take seconds.
                 if tracker is None:
                     tracker = Tracker(self._name)
                     self._progress = time.monotonic()
@@ -133,11 +134,11 @@ class Export:
                         return
                     job = self._jobs[0]
                 job(tracker)
-            except Exception as error:  # whatever MLflow raises; told in `problem`
+            except Exception as error:  # whatever MLflow raises; `problem` reports it
                 self._error = error
                 failures += 1
                 if tracker is not None:
-                    self._jobs.rotate(-1)  # one record that MLflow refuses does not hold up the others
+                    self._jobs.rotate(-1)  # a record that MLflow refuses must not hold up the others
                 if closing and failures >= FAILURES:
                     return
                 self._rest(pause, closing)
@@ -155,13 +156,13 @@ class Export:
 
 
 def sync(study: str) -> int:
-    """Export every record of a study that MLflow lacks, and give their number; WorkError where MLflow cannot be had.
+    """Export all records of a study that MLflow lacks, and return their number; WorkError if MLflow cannot be reached.
 
-    The sweep's parent run is ended, as by the sweep itself, once each of its backends has its final run.
+    If every backend of the sweep has its final run, the sweep's parent run is ended too, as the sweep itself would do.
     """
     found = sorted(study_records(study), key=lambda record: record.started)
     if not found:
-        raise InputError(f"study {study}: there is no record of it under runs/; give the key of a study that has run")
+        raise InputError(f"study {study}: no record of it under runs/; give the key of a study that has run")
     sent = 0
     try:
         tracker = Tracker(found[0].spec.name)
@@ -178,8 +179,8 @@ def sync(study: str) -> int:
         raise
     except Exception as error:  # whatever MLflow raises
         raise WorkError(
-            f"MLflow at {shown(store_uri())}: {sent} of {len(found)} runs exported, then it failed ({why(error)});"
-            " run `mfbench sync` again"
+            f"MLflow at {shown(store_uri())}: the export failed after {sent} of {len(found)} runs ({why(error)});"
+            " rerun `mfbench sync` to resume"
         ) from error
     return sent
 
@@ -189,13 +190,13 @@ def _export(tracker: Tracker, record: Record) -> str:
 
 
 def _complete(swept: Swept) -> bool:
-    """Whether each backend of the latest spec has its final, or is a floor that has run."""
+    """Whether each backend of the latest spec has its final run or floor."""
     latest = max(swept.records, key=lambda record: record.started).spec
     return set(latest.backends()) <= {record.backend for record in swept.finals}
 
 
 class _Exporting(Watcher):
-    """Sends each record on to MLflow."""
+    """Puts each finished record into the export."""
 
     def __init__(self, export: Export):
         self._export = export
@@ -206,7 +207,7 @@ class _Exporting(Watcher):
 
 @contextmanager
 def watched(name: str) -> Iterator[tuple[Watcher, Export]]:
-    """A progress bar and an export to MLflow beside the work; a sentence at the end where the export did not get through."""
+    """Show a progress bar and export to MLflow during the block; report it at the end if the export failed."""
     with ProgressBar() as bar:
         export = Export(name)
         with export:

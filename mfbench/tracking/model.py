@@ -1,8 +1,8 @@
-"""A run's model as MLflow reads it: a folder that `mlflow.pyfunc.load_model` and `mlflow models serve` take.
+"""A run's model in MLflow's format: a folder that `mlflow.pyfunc.load_model` and `mlflow models serve` can load.
 
-A model from code, so nothing is pickled: the arrays as npz, the source of `predicting`, and MLmodel, which says what they
-are. Written here and not by `mlflow.pyfunc.save_model`, which would load the model to save it, copy its arrays twice and
-put absolute paths of this machine into it.
+It is a "model from code", so nothing is pickled: the arrays as npz, the source of `predicting`, and the file MLmodel that
+describes them. `mlflow.pyfunc.save_model` is not used: it would load the model to save it, copy its arrays twice and store
+absolute paths of this machine.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ EXAMPLES = 3
 
 
 def put_model(folder: Path, record: Record, path: Path) -> None:
-    """Fill the folder with the model of that record, whose npz lies at `path`; it is linked to, for it may be large.
+    """Fill the folder with the model of that record, whose npz file is `path`; it is linked, since it may be large.
 
-    The model of a user's own backend that is not one of factors is its arrays alone.
+    A model without factors P and Q is exported as its arrays alone.
     """
     (folder / ARRAYS).symlink_to(path.resolve())
     with np.load(path, allow_pickle=False) as arrays:

@@ -1,4 +1,4 @@
-"""Which of MLflow's pages a person wants: the charts of final runs, a few runs beside each other, or one run."""
+"""The pages of MLflow that mfbench points to: charts of the final runs, a comparison of some runs, one run."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from mfbench.tracking.client import Tracker
 from mfbench.tracking.store import shown, store_uri
 
 CHARTS = r"^((train|valid|test)_rmse|test_mae|(valid|test)_ndcg_10|train_seconds)$"
-"""The metrics that a person compares first; a run has a hundred more."""
+"""The metrics with a chart, as a regular expression; a run has a hundred more."""
 
 
 def charts_page(records: Sequence[Record], base: str | None = None) -> str:
-    """The address of the charts of a study's runs that count, best first.
+    """The address of the charts of a study, best run first.
 
-    Of a sweep these are the finals and floors, once there are any; of plain runs all those of the experiment.
-    base: where MLflow answers, by default where `mfbench ui` starts it; WorkError where its store cannot be had.
+    For a sweep they show its finals and floors (its trials until there are any), for a plain run all plain runs of the
+    experiment. base: the address of MLflow, by default that of `mfbench ui`. WorkError if the store cannot be reached.
     """
     stages, study = {record.stage for record in records}, records[0].study
     name, search = study, f"tags.`mfbench.study` = '{study}'"
     if stages & {"final", "floor"}:
-        name, search = f"{study}-finals", f"{search} and tags.`mfbench.stage` LIKE 'f%'"  # MLflow has no IN and no OR for tags
+        # MLflow's search has neither IN nor OR for tags.
+        name, search = f"{study}-finals", f"{search} and tags.`mfbench.stage` LIKE 'f%'"
     elif stages == {"run"}:
         name, search = "runs", "tags.`mfbench.stage` = 'run'"
     metric = "train_rmse" if all(record.valid_rmse is None for record in records) else "valid_rmse"
@@ -34,18 +35,18 @@ def charts_page(records: Sequence[Record], base: str | None = None) -> str:
 
 
 def compare_page(experiment: str, run_ids: Sequence[str]) -> str:
-    """The address of these runs of an experiment beside each other; WorkError as above."""
+    """The address of the page that compares these runs of an experiment; WorkError if the store cannot be reached."""
     return compare_address(_base(), _experiment_id(experiment), run_ids)
 
 
 def run_page(experiment: str, run_id: str) -> str:
-    """The address of the curves of one run; WorkError as above."""
+    """The address of the curves of one run; WorkError if the store cannot be reached."""
     return run_address(_base(), _experiment_id(experiment), run_id)
 
 
 def pointer(page: Callable[..., str], *about: Any) -> str:
-    """A sentence that says where a page is, or why it cannot be had."""
-    hint = "" if _served() else " (after `mfbench ui`)"
+    """A sentence for the user: the address of a page, or why there is none."""
+    hint = "" if _served() else " (start it with `mfbench ui`)"
     try:
         return f"MLflow{hint}: {page(*about)}"
     except WorkError as error:

@@ -1,4 +1,4 @@
-"""The MLflow store: where it is, how it is opened, and what is said when it cannot be had.
+"""The MLflow store: its address, how it is opened, and the errors if it cannot be used.
 
 mlflow is imported inside functions, for the start-up time (1 to 4 seconds).
 """
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS = 120.0
 
-# Left alone, MLflow sends usage data and prints an address a run to stdout.
+# By default MLflow sends usage data, and prints an address to stdout for each run.
 FIRM_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-# Where the user has not set them. We tell in a sentence what its log tells in a page, and try again ourselves where it
-# would wait minutes for a server that is down; and a model is here before its progress bar can be read.
+# Unless the user has set them. We report in one sentence what MLflow logs as a page, retry ourselves where it would wait
+# minutes for a server that is down, and download models too quickly for a progress bar to be of use.
 OWN_SETTINGS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
@@ -41,13 +41,13 @@ OWN_SETTINGS = {
 
 
 def store_uri() -> str:
-    """Where MLflow keeps its runs: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the current folder."""
+    """The address of the store: `MLFLOW_TRACKING_URI`, by default `mlflow.db` in the current folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
 def make_store() -> MlflowClient:
-    """A client of the store, whose tables exist when this returns, however many processes ask at once."""
-    os.environ.update(FIRM_SETTINGS)  # before the import, for MLflow reads some of it there
+    """A client of the store. If several processes call this at once, one of them creates the tables."""
+    os.environ.update(FIRM_SETTINGS)  # before the import, which reads some of them
     for name, value in OWN_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -57,16 +57,16 @@ def make_store() -> MlflowClient:
     if uri.startswith(("http:", "https:")):
         return MlflowClient(uri)
     path = sqlite_path(uri)
-    # Processes that open a fresh database together all crash while they create its tables: one at a time.
+    # Processes that create the tables of a new database at the same time all crash, hence the lock.
     lock = path.with_name(f"{path.name}.lock") if path else RUNS / ".mlflow.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock, timeout=LOCK_SECONDS):
         if path is None:
             return MlflowClient(uri)
-        # MLflow keeps one engine an address, which a relative path would tie to the folder of the first call.
+        # MLflow caches one engine per address, so a relative path would stay tied to the folder of the first call.
         path = path.resolve()
         if not path.exists():
-            # MLflow cannot go on with tables that a killed process left half made: the file gets its name once it is whole.
+            # MLflow cannot use a database whose tables a killed process left incomplete: rename it when it is complete.
             new = path.with_name(f"{path.name}.new")
             new.unlink(missing_ok=True)
             new.with_name(f"{new.name}-journal").unlink(missing_ok=True)
@@ -80,10 +80,10 @@ _ahead: set[str] = set()
 
 
 def _write_ahead(path: Path) -> None:
-    """Let our connections to that database write ahead, and not wait for the disk at each of the ten commits of a run.
+    """Use SQLite's write-ahead log for our connections to that database, without a flush to disk for each commit.
 
-    That is most of the time that an export takes. SQLite stays whole through a loss of power all the same; the last runs may
-    then be missing, which `mfbench sync` sends again.
+    The flushes, ten per run, would take most of the time of an export. A power failure cannot damage the database, but may
+    lose the last runs; `mfbench sync` exports those again.
     """
     from sqlalchemy import Engine, event
 
@@ -94,50 +94,52 @@ def _write_ahead(path: Path) -> None:
 
 def _prepare(connection: Any, _: Any) -> None:
     if isinstance(connection, sqlite3.Connection) and connection.execute("PRAGMA database_list").fetchone()[2] in _ahead:
-        with suppress(sqlite3.OperationalError):  # a file system that cannot do it
+        with suppress(sqlite3.OperationalError):  # some file systems do not support it
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of a store that is an SQLite database, else None."""
+    """The file of the store if it is an SQLite database, else None."""
     path = uri.removeprefix("sqlite:///")
     return Path(path) if path != uri and path and path[0] != ":" else None
 
 
 class StoreError(WorkError):
-    """MLflow's store cannot be had, or does not take what it is given; `reason` says why in a few words."""
+    """The MLflow store cannot be reached, or refuses a request; `reason` says why in a few words."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"MLflow at {shown(store_uri())} cannot be used ({reason})")
+        super().__init__(
+            f"MLflow at {shown(store_uri())} cannot be used ({reason}); check it, or set MLFLOW_TRACKING_URI to another store"
+        )
         self.reason = reason
 
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Whatever MLflow raises inside, as a StoreError."""
+    """Turn whatever MLflow raises in the block into a StoreError."""
     try:
         yield
     except MfbenchError:
         raise
-    except Exception as error:  # MLflow's own, SQLAlchemy's, those of requests, of the system
+    except Exception as error:  # of MLflow, SQLAlchemy, requests or the system
         raise StoreError(why(error)) from error
 
 
 def shown(uri: str) -> str:
-    """The address of the store without a password in it."""
+    """The address of the store without user name and password."""
     return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def why(error: Exception) -> str:
-    """What went wrong with the store, in a few words; MLflow's own messages are long."""
+    """The reason for an error of the store in a few words; MLflow's own messages are long."""
     if isinstance(error, StoreError):
         return error.reason
     text = " ".join(str(error).split())
     if found := re.search(r"too many (\d+) error responses", text):
-        return f"it answers with error {found[1]}"
+        return f"the server answers with HTTP error {found[1]}"
     if "timed out" in text:
-        return "no answer in time"
+        return "timeout"
     if "Connection refused" in text or "Max retries exceeded" in text:
-        return "nobody answers there"
+        return "connection refused"
     return shown(text[:200]) or type(error).__name__

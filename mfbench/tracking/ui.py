@@ -1,4 +1,4 @@
-"""MLflow's UI on this machine alone, over our store."""
+"""MLflow's UI for our store, reachable from this machine only."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ START_SECONDS = 120.0  # it takes 10 on an idle machine
 
 
 def ui(port: int | None = None) -> tuple[str, subprocess.Popen[bytes] | None]:
-    """Start MLflow's server on loopback, and give its address and its process once it answers.
+    """Start MLflow's server on the loopback interface; once it responds, return its address and its process.
 
-    port: where it is None, 5000, or a free one where that is taken. Where `MLFLOW_TRACKING_URI` names a server there is
-    nothing to start: its address and None. `process.terminate()` ends it.
+    port: by default 5000, or any free one if that is taken. If `MLFLOW_TRACKING_URI` names a server, nothing is started: the
+    result is its address and None. End the process with its `terminate()`.
     """
     uri = store_uri()
     if uri.startswith(("http:", "https:")):
@@ -34,7 +34,7 @@ def ui(port: int | None = None) -> tuple[str, subprocess.Popen[bytes] | None]:
     port = _free_port(port)
     address = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    # One worker and no job runner: four would take twice as long to start, and one person looks.
+    # One worker and no job runner, since there is one user: the default of four takes twice as long to start.
     quiet = {**FIRM_SETTINGS, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -51,16 +51,16 @@ def ui(port: int | None = None) -> tuple[str, subprocess.Popen[bytes] | None]:
             process.wait()
             if isinstance(error, WorkError):
                 log.seek(0)
-                last = (log.read().decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+                last = (log.read().decode(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
                 raise WorkError(f"{error} ({last})") from None
             raise
     return address, process
 
 
 def open_page(address: str) -> None:
-    """Show a page in the user's browser, where there is a screen to show it on."""
+    """Open a page in the user's browser, if there is a screen."""
     screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if screen:  # without one, webbrowser may start a browser for the terminal, in the midst of our own words
+    if screen:  # without one, webbrowser may start a text browser in this terminal
         webbrowser.open(address)
 
 
@@ -73,17 +73,17 @@ def _free_port(port: int | None) -> int:
             except (OSError, OverflowError):
                 continue
             return int(probe.getsockname()[1])
-    raise InputError(f"port {port} cannot be had on {HOST}; give another, or none to have one chosen")
+    raise InputError(f"--port {port}: cannot listen on this port of {HOST}; give another one, or leave --port out")
 
 
 def _wait_for(process: subprocess.Popen[bytes], address: str) -> None:
     started = time.monotonic()
     while time.monotonic() - started < START_SECONDS:
         if process.poll() is not None:
-            raise WorkError(f"MLflow's server ended at once with code {process.returncode}")
+            raise WorkError(f"MLflow's server exited at once with code {process.returncode}")
         try:
             with urllib.request.urlopen(f"{address}/health", timeout=5):
                 return
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             time.sleep(0.2)
-    raise WorkError(f"MLflow's server did not answer at {address} within {START_SECONDS:.0f} s")
+    raise WorkError(f"MLflow's server did not respond at {address} within {START_SECONDS:.0f} s")

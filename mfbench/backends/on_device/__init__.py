@@ -1,4 +1,4 @@
-"""What the JAX backends share: the device, its compile cache, padding and tables; Adam as Keras does it.
+"""Code shared by the JAX backends: the device, the compile cache, padding and tables, Keras's Adam, ALS in JAX.
 
-A backend that needs it is a file in `backends`; no backend lives here.
+The backends themselves are files in `backends`.
 """

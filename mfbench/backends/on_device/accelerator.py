@@ -126,7 +126,7 @@ def _devices() -> dict[str, Any]:
 
 @cache
 def use_compile_cache() -> None:
-    """Cache compiled programs in `$MFBENCH_CACHE/jax` (default ~/.cache/mfbench/jax), so that a new process starts warm.
+    """Cache compiled programs in `$MFBENCH_CACHE/jax` (default ~/.cache/mfbench/jax), for later processes.
 
     A cache folder that the user has set for JAX takes precedence; if ours is not writable, there is no cache. JAX locks the
     folder only if its size is limited, and concurrent workers need the lock, as JAX writes the files in place.
@@ -175,9 +175,9 @@ def side_by_side(
 ) -> SideBySideTraining:
     """The loop of `epochs_many`.
 
-    run(epochs, groups, told) runs the first `groups` groups of packed epochs and returns the tables of all trials: P, Q,
-    user_bias and item_bias with a leading axis of trials. told: [trials, 5], the step size of the epoch, beta, mean, K, and 0
-    in the first epoch, 1 in the others. A trial that has ended gets a step size of 0.
+    run(epochs, groups, values) runs the first `groups` groups of packed epochs and returns the tables of all trials: P, Q,
+    user_bias and item_bias with a leading axis of trials. values: [trials, 5], the step size of the epoch, beta, mean, K,
+    and 0 in the first epoch, 1 in the others. A trial that has ended gets a step size of 0.
     """
 
     def told(number: int, going: npt.NDArray[np.bool_] | None = None) -> Array:

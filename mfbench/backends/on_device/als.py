@@ -22,12 +22,12 @@ ABREAST = 64
 """The number of users or items whose equations are built and solved at once: few enough to stay in the cache."""
 
 DEPTH = 32
-"""The number of ratings of each of them that are summed at once."""
+"""The number of ratings of each of these rows that are summed at once."""
 
 
 @dataclass(frozen=True)
 class AlsInJax(OnDevice):
-    """The form of `als` for accelerators, see `backends.als`: the equations of many rows built and solved at once."""
+    """The JAX implementation of `backends.als`, for accelerators: builds and solves the equations of many rows at once."""
 
     device: str | None
     dtype: str

@@ -12,24 +12,22 @@ import numpy as np
 import optax
 from jax import lax
 
+from mfbench.backends.base import AtLeast1
 from mfbench.backends.on_device.accelerator import device_named
-from mfbench.core.errors import SpecError
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Schedule, Shuffled
 
 
 @dataclass(frozen=True)
 class InBatches:
-    """The knobs and the schedule of backends that Adam trains on mini-batches."""
+    """The knobs and the schedule of backends that train with Adam on mini-batches."""
 
-    batch_size: int = 512
+    batch_size: AtLeast1 = 512
     device: str | None = None
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta"})
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise SpecError(f"batch_size: {self.batch_size} is out of range; give a number of ratings, 1 or more")
         if self.device is not None:
             device_named(self.device)
 
@@ -39,7 +37,7 @@ class InBatches:
 
 
 def keras_adam() -> Any:
-    """The direction of Keras's Adam as an optax transformation, of which the caller subtracts alpha times the result.
+    """The direction of Keras's Adam as an optax transformation; the caller subtracts alpha times the result.
 
     Keras adds epsilon to √v before the bias correction, optax to √v̂ after it; dividing optax's epsilon by √(1 - 0.999ᵗ)
     makes them equal. `t` counts from 0 here.

@@ -1,4 +1,4 @@
-"""The command line: arguments in, tables or one line of JSON out. Nothing here decides anything.
+"""The command line: parses arguments, prints tables or one line of JSON, and contains no logic of its own.
 
-Everything slow is imported inside the commands, so that `mfbench --help` answers at once.
+Everything slow is imported inside the commands, so that `mfbench --help` starts fast.
 """

@@ -1,7 +1,4 @@
-"""The command line: arguments in, tables for people or one line of JSON out. No logic of its own.
-
-Everything slow is imported inside the commands, so that `mfbench --help` answers at once.
-"""
+"""The entry point, and the commands that make, compare and export runs. Slow imports are inside the commands."""
 
 from __future__ import annotations
 
@@ -22,23 +19,24 @@ if TYPE_CHECKING:
     from mfbench.search.audit import Audit
 
 app = typer.Typer(
-    help="Matrix factorization of ratings, R ≈ P Qᵀ: run, sweep, compare, reproduce, race.",
+    help="Train, tune and compare matrix factorizations of ratings, R ≈ P Qᵀ.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # importing rich would double the time that --help takes
+    rich_markup_mode=None,  # importing rich would double the time of --help
 )
 app.add_typer(models.app)
 app.add_typer(inventory.app)
 
-SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file, see experiments/.")]
+SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="The spec, a YAML file; `mfbench new NAME` writes one.")]
 Changes = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the spec, e.g. --set model.K=32; repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the spec, e.g. --set model.K=32; repeatable."),
 ]
 
 
 def main() -> None:
-    """The entry point: an error meant for a person is one sentence on stderr, and its exit code."""
+    """Run the command line; an MfbenchError becomes one sentence on stderr and its exit code."""
     signal.signal(signal.SIGTERM, terminate)
     try:
         try:
@@ -54,21 +52,21 @@ def main() -> None:
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the experiment, and of the file: NAME.yaml.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the experiment; the file is NAME.yaml.")],
     as_json: AsJson = False,
 ) -> None:
     """Write a commented spec to start from."""
     from mfbench.commands.new import new_spec
 
     path = new_spec(name)
-    sentence = f"{path} is a commented spec; edit it, then\n  mfbench sweep {path}\n  mfbench report {path}"
+    sentence = f"wrote {path}, a commented spec; edit it, then run\n  mfbench sweep {path}\n  mfbench report {path}"
     show(sentence, as_json, {"name": name, "spec_path": str(path)})
 
 
 @app.command()
 def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> None:
-    """Train once; score on train and valid."""
-    with stoppable("the same command makes the run again"):
+    """Train the spec's model once and score it on train and valid."""
+    with stoppable("rerun the command to start the run again"):
         from mfbench.report.leaderboard import table
         from mfbench.tracking.pages import pointer, run_page
 
@@ -79,7 +77,7 @@ def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> Non
             result.summary(),
         )
         for record in result.records:
-            say(f"run {record.run_key}, recorded in {record.path}", as_json)
+            say(f"run {record.run_key} saved to {record.path}", as_json)
         if result.run_id:
             say(pointer(run_page, result.record.spec.name, result.run_id), as_json)
     broken = [record for record in result.records if record.outcome != "completed"]
@@ -90,21 +88,23 @@ def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> Non
 @app.command()
 def sweep(
     spec: SpecFile,
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials a backend, instead of the spec's number.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side.")] = 1,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials per backend; overrides the spec.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that train in parallel.")] = 1,
     timeout: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop between batches after it: 90s, 10m or 1h; no final runs then.")
+        str | None,
+        typer.Option(metavar="TIME", help="Stop at the end of a batch after this time (90s, 10m, 1h), before the final runs."),
     ] = None,
     backends: Annotated[
-        list[str] | None, typer.Option("--backend", metavar="NAME", help="Only this one of the spec's backends; repeatable.")
+        list[str] | None,
+        typer.Option("--backend", metavar="NAME", help="Sweep only this one of the spec's backends; repeatable."),
     ] = None,
     changes: Changes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search each backend, then test the best; resumes if interrupted.
+    """Search each backend, then test the best; rerun to resume.
 
-    Each study searches the hyperparameters of one backend on the valid part. Then the best of each is trained on train and
-    valid, and the test part is opened.
+    For each backend, a study searches the hyperparameters by the score on the valid part. Then the best trial of each
+    backend is trained on train and valid together, and scored on the test part, which the search never sees.
     """
     with stoppable("finished trials are saved; rerun the command to resume"):
         from mfbench.report.leaderboard import table
@@ -129,12 +129,14 @@ def sweep(
 @app.command()
 def race(
     spec: SpecFile,
-    target: Annotated[str | None, typer.Option(metavar="METRIC=VALUE", help="Time to it, e.g. valid_rmse=0.87.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="METRIC=VALUE", help="Also measure the time to this, e.g. valid_rmse=0.87.")
+    ] = None,
     changes: Changes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Backends against each other: updates/s, time to a target."""
-    with stoppable("a race leaves its results once it has ended"):
+    """Compare the speed of backends: updates/s, time to a target."""
+    with stoppable("nothing is saved; rerun the command to start the race again"):
         from mfbench.commands.race import table
 
         laps = mfbench.race(spec, target, changes or ())
@@ -143,10 +145,13 @@ def race(
 
 @app.command()
 def compare(
-    what: Annotated[list[str] | None, typer.Argument(metavar="[SPEC|EXPERIMENT|RUN]...", help="Default: all.")] = None,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SPEC|EXPERIMENT|RUN", help="Which runs to compare. Default: all final and plain runs."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """A leaderboard of runs, and its MLflow address."""
+    """Show a leaderboard of runs, and the MLflow page for them."""
     from mfbench.commands.compare import addresses, compared
     from mfbench.report.leaderboard import table
 
@@ -160,27 +165,32 @@ def compare(
 
 @app.command()
 def report(
-    spec: Annotated[str, typer.Argument(metavar="SPEC|EXPERIMENT", help="Of which runs.")], as_json: AsJson = False
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC|EXPERIMENT", help="A spec that has run, or the name of its experiment.")
+    ],
+    as_json: AsJson = False,
 ) -> None:
-    """Board, pictures and a page of HTML, in results/."""
+    """Write leaderboard, pictures and an HTML page to results/."""
     from mfbench.commands.compare import compared
     from mfbench.report.page import write_report
 
     path = write_report(compared([spec]))
-    show(f"{path.parent}: the leaderboard, pictures, and {path.name}", as_json, {"report_path": str(path)})
+    show(f"wrote the leaderboard, pictures and {path.name} to {path.parent}", as_json, {"report_path": str(path)})
 
 
 @app.command()
 def reproduce(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run key, an MLflow run id, or the path of a record.")],
     strict: Annotated[
-        bool, typer.Option("--strict", help="Do not run where something differs that can change a bit.")
+        bool, typer.Option("--strict", help="Do not run if something differs here that can change a bit.")
     ] = False,
-    data: Annotated[str | None, typer.Option(metavar="FILE", help="Where your own ratings are now.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The path of your own ratings file, if it has moved.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a run again from its record; do the bits agree?"""
-    with stoppable("the record is as it was"):
+    """Re-run a recorded run and compare it bit for bit."""
+    with stoppable("the record is unchanged"):
         result = mfbench.reproduce(run, strict, data)
         if result.lines:
             say(result.table(), as_json)
@@ -190,13 +200,13 @@ def reproduce(
 
 @app.command()
 def ui(
-    what: Annotated[str | None, typer.Argument(metavar="[SPEC|EXPERIMENT]", help="Default: the latest that has run.")] = None,
-    port: Annotated[int | None, typer.Option(help="Default: 5000, or a free one where that is taken.")] = None,
-    opened: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in a browser, where there is a screen.")
-    ] = True,
+    what: Annotated[
+        str | None, typer.Argument(metavar="SPEC|EXPERIMENT", help="Whose charts to show. Default: the latest that has run.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Default: 5000, or a free port if that is taken.")] = None,
+    opened: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser, if there is a screen.")] = True,
 ) -> None:
-    """MLflow on loopback until ^C, and the charts of final runs."""
+    """Serve MLflow locally until Ctrl-C, with charts of the runs."""
     from mfbench.commands.find import charted
     from mfbench.tracking.pages import charts_page
     from mfbench.tracking.ui import open_page
@@ -206,7 +216,7 @@ def ui(
     address, process = serve(port)
     try:
         page = charts_page(records, address) if records else address
-        say(f"MLflow: {page}" + ("\n^C ends it" if process else ""), False)
+        say(f"MLflow: {page}" + ("\npress Ctrl-C to stop it" if process else ""), False)
         if opened:
             open_page(page)
         if process:
@@ -221,15 +231,17 @@ def ui(
 
 @app.command()
 def sync(
-    what: Annotated[list[str] | None, typer.Argument(metavar="[SPEC|EXPERIMENT]...", help="Default: all.")] = None,
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="SPEC|EXPERIMENT", help="Whose runs to export. Default: all.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Export to MLflow what is missing there."""
+    """Export to MLflow the runs that are missing there."""
     from mfbench.commands.find import studies
     from mfbench.tracking.export import sync as sync_study
 
     exported = {study: sync_study(study) for study in studies(what or [])}
-    show(f"{sum(exported.values())} runs exported", as_json, {"exported": exported})
+    show(f"{sum(exported.values())} runs exported to MLflow", as_json, {"exported": exported})
 
 
 # --- reading arguments -----------------------------------------------------------------------------------------------
@@ -238,11 +250,11 @@ def sync(
 def _seconds(duration: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", duration)
     if not found:
-        raise InputError(f"--timeout {duration}: write a number and s, m or h, as in 90s, 10m or 1h")
+        raise InputError(f"--timeout {duration}: not a time; write a number with s, m or h, e.g. 90s, 10m or 1h")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-# --- saying things ---------------------------------------------------------------------------------------------------
+# --- output ----------------------------------------------------------------------------------------------------------
 
 
 def _say_audit(audit: Audit, as_json: bool) -> None:

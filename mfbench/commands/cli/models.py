@@ -1,4 +1,4 @@
-"""The commands that use a trained model: arguments in, tables out, as in `cli`."""
+"""The commands that use a trained model."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run key, an MLflow run id, or the path of a record.")]
-Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
+Count = Annotated[int, typer.Option("-n", min=1, help="How many to show.")]
 
 
 @app.command()
 def recommend(
     run: Run,
-    users: Annotated[list[str] | None, typer.Option("--user", metavar="ID", help="Repeatable; default: all users.")] = None,
+    users: Annotated[
+        list[str] | None, typer.Option("--user", metavar="ID", help="A user's id; repeatable. Default: all users.")
+    ] = None,
     ratings: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CSV of item and rating: recommend to the new user who gave them.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Recommend to a new user instead, who gave these ratings: CSV with item,rating."),
     ] = None,
     n: Count = 10,
-    explain: Annotated[bool, typer.Option("--explain", help="Also which of the user's own ratings carry it.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show which of the user's own ratings contribute most.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The items a user has not rated that score highest."""
+    """Recommend unseen items with the highest predicted ratings."""
     from mfbench.models.recommender import SHARES
 
     recommender = _recommender(run)
@@ -45,34 +48,34 @@ def recommend(
         show(_table("the user of these ratings", items, "predicted"), as_json, {"items": [asdict(item) for item in items]})
         return
     found = recommender.recommend(recommender.typed("user", users) if users else recommender.users(), n)
-    told = []
+    answers = []
     for user, items in found.items():
         reasons = recommender.explain(user, [item.id for item in items]) if explain else {}
         if not items:
-            say(f"user {user} has rated every item of train and valid, so nothing is left to recommend", as_json)
+            say(f"user {user} has rated every item in train and valid, so there is nothing to recommend", as_json)
         elif not as_json:
             say(_table(f"user {user}", items, "predicted"), False)
             for item in items if explain else []:
                 said = ", ".join(f"{one.title} ({one.score:+.3f})" for one in reasons[item.id])
                 say(f"  {item.title}: {said}", False)
         shown = [{**asdict(item), **({"because": list(map(asdict, reasons[item.id]))} if explain else {})} for item in items]
-        told.append({"user": user, "items": shown})
+        answers.append({"user": user, "items": shown})
     if explain and not as_json:
         say(SHARES, False)
-    show(None, as_json, {"users": told, **({"because": SHARES} if explain else {})})
+    show(None, as_json, {"users": answers, **({"because": SHARES} if explain else {})})
 
 
 @app.command()
 def similar(
     run: Run,
-    user: Annotated[str | None, typer.Option(metavar="ID", help="Users like this one.")] = None,
-    item: Annotated[str | None, typer.Option(metavar="ID", help="Items like this one.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="Show users similar to this one.")] = None,
+    item: Annotated[str | None, typer.Option(metavar="ID", help="Show items similar to this one.")] = None,
     n: Count = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Neighbours of a user or an item, by cosine of factors."""
+    """Show similar users or items, by cosine similarity of factors."""
     if (user is None) == (item is None):
-        raise InputError("similar: give one of --user ID and --item ID")
+        raise InputError("similar: give either --user ID or --item ID")
     recommender = _recommender(run)
     if user is not None:
         (one,) = recommender.typed("user", [user])
@@ -80,28 +83,30 @@ def similar(
     else:
         (one,) = recommender.typed("item", [item or ""])
         found = recommender.similar("item", one, n)
-    title = f"like user {one}" if user is not None else f"like {recommender.title(one)}"
+    title = f"similar to user {one}" if user is not None else f"similar to {recommender.title(one)}"
     show(_table(title, found, "cosine"), as_json, {"of": one, "similar": [asdict(each) for each in found]})
 
 
 @app.command()
-def groups(run: Run, n: Count = 8, as_json: AsJson = False) -> None:
-    """Groups of users, and the titles that set each apart."""
+def groups(
+    run: Run, n: Annotated[int, typer.Option("-n", min=1, help="How many groups.")] = 8, as_json: AsJson = False
+) -> None:
+    """Cluster users by factors, with the items typical of each."""
     found = _recommender(run).groups(n)
     for number, group in enumerate(found, 1):
-        say(_table(f"group {number}: {len(group.users):,} users", group.items, "above all"), as_json)
+        say(_table(f"group {number}: {len(group.users):,} users", group.items, "above average"), as_json)
     show(None, as_json, {"groups": [asdict(group) for group in found]})
 
 
 @app.command()
 def fill(
     run: Run,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A Parquet file: user, item, prediction.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The Parquet file, with columns user, item, prediction.")],
     as_json: AsJson = False,
 ) -> None:
-    """The filled-in matrix, a row a cell, as Parquet."""
+    """Write the filled-in matrix as Parquet, one row per cell."""
     cells = _recommender(run).fill(out)
-    show(f"{out}: {cells:,} cells", as_json, {"cells": cells, "out_path": str(out)})
+    show(f"wrote {cells:,} cells to {out}", as_json, {"cells": cells, "out_path": str(out)})
 
 
 def _recommender(run: str) -> Recommender:

@@ -1,4 +1,4 @@
-"""How the command line speaks: to people, or one line of JSON to programs."""
+"""Output of the command line: text for people, or one line of JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on the last line of stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
 def show(for_people: Any, as_json: bool, summary: dict[str, Any]) -> None:
-    """What a command found: for people where there is something for them, and as JSON where that is asked for."""
+    """Print the result of a command: for people, unless it is None, and as JSON if asked for."""
     if for_people is not None:
         say(for_people, as_json)
     if as_json:
@@ -23,7 +23,7 @@ def show(for_people: Any, as_json: bool, summary: dict[str, Any]) -> None:
 
 
 def say(for_people: Any, as_json: bool) -> None:
-    """A sentence or a table of rich's, on stdout, or on stderr where stdout is for JSON."""
+    """Print a sentence or a table of rich's to stdout, or to stderr if stdout is for JSON."""
     from rich.console import Console
     from rich.measure import Measurement
 
@@ -31,24 +31,24 @@ def say(for_people: Any, as_json: bool) -> None:
     if isinstance(for_people, str):
         console.print(for_people, highlight=False, soft_wrap=True)
         return
-    # A row that a narrow terminal wraps is still whole; one cut to fit has lost its numbers.
+    # Too narrow a terminal wraps the rows; rich would cut them off, and numbers with them.
     needed = Measurement.get(console, console.options.update(width=1000), for_people).minimum
     Console(stderr=as_json, width=max(console.width, needed)).print(for_people, highlight=False)
 
 
 def warn(sentence: str) -> None:
-    """On stderr."""
+    """Print a sentence to stderr."""
     print(f"mfbench: {sentence}", file=sys.stderr)  # noqa: T201
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:
-    """Say what went wrong, and end with that exit code."""
+    """Print what went wrong to stderr, and exit with that code."""
     warn(sentence)
     raise typer.Exit(code)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came; all that holds for ^C holds for it."""
+    """SIGTERM was received; it is handled like Ctrl-C."""
 
 
 def terminate(*_: object) -> NoReturn:
@@ -57,9 +57,9 @@ def terminate(*_: object) -> NoReturn:
 
 
 @contextmanager
-def stoppable(what_is_kept: str) -> Iterator[None]:
-    """A command that ^C or SIGTERM may end: one sentence, and the exit code that a shell expects."""
+def stoppable(advice: str) -> Iterator[None]:
+    """Turn Ctrl-C or SIGTERM in the block into one sentence, with this advice, and the exit code that shells expect."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        fail(f"stopped; {what_is_kept}", 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
+        fail(f"stopped; {advice}", 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
