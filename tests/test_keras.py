@@ -1,5 +1,7 @@
 """Adam and the network equal Keras, given the same start and batches: its gradients, its optimizer, its dense layers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,10 +15,8 @@ BATCH = 16  # of 60 ratings: the last batch holds 12
 EPOCHS = 8
 TRAIN = small_ratings()
 
-each_case = pytest.mark.parametrize(
-    ("K", "alpha", "beta", "bias"),
-    [(3, 0.001, 0.0, False), (5, 0.005, 0.3, False), (1, 0.01, 0.3, True), (5, 0.01, 0.3, True)],
-)
+CASES = [(3, 0.001, 0.0, False), (5, 0.005, 0.3, False), (1, 0.01, 0.3, True), (5, 0.01, 0.3, True)]
+each_case = pytest.mark.parametrize(("K", "alpha", "beta", "bias"), CASES)
 
 
 def trained(backend, start, alpha, beta, bias):
@@ -47,16 +47,16 @@ def keras(monkeypatch, tmp_path):
 def fit(keras, over_embeddings, first, orders, alpha, beta, bias):
     """Keras's own training of a model over two embeddings, and over biases where they are learned; the trained arrays."""
 
-    class Penalised(keras.layers.Layer):
-        def call(self, rows):
-            self.add_loss(beta / 2 * keras.ops.mean(keras.ops.sum(rows * rows, axis=-1)))
-            return rows
+    def call(self, rows):
+        self.add_loss(beta / 2 * keras.ops.mean(keras.ops.sum(rows * rows, axis=-1)))
+        return rows
 
+    penalised: Any = type("Penalised", (keras.layers.Layer,), {"call": call})
     ids = [keras.Input((1,), dtype="int32") for _ in range(2)]
     starts = {"P": first.P, "Q": first.Q, "user_bias": first.user_bias[:, None], "item_bias": first.item_bias[:, None]}
     tables = {name: keras.layers.Embedding(*table.shape) for name, table in starts.items()}
     rows = {
-        name: Penalised()(keras.layers.Flatten()(table(one)))
+        name: penalised()(keras.layers.Flatten()(table(one)))
         for (name, table), one in zip(tables.items(), [*ids, *ids], strict=True)
         if bias or not name.endswith("bias")
     }

@@ -1,5 +1,7 @@
 """The network as a model: its start, its predictions, its file. `test_keras` has its training against Keras."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from mfbench.testing import small_ratings, train_models
 def test_the_start_is_that_of_keras():
     train, K = small_ratings(n_users=300, n_items=200, n=3000), 8
     start = draw_start(train, K, {"normal": 0.1}, True, np.random.default_rng(0))
-    first = train_models(Mlp(), train, K=K, epochs=1)[0]
+    first: Any = train_models(Mlp(), train, K=K, epochs=1)[0]
     np.testing.assert_array_equal(first.P, start.P.astype(np.float32))
     np.testing.assert_array_equal(first.Q, start.Q.astype(np.float32))
     sizes = (2 * K, *HIDDEN, 1)
