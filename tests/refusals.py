@@ -17,6 +17,6 @@ def refused(error: type[MfbenchError], *says: str) -> Iterator[pytest.ExceptionI
     with pytest.raises(error) as caught:
         yield caught
     sentence = str(caught.value)
-    assert "\n" not in sentence
+    assert "\n" not in sentence, sentence
     for words in says:
-        assert words in sentence
+        assert words in sentence, f"{words!r} is not in {sentence!r}"

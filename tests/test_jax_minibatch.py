@@ -1,17 +1,12 @@
 """Minibatch SGD in JAX against the same thing written in NumPy, float64."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import ended, said_by, started
 
-from mfbench.backends import jax as jax_backend
 from mfbench.backends.jax import CAP, Jax
-from mfbench.backends.on_device.accelerator import device_named, padded
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Epoch, Shuffled
@@ -86,7 +81,6 @@ def test_groups_of_uneven_size():
 @pytest.mark.parametrize("K", [1, 4, 5, 70])
 def test_padding_of_k_changes_nothing(K):
     train = small_ratings()
-    assert padded(K) >= K
     ours, theirs = both(train, Shuffled(len(train), 16), K=K, alpha=0.005)
     assert ours.P.shape == (train.n_users, K)
     assert_close(ours, theirs)
@@ -120,35 +114,6 @@ def test_a_popular_item_does_not_blow_up():
     assert np.abs(ours.predict(train.users, train.items) - 4).max() < 0.5
 
 
-def test_a_sweep_compiles_one_program_a_padded_size():
-    train = small_ratings(n=50)
-    before = jax_backend._epochs._cache_size()
-    for K, alpha, beta in [(5, 0.01, 0.1), (8, 0.02, 0.1), (7, 0.01, 0.2), (6, 0.03, 0.0)]:
-        train_models(Jax(batch_size=8), train, K=K, alpha=alpha, beta=beta)
-    assert jax_backend._epochs._cache_size() == before + 1
-
-
-def test_nothing_compiles_after_the_first_yield():
-    train = small_ratings(n=40)
-    start = draw_start(train, 3, {"normal": 0.1}, True, np.random.default_rng(0))
-    backend = Jax(batch_size=16)
-    rng = np.random.default_rng(0)
-    models = backend.epochs(train, start, HyperParams(3, 0.01, 0.1, 2, True), backend.arrange(train, rng)[1], rng)
-    next(models)
-    compiled = jax_backend._epochs._cache_size()
-    for _ in models:
-        assert jax_backend._epochs._cache_size() == compiled
-
-
-def test_padded_sizes():
-    assert [padded(K) for K in (1, 4, 5, 16, 33, 65, 97, 128, 129, 200)] == [4, 4, 8, 16, 64, 96, 128, 128, 192, 256]
-
-
-def test_devices_by_name():
-    assert device_named("cpu").platform == "cpu"
-    assert device_named("cpu") == device_named("cpu:0")
-
-
 TRAINING = """
 from mfbench.backends.jax import Jax
 from mfbench.matrix.factors import digest_of
@@ -158,27 +123,27 @@ print(digest_of(train_models(Jax(batch_size=7), small_ratings())[-1].arrays()))
 
 
 def test_the_compile_cache_serves_two_processes_at_once_and_changes_no_bit(tmp_path):
-    def start(**settings):
-        environment = {**os.environ, "MFBENCH_CACHE": str(tmp_path), "JAX_ENABLE_COMPILATION_CACHE": "1", **settings}
-        command = [sys.executable, "-c", TRAINING]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def training(cached="1"):
+        return started("-c", TRAINING, settings={"MFBENCH_CACHE": str(tmp_path), "JAX_ENABLE_COMPILATION_CACHE": cached})
 
-    def finish(process):
-        out, err = process.communicate()
-        assert process.returncode == 0, err
+    def finished(process):
+        status, out, err = ended(process)
+        assert status == 0, err
         assert "cache" not in err
         return out
 
-    cold = [finish(process) for process in [start(), start()]]
+    with training() as one, training() as other:
+        cold = [finished(one), finished(other)]
     kept = sorted(path.name for path in (tmp_path / "jax").glob("*-cache"))
     assert kept
-    warm = finish(start())
+    with training() as process:
+        warm = finished(process)
     assert sorted(path.name for path in (tmp_path / "jax").glob("*-cache")) == kept  # nothing was compiled again
-    without = finish(start(JAX_ENABLE_COMPILATION_CACHE="0"))
+    with training(cached="0") as process:
+        without = finished(process)
     assert {*cold, warm, without} == {warm}
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
     (tmp_path / "file").write_text("")
-    environment = {**os.environ, "MFBENCH_CACHE": str(tmp_path / "file")}
-    subprocess.run([sys.executable, "-c", TRAINING], env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert said_by(TRAINING, settings={"MFBENCH_CACHE": str(tmp_path / "file")})

@@ -1,9 +1,8 @@
-"""Worker processes: each takes one job after another, trains it, writes its record.
+"""Worker processes: each takes one job after another, trains it, and writes its record.
 
-A worker is `python -m mfbench.search.workers`: a line of JSON in is a task, lines of JSON out are its scored epochs and
-its end.
-Not multiprocessing: that would import the caller's main script again, and one dead process would break the whole pool.
-A worker leaves at once when its parent is gone, so nothing is left running behind a killed sweep.
+A worker is `python -m mfbench.search.workers`: it reads tasks and writes scored epochs and ends, as lines of JSON. It is not
+multiprocessing, which would import the caller's main script again, and where one dead process would break the whole pool. A
+worker exits as soon as its parent is gone, so a killed sweep leaves nothing running.
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ DEATHS = 3
 """So often may a worker die on the same job before the job counts as failed."""
 
 STOPPED = "the sweep was stopped"
-
 OnEpoch = Callable[[Job, int, float], None]
 OnDone = Callable[[Record], None]
 
