@@ -1,7 +1,7 @@
 """Pruning: whether to stop a trial early, compared with the trials of the finished batches.
 
 A trial reports to a study in which only the trials of finished batches are visible, so the decision cannot depend on the
-trials that run at the same time, nor on their progress.
+trials that run at the same time, nor on their progress. A new pruner goes here, and its name into `spec.sweep.Sweep.pruner`.
 """
 
 from __future__ import annotations
