@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -178,9 +179,9 @@ def test_a_scorer_has_the_mean_over_all_samples_whatever_is_kept() -> None:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def swept(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Any:
     """A folder in which bmf has searched K on planted ratings, and its final run."""
-    folder, shared = tmp_path_factory.mktemp("bmf"), tmp_path_factory.getbasetemp() / "shared"
+    folder = tmp_path_factory.mktemp("bmf")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MFBENCH_DATA", str(shared / "data"))

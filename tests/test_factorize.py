@@ -71,7 +71,7 @@ def test_an_R_that_cannot_be_used(bad: Any, says: str) -> None:
 def test_wrong_hyperparameters_and_divergence() -> None:
     with pytest.raises(SpecError, match="K: input should be greater than or equal to 1"):
         mfbench.factorize(R, K=0)
-    with pytest.raises(SpecError, match="known are loop"):
+    with pytest.raises(SpecError, match="unknown backend 'lop'; choose from loop"):
         mfbench.factorize(R, backend="lop")
     with pytest.raises(DataError, match="diverged with alpha 9"):
         mfbench.factorize(R, alpha=9.0)

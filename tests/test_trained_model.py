@@ -279,7 +279,7 @@ def test_the_served_model_gives_over_http_what_the_python_call_gives(
 
 
 def test_every_final_of_a_sweep_has_a_model_that_predicts_what_was_scored(
-    swept: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    swept: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, shared: Path
 ) -> None:
     folder, summary = swept
     monkeypatch.chdir(folder)
@@ -288,8 +288,7 @@ def test_every_final_of_a_sweep_has_a_model_that_predicts_what_was_scored(
         assert np.array_equal(mfbench.load_model(final["run_id"]).P, model.P)
         made = find_run(final["run_key"])
         assert made is not None
-        home = tmp_path_factory.getbasetemp() / "shared/data/splits"
-        with np.load(home / made.data.split_digest[:16] / "sealed/test.npz") as test:
+        with np.load(shared / "data/splits" / made.data.split_digest[:16] / "sealed/test.npz") as test:
             users, items, values = (test[name] for name in ("users", "items", "values"))
         answer = model.predict(model.user_ids[users], model.item_ids[items])
         assert np.isclose(np.sqrt(np.mean((values - answer.prediction) ** 2)), final["test_rmse"], rtol=1e-12)
