@@ -134,6 +134,7 @@ def served(
     crews: dict[int, Workers],
     fresh_store: Path,
     shared: Path,
+    tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Path]:
@@ -148,7 +149,8 @@ def served(
     folder = tmp_path_factory.getbasetemp() / "served"
     folder.mkdir(exist_ok=True)
     work_in(folder, shared, monkeypatch)
-    shutil.copy(fresh_store, folder)
+    # MLflow keeps a connection for each address, also when the file there is gone: each test's store has its own address.
+    (folder / "mlflow.db").symlink_to(shutil.copy(fresh_store, tmp_path))
     monkeypatch.setattr("mfbench.search.sweep.Workers", crew)
     yield folder
     for left in folder.iterdir():
