@@ -88,7 +88,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_trial_run_again_three_times
     failed = [trial for trial in trials if trial.K == 2]
     assert failed
     assert len(Path("died-2").read_text()) == 3 * len(failed)
-    told = "the worker process died 3 times on it, last killed (signal 9): out of memory?"
+    told = "the worker process died 3 times on this task, last killed (signal 9): out of memory?"
     assert [(trial.outcome, trial.reason) for trial in failed] == [("failed", told)] * len(failed)
     assert Path("died-5").exists()
     assert {trial.outcome for trial in trials if trial.K != 2} <= {"completed", "pruned"}

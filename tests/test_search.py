@@ -303,5 +303,5 @@ def test_a_sweep_ends_with_its_grid(small: dict[str, Any]) -> None:
     small["sweep"] |= {"sampler": "grid", "grid": {"K": 2, "alpha": 2, "beta": 2}, "pruner": "none"}
     result = swept(small, watcher=(listener := Listener()))
     assert len(result.trials["loop"]) == 6
-    assert "loop: the sweep visits 6 of the 8 points of the grid; `--trials 8` visits all of them" in listener.said
+    assert "loop: the sweep tries 6 of the 8 grid points; use `--trials 8` to try all of them" in listener.said
     assert Plan.of(load_spec(small, ["sweep.trials=50"])).studies[0].budget == 8

@@ -1,4 +1,4 @@
-"""The sweep: for each backend a study on the same parts and the same budget, then its final run; test is opened last."""
+"""The sweep: one study per backend on the same parts with the same budget, then the final runs; test is opened last."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from mfbench.spec import FIRST, Spec, study_key
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that can be carried out: its spec is found right, its data is there and cut, for each fold."""
+    """A sweep that is ready to run: the spec is validated and the data is prepared. parts: by fold."""
 
     spec: Spec
     studies: list[Study]
@@ -39,7 +39,7 @@ class Plan:
 
     @staticmethod
     def of(source: Spec) -> Plan:
-        """The plan of a spec; InputError for what is wrong with it or its data, before any work."""
+        """Validate a spec and prepare its data; InputError if either is invalid, before anything is trained."""
         if source.sweep is None:
             raise SpecError(f"{source.name}: this spec has no sweep section; add one, or use `mfbench run`")
         key = study_key(source)
@@ -47,15 +47,17 @@ class Plan:
         check_names(source, studies)
         parts = [parts_of(source.repeat(fold)) for fold in range(source.folds)]
         if "valid" not in parts[0].n:
-            raise SpecError("split: a sweep chooses by the valid part, and this split has none; give valid a share")
+            raise SpecError(
+                "split: a sweep needs a valid part to choose the best trial, but this split has none; give valid a share"
+            )
         return Plan(source, studies, parts)
 
     def execute(self, workers: int, watcher: Watcher, timeout: float | None = None) -> Swept:
-        """Carry out the sweep, or go on with it: runs that have a record are not made again.
+        """Run or resume the sweep: runs that have a record are not trained again.
 
-        timeout: seconds after which no other batch is begun, nor the final runs. A batch is made even so, or the final runs
-        if they are all that is left, so that any timeout gets on.
-        WorkError where no trial of any backend gave a usable model.
+        timeout: seconds after which no further batch is started, nor the final runs. At least one batch, or the final runs
+        if only they are left, is always run, so a sweep makes progress with any timeout.
+        WorkError if no trial of any backend completed.
         """
         end = math.inf if timeout is None else time.monotonic() + timeout
         key, budgets, made = self.studies[0].key, {study.backend: study.budget for study in self.studies}, list[Record]()
@@ -78,41 +80,42 @@ class Plan:
         return Swept(self.spec, key, made + finals, budgets)
 
     def _tell_limits(self, watcher: Watcher) -> None:
-        """Say what the search cannot promise, and what it leaves out."""
+        """Report what the search cannot guarantee, and what it leaves out."""
         if "test" not in self.parts[0].n:
-            watcher.say("split: there is no test part, so a final run has no score but that of the trial it was chosen by")
+            watcher.say("split: there is no test part, so the only score of a final run is the valid score of its trial")
         else:
             for sentence in none_relevant(self.spec.evaluation, self.parts[0].highest):
                 watcher.say(sentence)
         if "train_seconds" in self.studies[0].sweep.objectives:
-            watcher.say("train_seconds is a clock: with it as an objective this sweep cannot be repeated to the same trials")
+            watcher.say("sweep.objectives: train_seconds varies from run to run, so a repeated sweep may propose other trials")
         for study in self.studies:
             if study.points and study.budget < study.points:
                 watcher.say(
-                    f"{study.backend}: the sweep visits {study.budget} of the {study.points} points of the grid;"
-                    f" `--trials {study.points}` visits all of them"
+                    f"{study.backend}: the sweep tries {study.budget} of the {study.points} grid points;"
+                    f" use `--trials {study.points}` to try all of them"
                 )
 
 
 def _search(study: Study, parts: Sequence[Parts], crew: Workers, watcher: Watcher) -> Iterator[list[Record]]:
-    """The records of the trials of a study, batch after batch.
+    """Yield the records of the trials of a study, batch by batch.
 
-    Of repeats the first alone may be pruned, by the first of the trials before it, for another fold or seed may be harder;
-    the others are then made of the trials that it has not ruled out.
+    With repeats, only the first repeat of a trial may be pruned, and only by the first repeats of earlier trials, because
+    another fold or seed may be harder. The other repeats are trained for the trials whose first repeat completed.
     """
     trials: list[Record] = []
     firsts: list[Record] = []
     while len(trials) < study.budget:
         first, size = len(trials), min(study.sweep.batch, study.budget - len(trials))
-        proposals = propose(study.spec, study.space, first // study.sweep.batch, size, [Finished.of(one) for one in trials])
+        finished = [Finished.of(trial) for trial in trials]
+        proposals = propose(study.spec, study.space, first // study.sweep.batch, size, finished)
         jobs = [job for k, params in enumerate(proposals) for job in study.trial(first + k, params)]
-        prune = study.prune([Finished.of(one) for one in firsts])
+        prune = study.prune([Finished.of(trial) for trial in firsts])
         now = [job for job in jobs if job.repeat == 0] if prune else jobs
         made = _records_of(now, parts, prune, crew, watcher, study.together)
         if prune:
             firsts += made
-            on = {record.number for record in made if record.outcome == "completed"}
-            later = [job for job in jobs if job.repeat and job.number in on]
+            completed = {record.number for record in made if record.outcome == "completed"}
+            later = [job for job in jobs if job.repeat and job.number in completed]
             made += _records_of(later, parts, None, crew, watcher, study.together)
             made.sort(key=lambda record: (record.number, record.repeat))
         trials += averaged(made)
@@ -122,9 +125,9 @@ def _search(study: Study, parts: Sequence[Parts], crew: Workers, watcher: Watche
 def _records_of(
     jobs: Sequence[Job], parts: Sequence[Parts], prune: str | None, crew: Workers, watcher: Watcher, together: bool = False
 ) -> list[Record]:
-    """The records of the jobs, in their order; those that have none yet are carried out, a group a worker if together.
+    """The records of the jobs, in order; jobs without a record are run.
 
-    parts: by fold.
+    parts: by fold. together: train jobs side by side, split evenly among the workers.
     """
     records = {job.run_key: record for job in jobs if (record := _record_of(job, _fold_of(job, parts), watcher))}
     for record in records.values():
@@ -134,10 +137,10 @@ def _records_of(
         records[record.run_key] = record
         watcher.done(record)
 
-    # Those that take longest first, so that the workers come to the end of a batch together.
+    # Longest jobs first, so that the workers finish a batch at about the same time.
     missing = [job for job in jobs if job.run_key not in records]
     missing.sort(key=lambda job: -job.model.K if "K" in job.hyper else 0)
-    # Those that share data, order and program after one another: a worker keeps what it has prepared from job to job.
+    # Jobs with the same data, order and program next to each other: a worker reuses what it has prepared for the last job.
     alike: dict[Any, list[Job]] = {}
     for job in sorted(missing, key=lambda job: job.repeat):
         alike.setdefault((job.repeat, *_program(job)), []).append(job)
@@ -149,7 +152,7 @@ def _records_of(
 
 
 def _program(job: Job) -> list[tuple[str, Any]]:
-    """What must be the same of jobs that are trained side by side: all but what a program takes as an array."""
+    """The hyperparameters that must be equal in jobs trained side by side: those a program does not take as arrays."""
     return [(name, value) for name, value in job.hyper.items() if name not in (*FIRST, "init")]
 
 
@@ -158,7 +161,7 @@ def _fold_of(job: Job, parts: Sequence[Parts]) -> Parts:
 
 
 def _record_of(job: Job, parts: Parts, watcher: Watcher) -> Record | None:
-    """The job's record from before; one that is damaged, or not of this very job, is set aside, and the job done again."""
+    """The existing record of the job; one that is damaged or does not match the job is renamed to `.aside`."""
     path = job.path
     try:
         record = find_record(job)
@@ -167,29 +170,29 @@ def _record_of(job: Job, parts: Parts, watcher: Watcher) -> Record | None:
         record, fault = None, str(error).removeprefix(f"{path}: ")
     if fault:
         path.replace(path.with_suffix(".aside"))
-        watcher.say(f"{path}: {fault}; it is set aside as {path.with_suffix('.aside').name}, and the run is made again")
+        watcher.say(f"{path}: {fault}; renamed it to {path.with_suffix('.aside').name} and training the run again")
     return None if fault else record
 
 
 def _not_of(record: Record, job: Job, parts: Parts) -> str | None:
-    """Why a record does not stand for the job, None if it does."""
+    """Why a record cannot be used for the job; None if it can."""
     if record.outcome == "failed":
         return f"this run failed ({record.reason})"
     if not record.is_sealed:
         return "this record was changed after it was written"
     if record.hyper != job.hyper:
-        return "this run had other hyperparameters than the search now proposes"
+        return "the hyperparameters of this run differ from what the search now proposes"
     if record.data.split_digest != parts.split_digest:
-        return "this run was made on other data"
+        return "this run was trained on different data"
     if job.stage != "trial" and record.spec.evaluation != job.spec.evaluation:
-        return "this run was judged by another evaluation"
+        return "this run was scored with different evaluation settings"
     if record.backend_digest != registry.digest(job.backend):
         return f"{job.backend} has changed since this run"
     return None
 
 
 def _tell_what_is_new(spec: Spec, key: str, watcher: Watcher) -> None:
-    """Say, where a new study begins, in which keys its spec differs from that of the last one of this name."""
+    """If the study is new, report in which keys its spec differs from the last study of the same name."""
     others = [other for other in studies_of(spec.name) if other != key]
     if (RUNS / key).exists() or not others:
         return
@@ -197,11 +200,12 @@ def _tell_what_is_new(spec: Spec, key: str, watcher: Watcher) -> None:
     if before:
         now, then = _flat(spec.model_dump(mode="json")), _flat(whole_spec(before).model_dump(mode="json"))
         changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
-        watcher.say(f"{key} is a new study; it differs from {others[-1]} in {', '.join(changed) or 'the content of its data'}")
+        keys = ", ".join(changed) or "the contents of its data"
+        watcher.say(f"{key} is a new study; it differs from {others[-1]} in {keys}")
 
 
 def _tell_how_worn(parts: Parts, key: str, watcher: Watcher) -> None:
-    """Say, before a study opens the test part for the first time, which others have opened it."""
+    """Before a study first opens the test part, report which other studies have opened it."""
     before = openers(parts.test_digest)
     if key not in before:
         for sentence in worn(parts.test_digest, before):
@@ -217,14 +221,14 @@ def _flat(tree: Mapping[str, Any], under: str = "") -> dict[str, Any]:
 
 @contextmanager
 def _alone(study: str, watcher: Watcher) -> Iterator[None]:
-    """Only one sweep of a study at a time; a second waits for the first."""
+    """Run one sweep of a study at a time: a second one waits for the first."""
     folder = RUNS / study
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".sweep.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        watcher.say(f"{study}: another sweep of this study is running; waiting for it to end")
+        watcher.say(f"{study}: another sweep of this study is running; waiting for it to finish")
         lock.acquire()
     try:
         remove_unfinished(study)

@@ -1,8 +1,8 @@
-"""Worker processes: each takes one job after another, trains it, and writes its record.
+"""Worker processes: each trains the jobs it receives, one task after another, and writes their records.
 
-A worker is `python -m mfbench.search.workers`: it reads tasks and writes scored epochs and ends, as lines of JSON. It is not
-multiprocessing, which would import the caller's main script again, and where one dead process would break the whole pool. A
-worker exits as soon as its parent is gone, so a killed sweep leaves nothing running.
+A worker is `python -m mfbench.search.workers`: it reads one task per line of JSON, and writes each scored epoch and the end
+of the task as a line of JSON. multiprocessing would import the caller's main script again, and one dead process would break
+its whole pool. A worker exits as soon as its parent is gone, so a killed sweep leaves no process behind.
 """
 
 from __future__ import annotations
@@ -35,17 +35,16 @@ from mfbench.runs.training import train_and_record
 from mfbench.search.pruning import Prune, Pruning
 
 DEATHS = 3
-"""So often may a worker die on the same job before the job counts as failed."""
+"""A task fails once this many worker processes have died on it."""
 
-STOPPED = "the sweep was stopped"
 OnEpoch = Callable[[Job, int, float], None]
 OnDone = Callable[[Record], None]
 
 
 class Task(BaseModel):
-    """What a worker is given: a job, or several to be trained side by side, and the folder of the parts it may read.
+    """One or more jobs for a worker, several of them to be trained side by side, and the folder of their parts.
 
-    prune: a `Prune` as JSON, the same text for all tasks of a batch, so that a worker makes its frozen study once a batch.
+    prune: a `Prune` as JSON; the same text for all tasks of a batch, so a worker builds its study once per batch.
     """
 
     jobs: list[Job]
@@ -54,7 +53,7 @@ class Task(BaseModel):
 
 
 class Workers:
-    """A worker process for each share of the cores; a context manager. `tasks` counts what they have been given."""
+    """One worker process for each share of the cores; a context manager. tasks: the number of tasks run so far."""
 
     def __init__(self, shares: Sequence[Sequence[int]]):
         self.tasks = 0
@@ -74,22 +73,22 @@ class Workers:
             process.stop()
 
     def run_tasks(self, tasks: Sequence[Task], on_done: OnDone, on_epoch: OnEpoch) -> None:
-        """Have all tasks done; `on_done` and `on_epoch` are called from threads, as things happen.
+        """Run all tasks; `on_done` and `on_epoch` are called from threads, as records and epochs arrive.
 
-        Raises InputError where a worker finds the user's input wrong, WorkError where the machine is in trouble, as with a
-        full disk. A task on which a worker died three times is failed.
+        Raises InputError if a worker finds the user's input invalid, WorkError for a problem of the machine such as a full
+        disk. The jobs of a task on which three workers have died count as failed.
         """
         self.tasks += len(tasks)
         pool = ThreadPoolExecutor(max_workers=len(self._processes))
         try:
-            futures = [pool.submit(self._one, task, on_done, on_epoch) for task in tasks]
+            futures = [pool.submit(self._run_one, task, on_done, on_epoch) for task in tasks]
             finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in finished:
                 future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _one(self, task: Task, on_done: OnDone, on_epoch: OnEpoch) -> None:
+    def _run_one(self, task: Task, on_done: OnDone, on_epoch: OnEpoch) -> None:
         process = self._idle.get()
         try:
             for _ in range(DEATHS):
@@ -97,7 +96,7 @@ class Workers:
                     for job in task.jobs:
                         on_done(read_record(job.path))
                     return
-            reason = f"the worker process died {DEATHS} times on it, last {_in_words(process.status)}"
+            reason = f"the worker process died {DEATHS} times on this task, last {_in_words(process.status)}"
             for job in task.jobs:
                 on_done(give_up(job, parts_in(task.parts), reason))
         finally:
@@ -105,7 +104,7 @@ class Workers:
 
 
 class _Process:
-    """The parent's end of one worker."""
+    """One worker, as seen from the parent process."""
 
     def __init__(self, share: Sequence[int]):
         self._share = share
@@ -115,11 +114,11 @@ class _Process:
         self._start()
 
     def _start(self) -> None:
-        # It finds modules where this process does: not in the current folder (-P), but for a script's own folder and the like.
+        # Same import path as this process; -P keeps the current folder off it, unless it is on sys.path here too.
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         with self._changing, _held_back(signal.SIGINT, signal.SIGTERM):
             if self._stopped:
-                raise WorkError(STOPPED)
+                raise WorkError("the sweep was stopped")
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "mfbench.search.workers", ",".join(map(str, self._share))],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, "PYTHONPATH": path},
@@ -127,29 +126,29 @@ class _Process:
         self._ready = False
 
     def run_task(self, task: Task, on_epoch: OnEpoch) -> bool:
-        """Whether the task was done; False when the process died on it, and another has been started in its place."""
+        """Run a task and return True; False if the process died on it and was replaced by a new one."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             process.stdin.write(task.model_dump_json() + "\n")
             for line in process.stdout:
-                said = json.loads(line)
-                if "ready" in said:
+                message = json.loads(line)
+                if "ready" in message:
                     self._ready = True
-                elif "epoch" in said:
-                    on_epoch(task.jobs[said["job"]], said["epoch"], said["value"])
-                elif "error" in said:
-                    raise InputError(said["error"]) if said["input"] else WorkError(said["error"])
+                elif "epoch" in message:
+                    on_epoch(task.jobs[message["job"]], message["epoch"], message["value"])
+                elif "error" in message:
+                    raise InputError(message["error"]) if message["input"] else WorkError(message["error"])
                 else:
                     return True
         except BrokenPipeError:
-            pass  # it died before it could read the task: the same as dying on it
+            pass  # it died before it read the task: counts as dying on it
         self.status = process.wait()
         with suppress(BrokenPipeError):
             process.stdin.close()
         if not self._ready and self.status >= 0:
-            raise WorkError(f"a worker process cannot start (it ended with status {self.status}); what it said is above")
+            raise WorkError(f"a worker process could not start (exit status {self.status}); see its output above")
         self._start()
         return False
 
@@ -162,7 +161,7 @@ class _Process:
 
 @contextmanager
 def _held_back(*signals: signal.Signals) -> Iterator[None]:
-    """A process that is started here never sees these signals, which may reach a whole group: its parent decides."""
+    """Block these signals in a process started here: Ctrl-C reaches the whole group, but only the parent must react."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
@@ -173,31 +172,31 @@ def _held_back(*signals: signal.Signals) -> Iterator[None]:
 def _in_words(status: int) -> str:
     if status == -signal.SIGKILL:
         return "killed (signal 9): out of memory?"
-    return f"with status {status}" if status >= 0 else f"by signal {-status} ({signal.strsignal(-status)})"
+    return f"with exit status {status}" if status >= 0 else f"by signal {-status} ({signal.strsignal(-status)})"
 
 
 def shares(n: int) -> list[list[int]]:
-    """For each of n workers the cores it may use: cores // n each, at least one."""
-    there = core_list()
-    each = max(1, len(there) // n)
-    return [[there[(w * each + k) % len(there)] for k in range(each)] for w in range(n)]
+    """The cores that each of n workers may use: cores // n each, but at least one."""
+    cores = core_list()
+    each = max(1, len(cores) // n)
+    return [[cores[(w * each + k) % len(cores)] for k in range(each)] for w in range(n)]
 
 
 # --- inside the worker -----------------------------------------------------------------------------------------------
 
 
 def main() -> None:
-    """Take tasks from standard input until it ends."""
+    """Run tasks from standard input until it is closed."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [int(core) for core in sys.argv[1].split(",")])
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints must not stand between the answers
+    os.dup2(2, 1)  # output of libraries goes to stderr: stdout is for answers only
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
 
-    def say(said: dict[str, Any]) -> None:
+    def say(message: dict[str, Any]) -> None:
         try:
-            answers.write(json.dumps(said) + "\n")
+            answers.write(json.dumps(message) + "\n")
         except BrokenPipeError:
             os._exit(0)  # the parent is gone
 
@@ -212,16 +211,16 @@ def _receive(tasks: queue.SimpleQueue[Task]) -> None:
         for line in sys.stdin:
             tasks.put(Task.model_validate_json(line))
     finally:
-        os._exit(0)  # the parent is gone, or cannot be understood
+        os._exit(0)  # the parent is gone, or sent an invalid task
 
 
 def _run_task(task: Task, preparation: Preparation, say: Callable[[dict[str, Any]], object]) -> None:
-    parts, place = _parts(task.parts), {job.run_key: j for j, job in enumerate(task.jobs)}
-    prune = task.prune
+    parts, prune = _parts(task.parts), task.prune
+    index = {job.run_key: j for j, job in enumerate(task.jobs)}
     should_stop = {job.run_key: _pruning(prune).watch(job.number) for job in task.jobs} if prune else None
 
     def watch(job: Job, epoch: int, value: float) -> bool:
-        say({"job": place[job.run_key], "epoch": epoch, "value": value})
+        say({"job": index[job.run_key], "epoch": epoch, "value": value})
         return should_stop is not None and should_stop[job.run_key](epoch, value)
 
     try:
