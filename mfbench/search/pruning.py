@@ -108,7 +108,7 @@ def _storage() -> Any:
     class Frozen(load_optuna().storages.InMemoryStorage):  # type: ignore[misc]
         shown = 0
 
-        def get_all_trials(self, *given: Any, **named: Any) -> list[Any]:
-            return [trial for trial in super().get_all_trials(*given, **named) if trial.number < self.shown]
+        def get_all_trials(self, *args: Any, **kwargs: Any) -> list[Any]:
+            return [trial for trial in super().get_all_trials(*args, **kwargs) if trial.number < self.shown]
 
     return Frozen()
