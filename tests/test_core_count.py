@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 
 import pytest
+from processes import python
 
 from mfbench.backends.registry import resolve
 from mfbench.matrix.factors import digest_of
@@ -28,9 +28,9 @@ def test_the_bits_do_not_depend_on_the_number_of_cores() -> None:
     if len(cores) < 2:
         pytest.skip("there is one core only")
     on_all = digests()
-    command = [sys.executable, __file__, str(cores[0])]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == on_all
+    status, out, err = python(__file__, str(cores[0]))
+    assert status == 0, err
+    assert json.loads(out) == on_all
 
 
 if __name__ == "__main__":  # the same on one core, in a process that has never seen the others

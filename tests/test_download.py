@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from refusals import refused
+from servers import free_port, serving
+from waiting import SECONDS
 
 from mfbench.core.errors import DataError, WorkError
 from mfbench.data.download import Archive, fetch
@@ -53,13 +56,10 @@ class Handler(BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        httpd.files, httpd.manner, httpd.asked = {"/a.zip": CONTENT}, "well", []  # type: ignore[attr-defined]
-        thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
+    httpd: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.files, httpd.manner, httpd.asked = {"/a.zip": CONTENT}, "well", []
+    with serving(httpd):
         yield httpd
-        httpd.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -76,11 +76,6 @@ def archive(address: str = "http://127.0.0.1:1/") -> Archive:
 
 def served(server: Any) -> Archive:
     return archive(f"http://127.0.0.1:{server.server_port}/")
-
-
-def sentence(caught: pytest.ExceptionInfo[Exception]) -> str:
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def only_the_archive(home: Path) -> bool:
@@ -101,10 +96,8 @@ def test_what_is_there_is_checked_too(home: Path) -> None:
     home.mkdir()
     for wrong, fault in ((CONTENT[:-1], "bytes"), (CONTENT[:-1] + b"x", "md5")):
         (home / "a.zip").write_bytes(wrong)
-        with pytest.raises(DataError) as caught:
+        with refused(DataError, "not the official a.zip", fault):
             fetch(archive())
-        assert "not the official a.zip" in sentence(caught)
-        assert fault in sentence(caught)
         assert (home / "a.zip").read_bytes() == wrong
 
 
@@ -125,9 +118,8 @@ def test_a_mirror_that_is_a_folder(tmp_path: Path, home: Path, monkeypatch: pyte
     assert only_the_archive(home)
     (home / "a.zip").unlink()
     (tmp_path / "a.zip").write_bytes(CONTENT[::-1])
-    with pytest.raises(DataError) as caught:
+    with refused(DataError, str(tmp_path / "a.zip")):
         fetch(archive())
-    assert str(tmp_path / "a.zip") in sentence(caught)
 
 
 def test_a_mirror_that_is_an_address(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,17 +137,15 @@ def test_a_mirror_without_the_archive(server: Any, tmp_path: Path, monkeypatch: 
 
 def test_a_mirror_that_is_neither(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MFBENCH_MIRROR", "/no/such/folder")
-    with pytest.raises(DataError) as caught:
+    with refused(DataError, "MFBENCH_MIRROR"):
         fetch(archive())
-    assert "MFBENCH_MIRROR" in sentence(caught)
 
 
 @pytest.mark.parametrize("manner", ["cut", "no length"])
 def test_a_cut_connection_goes_on_from_where_it_was(server: Any, home: Path, manner: str) -> None:
     server.manner = manner
-    with pytest.raises(WorkError) as caught:
+    with refused(WorkError, "interrupted") as caught:
         fetch(served(server))
-    assert "interrupted" in sentence(caught)
     assert caught.value.exit_code == 1
     assert not (home / "a.zip").exists()
     there = (home / "a.zip.part").stat().st_size
@@ -177,9 +167,8 @@ def test_a_server_without_ranges_sends_all_again(server: Any, home: Path) -> Non
 def test_a_wrong_part_is_removed_and_the_next_try_works(server: Any, home: Path) -> None:
     home.mkdir()
     (home / "a.zip.part").write_bytes(b"x" * 1000)
-    with pytest.raises(DataError) as caught:
+    with refused(DataError, "was deleted"):
         fetch(served(server))
-    assert "was deleted" in sentence(caught)
     assert not (home / "a.zip").exists()
     assert fetch(served(server)).read_bytes() == CONTENT
 
@@ -196,34 +185,28 @@ def test_a_part_that_is_complete_or_too_long(home: Path, server: Any) -> None:
 def test_another_file_under_that_name(server: Any, home: Path) -> None:
     for other in (b"<html>please log in</html>", CONTENT + b"x", CONTENT[::-1]):
         server.files = {"/a.zip": other}
-        with pytest.raises(DataError) as caught:
+        with refused(DataError, "not the official a.zip"):
             fetch(served(server))
-        assert "not the official a.zip" in sentence(caught)
         assert [p for p in home.iterdir() if not p.name.endswith(".lock")] == []
 
 
 def test_not_found_and_busy(server: Any) -> None:
     server.manner = "busy"
-    with pytest.raises(DataError) as caught:
+    with refused(DataError, "503"):
         fetch(served(server))
-    assert "503" in sentence(caught)
     server.files = {}
-    with pytest.raises(DataError) as caught:
+    with refused(DataError, "not found", "MFBENCH_MIRROR"):
         fetch(served(server))
-    assert "not found" in sentence(caught)
-    assert "MFBENCH_MIRROR" in sentence(caught)
 
 
 def test_no_network() -> None:
-    with pytest.raises(DataError) as caught:
-        fetch(archive("http://127.0.0.1:1/"))
-    assert "cannot be reached" in sentence(caught)
+    with refused(DataError, "cannot be reached"):
+        fetch(archive(f"http://127.0.0.1:{free_port()}/"))
 
 
 def test_trouble_with_tls(server: Any) -> None:
-    with pytest.raises(DataError) as caught:
+    with refused(DataError, "MFBENCH_MIRROR"):
         fetch(archive(f"https://127.0.0.1:{server.server_port}/"))
-    assert "MFBENCH_MIRROR" in sentence(caught)
 
 
 def test_two_at_once_download_once(server: Any) -> None:
@@ -232,7 +215,7 @@ def test_two_at_once_download_once(server: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(SECONDS)
     assert found == [CONTENT] * 4
     assert len(server.asked) == 1
 
@@ -240,6 +223,5 @@ def test_two_at_once_download_once(server: Any) -> None:
 def test_a_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MFBENCH_DATA", str(tmp_path / "file" / "data"))
-    with pytest.raises(DataError) as caught:
+    with refused(DataError, "MFBENCH_DATA"):
         fetch(archive())
-    assert "MFBENCH_DATA" in sentence(caught)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +14,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from processes import started
 from record_factory import record, sweep_records, write
+from servers import free_port
+from waiting import SECONDS
 
 from mfbench.commands.find import charted
 from mfbench.core.errors import InputError
@@ -31,18 +31,15 @@ SEEN = 60_000  # milliseconds that a page may take to show what it should; MLflo
 @pytest.fixture(scope="module")
 def address(swept: tuple[Path, Any]) -> Iterator[str]:
     """The page that `mfbench ui` says, started in the folder of the sweep; ended as a user's terminal ends it."""
-    with socket.socket() as probe:  # not 5000, which another server on this machine may be about to take
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, "-u", "-m", "mfbench", "ui", "everything", "--no-open", "--port", port]
-    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    process = subprocess.Popen(command, cwd=swept[0], env=kept, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    said = process.stdout.readline().split()
-    assert said[:1] == ["MLflow:"], said + process.stdout.readlines()
-    yield said[1]
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    port = str(free_port())  # not 5000, which another server on this machine may be about to take
+    words = ["ui", "everything", "--no-open", "--port", port]
+    with started("-u", "-m", "mfbench", *words, cwd=swept[0], stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline().split()
+        assert said[:1] == ["MLflow:"], said + process.stdout.readlines()
+        yield said[1]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(said[1], timeout=5)
 
@@ -58,10 +55,7 @@ def view_of(experiment: str, page: str) -> dict[str, Any]:
     return found
 
 
-def test_the_address_of_the_charts_finds_the_final_runs_best_first(
-    address: str, swept: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(swept[0])
+def test_the_address_of_the_charts_finds_the_final_runs_best_first(address: str, searched: Any) -> None:
     view = view_of("everything", address)
     search = {
         "experiment_ids": [Tracker("everything").experiment_id],
@@ -75,7 +69,7 @@ def test_the_address_of_the_charts_finds_the_final_runs_best_first(
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         runs = json.load(answer)["runs"]
-    assert [run["info"]["run_id"] for run in runs] == [final["run_id"] for final in swept[1]["finals"]]
+    assert [run["info"]["run_id"] for run in runs] == [final["run_id"] for final in searched["finals"]]
     metrics = {metric["key"] for run in runs for metric in run["data"]["metrics"]}
     shown = {"train_rmse", "valid_rmse", "test_rmse", "test_mae", "test_ndcg_10", "train_seconds"}
     assert {name for name in metrics if re.search(view["chartsSearchFilter"], name)} == shown
@@ -114,19 +108,6 @@ def test_without_a_valid_part_the_charts_are_ordered_by_the_train_part() -> None
 # --- in a browser ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A real browser, without a window."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'mfbench[browser]'")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("there is no chromium or google-chrome on the path")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     """An empty page, in which MLflow's assistant keeps quiet."""
@@ -153,11 +134,8 @@ def test_the_charts_show_the_curves_of_all_backends_by_name(page: Any, address: 
     assert picture.stat().st_size < 300_000
 
 
-def test_the_comparison_shows_just_the_runs_that_were_asked_for(
-    page: Any, address: str, swept: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(swept[0])
-    finals = [final for final in swept[1]["finals"] if final["backend"] != "loop"]
+def test_the_comparison_shows_just_the_runs_that_were_asked_for(page: Any, address: str, searched: Any) -> None:
+    finals = [final for final in searched["finals"] if final["backend"] != "loop"]
     found = compare_page("everything", [final["run_id"] for final in finals])
     page.goto(address.partition("#")[0] + found.partition("/#")[2].join(["#", ""]))
     page.get_by_text("Comparing 3 Runs from 1 Experiment").wait_for(timeout=SEEN)

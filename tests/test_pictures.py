@@ -1,12 +1,9 @@
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from processes import said_by
 from record_factory import record, sweep_records, swept
 
 from mfbench.report.curves import mae_curves, residual_picture, run_curves, trial_curves
@@ -185,13 +182,7 @@ def test_the_same_records_give_the_same_bytes_in_another_process():
         "    print(hashlib.sha256(save(figure) + save_page(figure, '')).hexdigest())\n"
         "print('matplotlib.pyplot' in sys.modules)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    said = {
-        subprocess.run(
-            [sys.executable, "-c", script], env={**environment, "PYTHONHASHSEED": seed}, capture_output=True, text=True
-        ).stdout
-        for seed in ("1", "2")
-    }
+    said = {said_by(script, settings={"PYTHONHASHSEED": seed}) for seed in ("1", "2")}
     assert len(said) == 1
     assert said.pop().split()[-1] == "False"
     assert b"Software" not in save(run_curves(record(0)))

@@ -13,6 +13,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from processes import python
+from waiting import SECONDS
 
 from mfbench.spec import load_spec
 
@@ -37,10 +39,9 @@ def dvc(tree: Path, *words: str) -> str:
         "DVC_GLOBAL_CONFIG_DIR": str(tree / ".dvc/tmp/global"),
         "COLUMNS": "200",
     }
-    command = [sys.executable, "-m", "dvc", *words]
-    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    status, out, err = python("-m", "dvc", *words, cwd=tree, env=environment)
+    assert status == 0, out + err
+    return out
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def tree(tmp_path: Path) -> Path:
             shutil.copytree(ROOT / name, target)
         else:
             shutil.copyfile(ROOT / name, target)
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True, timeout=SECONDS)
     return tmp_path
 
 

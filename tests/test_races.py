@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
+from user_files import read_csv
 
 import mfbench
 from mfbench.core.errors import InputError, SpecError
@@ -29,8 +29,7 @@ def test_a_race_writes_what_each_entry_did(small: dict[str, Any]) -> None:
         assert lap.updates_per_second_min <= lap.updates_per_second <= lap.updates_per_second_max
         assert lap.target_epochs == 1  # any model is under 5
         assert lap.target_seconds is not None
-    with Path("results/small/race.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv("results/small/race.csv")
     assert [float(row["updates_per_second"]) for row in rows] == [lap.updates_per_second for lap in laps]
     assert Path("results/small/race.png").stat().st_size > 1000
     runs = list(study_records(f".races/{run_study_key(load_spec(small))}"))

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -84,26 +83,20 @@ def test_what_it_is_given_is_escaped(workplace):  # noqa: ARG001
     assert "&lt;b&gt;R &amp; D&lt;/b&gt;" in page(compared(["little"]))
 
 
-def test_a_browser_opens_it_on_a_phone_and_asks_for_nothing(report):
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, `pip install 'mfbench[browser]'`")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("needs a chromium on the path")
+def test_a_browser_opens_it_on_a_phone_and_asks_for_nothing(report, browser):
     asked, said = [], []
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.goto(report.resolve().as_uri())
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-        assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
-        if folder := os.environ.get("MFBENCH_SCREENSHOTS"):
-            tab.screenshot(path=f"{folder}/report-phone.png")
-            tab.emulate_media(color_scheme="light")
-            tab.set_viewport_size({"width": 1100, "height": 900})
-            tab.screenshot(path=f"{folder}/report.png", full_page=True)
-        browser.close()
+    tab = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.goto(report.resolve().as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    if folder := os.environ.get("MFBENCH_SCREENSHOTS"):
+        tab.screenshot(path=f"{folder}/report-phone.png")
+        tab.emulate_media(color_scheme="light")
+        tab.set_viewport_size({"width": 1100, "height": 900})
+        tab.screenshot(path=f"{folder}/report.png", full_page=True)
+    tab.close()
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert said == []

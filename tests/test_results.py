@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from record_factory import STUDY, altered, record, sweep_records, write
+from user_files import read_csv
 
 from mfbench.commands.compare import compared
 from mfbench.core.errors import InputError
@@ -47,7 +46,7 @@ def test_results_are_the_latest_finals_and_the_floor_without_ids() -> None:
     assert earlier.run_key not in {row.record.run_key for row in comparison.board}
     comparison.write_results()
 
-    lines = list(csv.DictReader(io.StringIO((RESULTS / "leaderboard.csv").read_text())))
+    lines = read_csv(RESULTS / "leaderboard.csv")
     assert [line["run_key"] for line in lines] == [
         later.run_key, f"{STUDY}/adam/0/final", f"{STUDY}/mean/0/floor"
     ]  # fmt: skip

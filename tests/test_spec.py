@@ -1,9 +1,10 @@
 """A spec is strict: what is wrong is said in one sentence that names the key."""
 
-import csv
 from pathlib import Path
 
 import pytest
+from refusals import refused
+from user_files import read_csv
 
 from mfbench.core.errors import SpecError
 from mfbench.spec import FloatRange, load_spec, run_study_key, study_key
@@ -61,10 +62,8 @@ GOOD = {
     ],
 )
 def test_what_is_wrong_is_one_sentence(change: str, says: str) -> None:
-    with pytest.raises(SpecError) as error:
+    with refused(SpecError, says):
         load_spec(GOOD, [change])
-    assert says in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +77,8 @@ def test_what_is_wrong_is_one_sentence(change: str, says: str) -> None:
 def test_a_file_that_is_no_spec(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(SpecError, match=str(path)) as error:
+    with refused(SpecError, str(path), says):
         load_spec(path)
-    assert says in str(error.value)
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
@@ -141,8 +139,7 @@ def test_the_committed_results_are_those_of_the_committed_specs() -> None:
     assert boards
     for board in boards:
         spec = load_spec(root / "experiments" / f"{board.parent.name}.yaml")
-        with board.open() as file:
-            made = {line["run_key"].split("/")[0] for line in csv.DictReader(file)}
+        made = {line["run_key"].split("/")[0] for line in read_csv(board)}
         assert made == {study_key(spec) if spec.sweep else run_study_key(spec)}
 
 
