@@ -185,7 +185,7 @@ def test_built_in_backends_resolve_with_their_knobs():
             {},
             "backend: unknown backend 'nope'; choose from loop, numba, jax, adam, mlp, als, bmf, mean.*, or give your own .*",
         ),
-        ("loop", {"ordr": 1}, "model.options.loop.ordr: unknown key; known here are order"),
+        ("loop", {"ordr": 1}, "model.options.loop.ordr: unknown key; choose from order"),
         ("loop", {"order": "up"}, "model.options.loop.order: input should be 'shuffled' or 'rows', not 'up'"),
         ("jax", {"batch_size": "many"}, "model.options.jax.batch_size: input should be a valid integer, not 'many'"),
         ("jax", {"batch_size": True}, "model.options.jax.batch_size: input should be a valid integer, not True"),

@@ -31,7 +31,7 @@ FINAL_KEYS = [
     [
         ("model.alfa=1", "model.alfa: unknown key"),
         ("model.backend=lop", "backend: unknown backend 'lop'; choose from loop, "),
-        ("model.options.loop.oder=rows", "model.options.loop.oder: unknown key; known here are order"),
+        ("model.options.loop.oder=rows", "model.options.loop.oder: unknown key; choose from order"),
         ("model.options.lop.order=rows", "backend: unknown backend 'lop'"),
         ("data.dataset=movielens", "movielens"),
         ("split={kind: folds, fold: u1}", "split: planted-10k has no fold 'u1'"),

@@ -167,6 +167,8 @@ def test_groups_of_users_and_what_sets_them_apart():
         made().groups(13)
     with pytest.raises(InputError, match="3 groups: give a number from 1 to 2, the number of users with different factors"):
         one.groups(3)
+    with pytest.raises(InputError, match="-1 titles: give a number from 1, the characteristic items"):
+        one.groups(2, titles=-1)
     with pytest.raises(InputError, match="this model has no factors"):
         made(K=0).groups(2)
 

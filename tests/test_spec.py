@@ -26,8 +26,8 @@ GOOD = {
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("model.alfa=3", "model.alfa: unknown key; known here are backend, K, alpha"),
-        ("nonsense=1", "nonsense: unknown key; known here are name, data, split, model, sweep"),
+        ("model.alfa=3", "model.alfa: unknown key; choose from backend, K, alpha"),
+        ("nonsense=1", "nonsense: unknown key; choose from name, data, split, model, sweep"),
         ("split.tets=1", "split.tets: unknown key"),
         ("model.K=x", "model.K: input should be a valid integer"),
         ("model.K=0", "model.K: input should be greater than or equal to 1, not 0"),
@@ -35,15 +35,20 @@ GOOD = {
         ("model.alpha=.nan", "model.alpha:"),
         ("split.valid=0.95", "the fractions don't add up: valid 0.95, test 0.1"),
         ("split.train=0.5", "the fractions don't add up: train 0.5, valid 0.1, test 0.1"),
-        ("split.kind=foo", "split: kind is 'foo'; it must be one of 'random', 'temporal', 'last'"),
+        ("split.kind=foo", "split: unknown kind 'foo'; choose from random, temporal, last"),
+        ("split={valid: 0.1}", "split: the key kind is missing; choose from random, temporal, last"),
+        ("model=numba", "model: expected a mapping with keys of its own, not 'numba'"),
+        ("sweep=5", "sweep: expected a mapping with keys of its own, not 5"),
+        ("split=random", "split: expected a mapping with keys of its own, not 'random'"),
+        ("data=[ratings.csv]", "data: expected a mapping with keys of its own, not ['ratings.csv']"),
         ("sweep.space.K.int=[9, 3]", "sweep.space.K.int: the range [9, 3]"),
         ("sweep.space.alpha.float=[0, 1]", "with log: true needs a lower bound above 0"),
-        ("sweep.space.alpha.flot=[0, 1]", "sweep.space.alpha.flot: unknown key; known here are int, float or choice, log"),
+        ("sweep.space.alpha.flot=[0, 1]", "sweep.space.alpha.flot: unknown key; choose from int, float or choice, log"),
         ("sweep.space.alpha=0", "sweep.space.alpha: input should be greater than 0, not 0"),
         ("sweep.spaces.adam.K=1.5", "sweep.spaces.adam.K: input should be a valid integer"),
         ("sweep.backends=[loop, loop]", "lists a backend twice"),
         ("sweep.space.K=[4, 8]", "sweep.space.K: [4, 8] is neither a range, as in {int: [4, 64]}"),
-        ("sweep.space.K={float: [1, 4]}", "sweep.space.K: input should be a valid integer"),
+        ("sweep.space.K={float: [1, 4]}", "sweep.space.K: K cannot have a range of kind float; write it as in {int: [4, 64]}"),
         ("sweep.space.alpha={int: [1, 4]}", "sweep.space.alpha: alpha cannot have a range of kind int; write it as in"),
         ("sweep.space.init={float: [0, 1]}", "sweep.space.init: input should be greater than 0"),
         ("sweep.space.bias={choice: [true, 2]}", "sweep.space.bias: input should be a valid boolean"),
@@ -71,7 +76,7 @@ def test_what_is_wrong_is_one_sentence(change: str, says: str) -> None:
     [
         ("name: [", "line 1: the spec is not valid YAML"),
         ("- 1", "the spec is not a YAML mapping"),
-        ("name: x\n", "data: this key is missing"),
+        ("name: x\n", "data: this key is missing; add it"),
     ],
 )
 def test_a_file_that_is_no_spec(tmp_path: Path, text: str, says: str) -> None:

@@ -55,7 +55,7 @@ def resolve(name: str, options: Mapping[str, Any], where: str | None = None) -> 
     where = where or f"model.options.{name}"
     for key in options:
         if key not in known:
-            there = f"known here are {', '.join(known)}" if known else f"{name} has no knobs"
+            there = f"choose from {', '.join(known)}" if known else f"{name} has no knobs; remove it"
             raise SpecError(f"{where}.{key}: unknown key; {there}")
     try:
         # Validated as JSON: strict on types like a spec, but a list is accepted for a tuple.

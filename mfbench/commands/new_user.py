@@ -34,7 +34,8 @@ def ratings_in(path: Path, item: tuple[str, ...], rating: tuple[str, ...]) -> tu
     columns = [next((name for name in names if name in rows[0]), None) for names in (item, rating)]
     if None in columns:
         raise InputError(
-            f"--ratings {path}: the header is {', '.join(map(str, rows[0]))}; it needs the columns item and rating"
+            f"--ratings {path}: the header is {', '.join(map(str, rows[0]))}; it needs the columns"
+            f" {' or '.join(dict.fromkeys(item))} and {' or '.join(dict.fromkeys(rating))}"
         )
     values = []
     for line, row in enumerate(rows, 2):

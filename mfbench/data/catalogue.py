@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mfbench.core.errors import DataError, SpecError
+from mfbench.core.errors import DataError
 from mfbench.data.dataset import Dataset, make_dataset
 from mfbench.data.download import Archive, fetch
 from mfbench.data.movielens import read_movielens
@@ -177,9 +177,7 @@ def load(data: Data) -> Dataset:
     if data.planted is not None:
         p = data.planted
         return _planted_set(f"planted-{p.users}x{p.items}x{p.ratings}-s{p.seed}", p)
-    if data.file is not None:
-        return read_table(data)
-    raise SpecError("data: give exactly one of dataset, planted and file")
+    return read_table(data)
 
 
 def dataset_named(name: str) -> Dataset:

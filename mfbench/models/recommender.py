@@ -171,6 +171,8 @@ class Recommender:
             raise InputError("groups: this model has no factors to group users by; give a run that has")
         if not 1 <= n <= (most := len(np.unique(P, axis=0))):
             raise InputError(f"{n} groups: give a number from 1 to {most}, the number of users with different factors")
+        if titles < 1:
+            raise InputError(f"{titles} titles: give a number from 1, the characteristic items to list for each group")
         state = int(seed_for(self.seed, "groups").generate_state(1)[0])
         with threadpool_limits(1):  # several threads would sum in no fixed order
             label = KMeans(n, n_init=10, random_state=state).fit(P).labels_

@@ -37,13 +37,13 @@ def read_record(path: Path) -> Record:
     try:
         return Record.of_file(path.read_bytes())
     except FileNotFoundError:
-        raise RecordError(f"{path}: there is no such record") from None
+        raise RecordError(f"{path}: there is no such record; `mfbench compare --json` lists all run keys") from None
     except ValidationError as error:
         steps, _, detail = fault(error)
         where = ": ".join(filter(None, (".".join(steps), str(detail["msg"]))))
         raise RecordError(f"{path}: this record is damaged ({where}); delete it to have its run repeated") from None
     except OSError as error:
-        raise RecordError(f"{path}: this record cannot be read ({error.strerror})") from None
+        raise RecordError(f"{path}: this record cannot be read ({error.strerror}); check its permissions") from None
 
 
 def find_record(run: RunName) -> Record | None:

@@ -167,7 +167,7 @@ def _record_of(job: Job, parts: Parts, watcher: Watcher) -> Record | None:
         record = find_record(job)
         fault = record and _not_of(record, job, parts)
     except RecordError as error:
-        record, fault = None, str(error).removeprefix(f"{path}: ")
+        record, fault = None, str(error).removeprefix(f"{path}: ").partition("; ")[0]
     if fault:
         path.replace(path.with_suffix(".aside"))
         watcher.say(f"{path}: {fault}; renamed it to {path.with_suffix('.aside').name} and training the run again")

@@ -25,7 +25,9 @@ def fault(error: ValidationError) -> Fault:
     detail: dict[str, Any] = {**error.errors(include_url=False)[0]}
     says = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "missing":
-        says = "this key is missing"
+        says = "this key is missing; add it"
+    elif detail["type"] in ("dict_type", "model_type", "model_attributes_type"):
+        says = f"expected a mapping with keys of its own, not {detail['input']!r}"
     elif detail["type"] != "value_error":
         says = f"{says[0].lower()}{says[1:]}, not {detail['input']!r}"
     return Fault([str(step) for step in detail["loc"]], says, detail)

@@ -100,11 +100,13 @@ def _sentence(error: ValidationError) -> str:
         tag = {"space": 3, "spaces": 4}[steps[1]]
         del steps[tag : tag + 1]
     if detail["type"] == "extra_forbidden":
-        says = f"unknown key; known here are {', '.join(_known_keys(steps[:-1]))}"
+        says = f"unknown key; choose from {', '.join(_known_keys(steps[:-1]))}"
         if steps[:-1] == ["model"]:
             says += " (a backend's own options go under model.options.BACKEND)"
     elif detail["type"] == "union_tag_invalid":
-        says = f"kind is {detail['ctx']['tag']!r}; it must be one of {detail['ctx']['expected_tags']}"
+        says = f"unknown kind {detail['ctx']['tag']!r}; choose from {', '.join(SPLITS)}"
+    elif detail["type"] == "union_tag_not_found":
+        says = f"the key kind is missing; choose from {', '.join(SPLITS)}"
     elif detail["type"] == "string_pattern_mismatch":
         says = f"{detail['input']!r} must start with a letter or digit and contain only letters, digits, '.', '_' and '-'"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

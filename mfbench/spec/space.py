@@ -153,14 +153,14 @@ def _of_the_model(space: dict[str, Range | Value]) -> dict[str, Range | Value]:
         entry = space[name]
         if name not in OF_MODEL and name in ModelSpec.model_fields:
             raise ValueError(f".{name}: this key of model cannot be searched; those that can are {', '.join(OF_MODEL)}")
+        if name in FIRST and isinstance(entry, IntRange | FloatRange) and isinstance(entry, IntRange) != (name == "K"):
+            kind, example = ("float", "{int: [4, 64]}") if name == "K" else ("int", "{float: [0.001, 0.1]}")
+            raise ValueError(f".{name}: {name} cannot have a range of kind {kind}; write it as in {example}")
         try:
             for value in entry.samples() if isinstance(entry, Strict) else (entry,):
                 model = ModelSpec().with_hyper("", {name: value}, check=True) if name in OF_MODEL else None
         except ValidationError as error:
             raise ValueError(f".{name}: {fault(error).says}") from None
-        if name in FIRST and isinstance(entry, IntRange | FloatRange) and isinstance(entry, IntRange) != (name == "K"):
-            kind, example = ("float", "{int: [4, 64]}") if name == "K" else ("int", "{float: [0.001, 0.1]}")
-            raise ValueError(f".{name}: {name} cannot have a range of kind {kind}; write it as in {example}")
         checked[name] = getattr(model, name) if name in FIRST and not isinstance(entry, Strict) else entry
     return checked
 
