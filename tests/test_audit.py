@@ -277,8 +277,8 @@ def test_other_numbers_of_trials_or_epochs_are_a_warning() -> None:
         "resume with `--trials 6`, or make the grids equally large"
     ]
     assert said(audit([*trials(4), *trials(4, backend="adam", epochs=4)]), "epochs") == [
-        "same number of trials, but different numbers of epochs (adam 16, jax 40), because trials that were pruned or "
-        "diverged ended early: set `sweep.pruner: none` to train every trial for all epochs"
+        "same number of trials, but different numbers of epochs (adam 16, jax 40), because trials that stopped early "
+        "or diverged trained fewer: set `sweep.pruner: none` to train every trial for all epochs"
     ]
     assert audit([*trials(4), *trials(4, backend="adam", epochs=9)]).sentences() == []
 

@@ -156,7 +156,7 @@ def test_repeats_side_by_side_have_the_same_bits(small: dict[str, Any]) -> None:
 @pytest.mark.usefixtures("served")
 def test_a_trial_is_pruned_by_its_first_repeat_and_no_harder_fold_rules_it_out(small: dict[str, Any]) -> None:
     small["split"], small["model"] = KFOLD, {**small["model"], "epochs": 8}
-    small["sweep"] |= {"trials": 16, "batch": 4, "backends": ["numba"]}
+    small["sweep"] |= {"trials": 16, "batch": 4, "backends": ["numba"], "pruner": "median"}
     result = swept(small)
     outcomes = [[r.outcome for r in result.records if r.stage == "trial" and r.number == n] for n in range(16)]
     assert {tuple(each) for each in outcomes} == {("completed",) * 3, ("pruned",)}

@@ -150,7 +150,10 @@ def test_the_committed_results_are_those_of_the_committed_specs() -> None:
 
 def test_a_sampler_or_objective_is_another_study_but_the_default_by_name_is_not() -> None:
     spec = load_spec({**GOOD, "sweep": {}})
-    same = load_spec(spec, ["sweep.sampler=tpe", "sweep.objectives=[valid_rmse]", "sweep.pruner=median"])
+    same = load_spec(spec, ["sweep.sampler=tpe", "sweep.objectives=[valid_rmse]", "sweep.pruner=patience", "sweep.stop=9"])
     assert study_key(same) == study_key(spec)
-    others = ["sweep.sampler=random", "sweep.pruner=hyperband", "sweep.objectives=[valid_rmse, K]"]
-    assert len({study_key(spec), *(study_key(load_spec(spec, [change])) for change in others)}) == 4
+    others = [
+        "sweep.sampler=random", "sweep.pruner=hyperband", "sweep.objectives=[valid_rmse, K]", "sweep.first_trial=sampler",
+        "model.patience=3",
+    ]  # fmt: skip
+    assert len({study_key(spec), *(study_key(load_spec(spec, [change])) for change in others)}) == 6

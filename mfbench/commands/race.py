@@ -71,18 +71,21 @@ class Lap:
 
 def run_race(spec: Spec, target: tuple[str, float] | None, watcher: Watcher) -> list[Lap]:
     """Run all rounds of a spec's race; SpecError if it has no race section, WorkError if a run does not complete."""
-    if spec.race is None:
+    race = spec.race
+    if race is None:
         raise SpecError(f"{spec.name}: this spec has no race section; add `race: {{backends: [...]}}`")
     cores = core_list()
-    threads = sorted({len(cores) if one == "all" else min(one, len(cores)) for one in spec.race.threads})
-    entries = [Entry(backend, K, n) for K in spec.race.K or [spec.model.K] for backend in spec.race.backends for n in threads]
-    for backend in spec.race.backends:
+    threads = sorted({len(cores) if one == "all" else min(one, len(cores)) for one in race.threads})
+    entries = [Entry(backend, K, n) for K in race.K or [spec.model.K] for backend in race.backends for n in threads]
+    for backend in race.backends:
         backend_of(spec.model, backend)
+    # A race measures whole epochs, so nothing may stop it.
+    spec = spec.model_copy(update={"sweep": None, "model": spec.model.model_copy(update={"patience": None})})
     parts = parts_of(spec)
     rounds: dict[Entry, list[Record]] = {entry: [] for entry in entries}
-    for backend in spec.race.backends:
-        watcher.study(backend, spec.race.rounds * len(entries) // len(spec.race.backends))
-    for number, entry in enumerate(entries * spec.race.rounds):
+    for backend in race.backends:
+        watcher.study(backend, race.rounds * len(entries) // len(race.backends))
+    for number, entry in enumerate(entries * race.rounds):
         rounds[entry].append(_one(spec, parts, entry, number, cores[: entry.threads], watcher))
     return [_lap(entry, records, target) for entry, records in rounds.items()]
 

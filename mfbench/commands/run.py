@@ -100,13 +100,19 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
         for sentence in none_relevant(checked.evaluation, parts[0].highest) if "valid" in parts[0].n else []:
             watcher.say(sentence)
         watcher.study(backend, len(jobs))
-        records = []
+        records: list[Record] = []
 
         def watch(job: Job, epoch: int, value: float) -> bool:
             watcher.epoch(job, epoch, value)
             return False
 
         for job, folder in zip(jobs, parts, strict=True):
-            records += train_and_record([job], folder, watch)
-            watcher.done(records[-1])
+            (record,) = train_and_record([job], folder, watch)
+            records.append(record)
+            watcher.done(record)
+            if record.outcome == "completed" and record.epochs < record.planned_epochs:
+                watcher.say(
+                    f"{record.run_key}: stopped after {record.epochs} of {record.planned_epochs} epochs, because the last"
+                    f" {job.patience} evaluations did not lower the valid RMSE; the model is that of epoch {record.best_epoch}"
+                )
     return RunResult(records, dict(export.run_ids))

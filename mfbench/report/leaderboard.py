@@ -143,9 +143,14 @@ def _cell(name: str, line: Mapping[str, Any]) -> str:
 
 
 def note(board: Sequence[Row]) -> str | None:
-    """The legend of the mark `=`; None if no row has it."""
+    """The legend of the mark `=`, and which differences the test part is too small for; None if neither has to be said."""
     meaning = "; ".join(text for part, text in MEANING.items() if any(row.marked == part for row in board))
-    return f"{MARK}: {meaning} (paired bootstrap over users; Wilcoxon with Holm's correction)" if meaning else None
+    legend = f"{MARK}: {meaning} (paired bootstrap over users; Wilcoxon with Holm's correction)" if meaning else None
+    tested = [row.record.data for row in board if row.record.test_rmse is not None]
+    if len(tested) < 2 or tested[0].resolution is None or len({data.test_digest for data in tested}) > 1:
+        return legend
+    small = f"differences in test RMSE below about {tested[0].resolution:.2g} are too small for this test part to resolve"
+    return f"{legend}; {small}" if legend else small
 
 
 def table(title: str, board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> Table:

@@ -17,6 +17,9 @@ from mfbench.runs.record_files import write_record
 from mfbench.runs.records import Clocks, Interval, Record, RunName, Scores, Stage
 from mfbench.spec import FIRST, Hyper, ModelSpec, Spec, Value, ordered
 
+PATIENCE = 10
+"""The patience of the trials of a sweep whose pruner is `patience`, if the model sets none."""
+
 
 class BestTrial(BaseModel):
     """What a final run inherits from the best trial, whose hyperparameters it uses."""
@@ -48,6 +51,13 @@ class Job(RunName):
     def trainer(self) -> Backend:
         """The backend with its knobs, including those that are searched."""
         return backend_of(self.model, self.backend)
+
+    @property
+    def patience(self) -> int | None:
+        """The number of evaluations without a lower valid RMSE after which training stops; None: it never does."""
+        sweep = self.spec.sweep
+        stops = self.stage == "trial" and sweep is not None and sweep.pruner == "patience"
+        return self.model.patience or (PATIENCE if stops else None)
 
 
 def job_of(

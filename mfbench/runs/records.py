@@ -60,6 +60,11 @@ class Scores(BaseModel):
         judged = [math.inf if value is None else value for value in self.valid_rmse or self.train_rmse]
         return judged.index(min(judged)) if judged else None
 
+    @property
+    def since_best(self) -> int:
+        """The number of scored epochs after the best one."""
+        return len(self.epoch) - 1 - self.best if self.best is not None else 0
+
 
 class Clocks(BaseModel):
     """Seconds of wall time, measured by separate clocks that do not overlap.
@@ -179,9 +184,14 @@ class Record(RunName):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_three_fields(cls, tree: Any) -> Any:
-        """Read old records, which have K, alpha and beta as fields of their own instead of `hyper`."""
-        if not isinstance(tree, dict) or "hyper" in tree:
+    def _of_old(cls, tree: Any) -> Any:
+        """Read old records: K, alpha and beta were fields of their own, and samplers proposed the first trials too."""
+        if not isinstance(tree, dict):
+            return tree
+        spec = tree.get("spec")
+        if isinstance(spec, dict) and isinstance(sweep := spec.get("sweep"), dict) and "first_trial" not in sweep:
+            tree = {**tree, "spec": {**spec, "sweep": {**sweep, "first_trial": "sampler"}}}
+        if "hyper" in tree:
             return tree
         hyper = {name: tree[name] for name in FIRST if tree.get(name) is not None}
         return {**{name: value for name, value in tree.items() if name not in FIRST}, "hyper": hyper}

@@ -39,12 +39,16 @@ Watch = Callable[[Job, int, float], bool]
 
 @dataclass
 class Trained:
-    """One training: its job, record and latest model, and the errors of that model by user on the held-out part."""
+    """One training: its job, record and model, and the errors of that model by user on the held-out part.
+
+    best: a copy of the model of the best epoch so far, of a plain run with patience.
+    """
 
     job: Job
     record: Record
     scorers: dict[str, Scorer] = field(default_factory=dict)
     model: Model = field(init=False)
+    best: Model | None = None
     errors: dict[str, Array] = field(default_factory=dict)
 
     def clock(self, name: str) -> AbstractContextManager[None]:
@@ -142,13 +146,14 @@ def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, prepara
                     judged = _score_epoch(one, job.model.evaluate_train or last or valid_part is None)
                     if watch is not None and judged is not None and watch(one.job, epoch, judged) and not last:
                         one.record.outcome = "pruned"
-                going[j] = one.record.outcome == "completed"
+                    going[j] = one.record.outcome == "completed" and not (valid_part is not None and _has_stalled(one))
         if not going.any():
             break
 
     memory.mark("train")
     for one in trained:
         one.record.memory = memory.bytes
+        one.model = one.model if one.best is None else one.best
         _summarise(one)
         if job.stage != "trial" and one.record.outcome == "completed":
             with one.clock("evaluate_seconds"):
@@ -202,6 +207,16 @@ def _score_epoch(trained: Trained, on_train: bool) -> float | None:
     return scored.get("valid_rmse", scored["train_rmse"])
 
 
+def _has_stalled(trained: Trained) -> bool:
+    """Whether the valid RMSE has not improved for the job's patience; keeps the best model of a plain run."""
+    job, since_best = trained.job, trained.record.scores.since_best
+    if job.patience is None:
+        return False
+    if job.stage == "run" and since_best == 0:
+        trained.best = copy.deepcopy(trained.model)
+    return since_best >= job.patience
+
+
 def _summarise(trained: Trained) -> None:
     """Fill in the metrics of the whole run from its scores, see `Record`; a diverged run has none."""
     record, chosen_by = trained.record, trained.job.best
@@ -212,7 +227,7 @@ def _summarise(trained: Trained) -> None:
     record.best_epoch = scores.epoch[best]
     for name in CURVES:
         if values := getattr(scores, name):
-            setattr(record, name, values[best if record.stage == "trial" else -1])
+            setattr(record, name, values[best if record.stage == "trial" or trained.best is not None else -1])
     if chosen_by is not None:
         record.valid_rmse, record.valid_mae = chosen_by.valid_rmse, chosen_by.valid_mae
         record.intervals = chosen_by.intervals

@@ -14,6 +14,7 @@ from mfbench.data.sealed import other_openers, worn
 from mfbench.runs.records import Record
 from mfbench.search.proposals import ENOUGH
 from mfbench.search.searched import Searched
+from mfbench.spec import Sweep
 
 UNEVEN_EPOCHS, UNEVEN_SECONDS = 1.5, 3.0
 """The audit reports a backend that took more than this many times the epochs or seconds of another."""
@@ -40,15 +41,15 @@ class Audit:
         found = [sentence for search in self.searched for sentence in search.warnings()]
         trials = {search.backend: len(search.trials) for search in self.searched}
         epochs = {search.backend: search.epochs for search in self.searched}
-        if len(set(trials.values())) > 1:
+        if len(set(trials.values())) > 1 and not any(search.stop for search in self.searched):
             found.append(
                 f"the backends ran different numbers of trials ({_listed(trials)}), so their best scores are not comparable:"
                 f" resume with `--trials {max(trials.values())}`, or make the grids equally large"
             )
         elif _spread(epochs) > UNEVEN_EPOCHS:
             found.append(
-                f"same number of trials, but different numbers of epochs ({_listed(epochs)}), because trials that were pruned"
-                " or diverged ended early: set `sweep.pruner: none` to train every trial for all epochs"
+                f"same number of trials, but different numbers of epochs ({_listed(epochs)}), because trials that stopped"
+                " early or diverged trained fewer: set `sweep.pruner: none` to train every trial for all epochs"
             )
         return [*found, *worn(self.test_digest, self.openings)]
 
@@ -70,6 +71,7 @@ class Audit:
         lists = {
             "What to look at": self.sentences(),
             "Would more trials help?": [f"{search.backend}: {search.more_trials()}" for search in self.searched],
+            "Would fewer have done?": [f"{search.backend}: {search.fewer_trials()}" for search in self.searched],
             "Other studies that have opened the same test part": self.openings,
         }
         for title, sentences in lists.items():
@@ -103,10 +105,13 @@ class Audit:
         return list(columns), [[cell(search) for cell in columns.values()] for search in self.searched]
 
 
-def audit(trials: Sequence[Record]) -> Audit:
-    """Audit the trials of one sweep, in any order; who has opened its test part is read from the logs under runs/."""
+def audit(trials: Sequence[Record], sweep: Sweep | None = None) -> Audit:
+    """Audit the trials of one sweep, in any order; who has opened its test part is read from the logs under runs/.
+
+    sweep: by default that of the first trial.
+    """
     first, by_backend = trials[0], sorted(trials, key=lambda trial: (trial.backend, trial.number))
-    sweep, test_digest = first.spec.sweep, first.data.test_digest
+    sweep, test_digest = sweep or first.spec.sweep, first.data.test_digest
     assert sweep is not None
     searched = [Searched.of(name, list(own), sweep) for name, own in groupby(by_backend, key=lambda trial: trial.backend)]
     others = other_openers(test_digest, first.study)

@@ -58,7 +58,7 @@ class Swept:
     @cached_property
     def audit(self) -> Audit | None:
         """The search audit; None without a trial."""
-        return audit(self.all_trials) if self.all_trials else None
+        return audit(self.all_trials, self.spec.sweep) if self.all_trials else None
 
     @property
     def importances(self) -> dict[str, dict[str, float]]:

@@ -103,10 +103,14 @@ def _axis(given: Range, count: int) -> list[Any]:
     return sorted({round(value) for value in values}) if isinstance(given, IntRange) else values
 
 
-def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[Finished]) -> list[dict[str, Any]]:
+def propose(
+    spec: Spec, space: Space, batch: int, size: int, finished: Sequence[Finished], own: Hyper | None = None
+) -> list[dict[str, Any]]:
     """The first `size` proposals of that batch, each with a value for every hyperparameter in `space`.
 
-    finished: the trials of the earlier batches, in order. The k-th proposal does not depend on `size`.
+    finished: the trials of the earlier batches, in order. own: the spec's own values, as far as they lie in `space`, which
+    the very first proposal has, so that a search is never worse than its spec; a grid has its points alone. The k-th proposal
+    does not depend on `size`.
     """
     sweep = spec.sweep
     assert sweep is not None
@@ -117,7 +121,10 @@ def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[
     seed = int(seed_for(spec.model.seed, "sampler", batch).generate_state(1)[0])
     if sweep.sampler == "cmaes":
         numbers = {name: given for name, given in space.items() if not isinstance(given, Choice)}
-        return evolve(numbers, sweep.batch, size, [(trial.params, trial.value) for trial in finished], seed)
+        proposals = evolve(numbers, sweep.batch, size, [(trial.params, trial.value) for trial in finished], seed)
+        if own and not finished:
+            proposals[:1] = [{**params, **own} for params in proposals[:1]]
+        return proposals
     optuna = load_optuna()
     samplers = optuna.samplers
     sampler = {"tpe": samplers.TPESampler, "random": samplers.RandomSampler, "gp": samplers.GPSampler}[sweep.sampler](
@@ -126,6 +133,8 @@ def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[
     study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(sweep.objectives))
     distributions = _distributions(space)
     study.add_trials([_optuna_trial(trial, distributions, sweep) for trial in finished])
+    if own and not finished:
+        study.enqueue_trial(own)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Clip non-finite values")  # GP replaces inf by the worst finite value
         return [dict(study.ask(distributions).params) for _ in range(size)]
@@ -135,6 +144,12 @@ def best_of(trials: Sequence[Record]) -> Record | None:
     """The completed trial with the lowest valid RMSE, of equals the first; None if there is none."""
     completed = [trial for trial in trials if trial.outcome == "completed" and trial.valid_rmse is not None]
     return min(completed, key=lambda trial: (trial.valid_rmse, trial.number), default=None)
+
+
+def since_best(trials: Sequence[Record]) -> int:
+    """The number of trials after the best one; 0 if none completed."""
+    best = best_of(trials)
+    return trials[-1].number - best.number if best else 0
 
 
 def importance(space: Space, finished: Sequence[Finished]) -> dict[str, float] | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from mfbench.runs.records import Record
 from mfbench.search.edges import Edge, as_yaml, edge_of, plain, wider
-from mfbench.search.proposals import ENOUGH, Finished, best_of, importance
+from mfbench.search.proposals import ENOUGH, Finished, best_of, importance, since_best
 from mfbench.spec import NumberRange, Space, Sweep
 
 GAIN = 0.001
 """A search is still gaining if its last quarter lowered the best valid RMSE by more than this share of it."""
+STOP = 20
+"""The `sweep.stop` that the audit examines for a sweep that has none."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,23 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Searched:
-    """The trials of one backend, in order, and the search space restricted to the hyperparameters it uses."""
+    """The trials of one backend, in order, and the search space restricted to the hyperparameters it uses.
+
+    batch, stop: as in the sweep.
+    """
 
     backend: str
     space: Space
     trials: list[Record]
+    batch: int
+    stop: int | None
 
     @staticmethod
     def of(backend: str, trials: list[Record], sweep: Sweep) -> Searched:
         """Combine the trials of a backend with its part of the sweep's search space."""
         used = {name for trial in trials for name in trial.hyper}
-        return Searched(backend, {name: given for name, given in sweep.space_of(backend).items() if name in used}, trials)
+        space = {name: given for name, given in sweep.space_of(backend).items() if name in used}
+        return Searched(backend, space, trials, sweep.batch, sweep.stop)
 
     def ended(self, outcome: str) -> int:
         """The number of trials with that outcome."""
@@ -128,6 +136,22 @@ class Searched:
             return f"{finding}, from {self.before:.4f} to {self.after:.4f}: still gaining, raise --trials"
         return f"{finding}: more trials will hardly help" if n >= ENOUGH else f"{finding}, but {n} are too few to tell"
 
+    @cached_property
+    def stopped(self) -> Searched | None:
+        """This search as `sweep.stop` would have left it, STOP if the sweep has none; None if it would not have ended it."""
+        for n in range(self.batch, len(self.trials), self.batch):
+            if since_best(self.trials[:n]) >= (self.stop or STOP):
+                return replace(self, trials=self.trials[:n])
+        return None
+
+    def fewer_trials(self) -> str:
+        """What `sweep.stop` would have saved, or has."""
+        if self.stopped is None:
+            return f"no: `sweep.stop: {self.stop or STOP}` does not end the search before its last batch"
+        n, saved = len(self.stopped.trials), 1 - self.stopped.epochs / self.epochs
+        found = f"valid RMSE {self.stopped.after:.4f} instead of {self.after:.4f}"
+        return f"`sweep.stop: {self.stop or STOP}` ends the search after {n} trials, with {found} and {saved:.0%} fewer epochs"
+
     def warnings(self) -> list[str]:
         """The findings for this backend, with what to try."""
         found = [edge.sentence() for edge in self.edges]
@@ -161,6 +185,12 @@ class Searched:
             "edges": [edge.summary() for edge in self.edges],
             "divergence": asdict(self.divergence) if self.divergence else None,
             "importance": self.importance,
+            "stop": {
+                "rule": self.stop or STOP,
+                "trials": len(self.stopped.trials) if self.stopped else None,
+                "epochs": self.stopped.epochs if self.stopped else None,
+                "valid_rmse": self.stopped.after if self.stopped else None,
+            },
             "last_quarter": {"trials": self.last, "before": self.before, "after": self.after, "gain": self.gain},
         }
 

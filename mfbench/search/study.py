@@ -10,9 +10,9 @@ from mfbench.backends.base import Backend, SideBySide
 from mfbench.core.errors import SpecError
 from mfbench.runs.jobs import BestTrial, Job, backend_of, job_of
 from mfbench.runs.records import Record, Stage
-from mfbench.search.proposals import Finished, best_of, check_search, grid_points
+from mfbench.search.proposals import Finished, best_of, check_search, grid_points, since_best
 from mfbench.search.pruning import Prune
-from mfbench.spec import OF_MODEL, Hyper, Range, Space, Spec, Sweep
+from mfbench.spec import COMPARING, OF_MODEL, Hyper, Range, Space, Spec, Sweep
 
 TAKEN = {*Record.model_fields, "run_key", "run_id", "trials", "finals", "repeats", "train_seconds", "search_seconds"}
 """Column names of tables, which a searched knob must not have."""
@@ -72,9 +72,24 @@ class Study:
         """The number of grid points; None if the sampler is not grid."""
         return len(grid_points(self.sweep, self.space, 0)) if self.sweep.sampler == "grid" else None
 
+    @property
+    def own(self) -> Hyper:
+        """The values that the first trial is to have: the spec's own, as far as they lie in the search space."""
+        if self.sweep.first_trial == "sampler":
+            return {}
+        model = self.spec.model
+        known = {name: getattr(model, name) for name in OF_MODEL} | registry.knobs(backend_of(model, self.backend))
+        known["init"] = model.init.scale
+        return {name: known[name] for name, given in self.space.items() if given.holds(known[name])}
+
+    def is_over(self, trials: Sequence[Record]) -> bool:
+        """Whether the search ends after these trials, which are whole batches: by its budget, or by `sweep.stop`."""
+        stop = self.sweep.stop
+        return len(trials) >= self.budget or (stop is not None and since_best(trials) >= stop)
+
     def prune(self, finished: Sequence[Finished]) -> str | None:
-        """A `Prune` as JSON for the batch that follows these finished trials; None if trials are not pruned."""
-        if self.sweep.pruner == "none" or not self.space:
+        """A `Prune` as JSON for the batch that follows these finished trials; None if no trial is compared with others."""
+        if self.sweep.pruner not in COMPARING or not self.space:
             return None
         return Prune(
             study=f"{self.key}/{self.backend}", kind=self.sweep.pruner, epochs=self.spec.model.epochs,

@@ -23,7 +23,7 @@ from mfbench.runs.record_files import find_record, remove_unfinished, studies_of
 from mfbench.runs.records import Record
 from mfbench.runs.repeats import averaged, whole_spec
 from mfbench.search.outcome import Swept
-from mfbench.search.proposals import Finished, propose
+from mfbench.search.proposals import Finished, propose, since_best
 from mfbench.search.study import Study, check_names
 from mfbench.search.workers import Task, Workers, shares
 from mfbench.spec import FIRST, Spec, study_key
@@ -86,6 +86,12 @@ class Plan:
         else:
             for sentence in none_relevant(self.spec.evaluation, self.parts[0].highest):
                 watcher.say(sentence)
+            data = self.parts[0].described()
+            if data.resolution is not None:
+                watcher.say(
+                    f"the test part has {data.n_test:,} ratings by {data.n_users_in['test']:,} users: differences in test RMSE"
+                    f" below about {data.resolution:.2g} are too small for it to resolve"
+                )
         if "train_seconds" in self.studies[0].sweep.objectives:
             watcher.say("sweep.objectives: train_seconds varies from run to run, so a repeated sweep may propose other trials")
         for study in self.studies:
@@ -104,10 +110,10 @@ def _search(study: Study, parts: Sequence[Parts], crew: Workers, watcher: Watche
     """
     trials: list[Record] = []
     firsts: list[Record] = []
-    while len(trials) < study.budget:
+    while not study.is_over(trials):
         first, size = len(trials), min(study.sweep.batch, study.budget - len(trials))
         finished = [Finished.of(trial) for trial in trials]
-        proposals = propose(study.spec, study.space, first // study.sweep.batch, size, finished)
+        proposals = propose(study.spec, study.space, first // study.sweep.batch, size, finished, study.own)
         jobs = [job for k, params in enumerate(proposals) for job in study.trial(first + k, params)]
         prune = study.prune([Finished.of(trial) for trial in firsts])
         now = [job for job in jobs if job.repeat == 0] if prune else jobs
@@ -120,6 +126,11 @@ def _search(study: Study, parts: Sequence[Parts], crew: Workers, watcher: Watche
             made.sort(key=lambda record: (record.number, record.repeat))
         trials += averaged(made)
         yield made
+    if len(trials) < study.budget:
+        watcher.say(
+            f"{study.backend}: none of the last {since_best(trials)} trials was better, so the search ended after"
+            f" {len(trials)} of {study.budget}; raise `sweep.stop` to go on"
+        )
 
 
 def _records_of(

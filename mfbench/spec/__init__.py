@@ -23,9 +23,10 @@ from mfbench.spec.split import (
     TemporalSplit,
     UsersSplit,
 )
-from mfbench.spec.sweep import Sweep
+from mfbench.spec.sweep import COMPARING, Sweep
 
 __all__ = [
+    "COMPARING",
     "FIRST",
     "OF_MODEL",
     "Choice",

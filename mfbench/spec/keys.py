@@ -17,14 +17,15 @@ from mfbench.spec.sweep import Sweep
 def study_key(spec: Spec) -> str:
     """The key `name-digest` of a spec's study; the digest covers the fields that can change the result of a trial.
 
-    The number of trials and the list of backends are left out, so raising the number of trials resumes the study and adding
-    a backend keeps the trials of the others. SpecError if the data file cannot be read; its content is part of the digest.
+    The number of trials, `stop` and the list of backends are left out, so raising the number of trials resumes the study
+    and adding a backend keeps the trials of the others. SpecError if the data file cannot be read; its content is part of
+    the digest.
 
     >>> from mfbench.spec import load_spec
     >>> split = {"kind": "random", "valid": 0.1}
     >>> spec = load_spec({"name": "demo", "data": {"dataset": "planted-10k"}, "split": split, "sweep": {"trials": 20}})
     >>> study_key(spec)
-    'demo-d86e049e'
+    'demo-c55032c2'
     >>> study_key(load_spec(spec, ["sweep.trials=100"])) == study_key(spec)
     True
     >>> study_key(load_spec(spec, ["model.epochs=50"])) == study_key(spec)
@@ -35,12 +36,15 @@ def study_key(spec: Spec) -> str:
         tree["sweep"].pop("trials")
         tree["sweep"].pop("backends")
         tree["sweep"].pop("side_by_side")
+        tree["sweep"].pop("stop")
         sweep = tree["sweep"]
         for space in (sweep["space"], *sweep["spaces"].values(), *([sweep["grid"]] if sweep["grid"] else [])):
             space.update({name: space.get(name) for name in FIRST})  # the first specs always had these, null if unset
         for name in ("repeats", "sampler", "grid", "objectives"):  # newer keys; without the defaults, older keys stay valid
             if getattr(spec.sweep, name) == Sweep.model_fields[name].default:
                 tree["sweep"].pop(name)
+        if spec.sweep.first_trial == "sampler":  # as it was for all studies before the key existed
+            tree["sweep"].pop("first_trial")
         tree["model"].pop("backend")
     tree.pop("race")
     return _key(spec.name, tree)
@@ -57,7 +61,7 @@ def run_study_key(spec: Spec) -> str:
 def _identity(spec: Spec) -> dict[str, Any]:
     tree = spec.model_dump(mode="json", exclude={"evaluation"})
     # Fields that were added later are left out while they have their default, so that older studies keep their keys.
-    for name in ("step", "decay"):
+    for name in ("step", "decay", "patience"):
         if tree["model"][name] == ModelSpec.model_fields[name].default:
             tree["model"].pop(name)
     if spec.model.init.positive is None:

@@ -34,6 +34,13 @@ class Init(Strict):
             raise ValueError("give exactly one of uniform: [lo, hi], normal: s and positive: c")
         return self
 
+    @property
+    def scale(self) -> float:
+        """The scale, as `scaled` takes it."""
+        if self.uniform is not None:
+            return max(abs(bound) for bound in self.uniform)
+        return self.normal or self.positive or 0.0
+
     def scaled(self, scale: float) -> Init:
         """The same kind of initialization at another scale.
 
@@ -45,7 +52,7 @@ class Init(Strict):
         if self.uniform is None:
             return Init(positive=scale)
         low, high = self.uniform
-        factor = scale / max(abs(low), abs(high))
+        factor = scale / self.scale
         return Init(uniform=(low * factor, high * factor))
 
 
@@ -56,6 +63,8 @@ class ModelSpec(Strict):
     see `mfbench.matrix.steps`. decay: its decay rate with `step: decay`. center: whether predictions start from the mean of
     the training ratings. bias: whether each user and each item has a learned bias. evaluate_every: the number of epochs
     between two evaluations. evaluate_train: whether each of them includes the training error; the last one always does.
+    patience: stop once this many evaluations in a row have not lowered the best valid RMSE, and keep the model of the best
+    epoch; null trains all epochs and keeps the last model. epochs is then a ceiling. Without a valid part it has no effect.
     options: the backends' own options, by backend.
     """
 
@@ -66,6 +75,7 @@ class ModelSpec(Strict):
     step: Step = "constant"
     decay: Penalty = 0.1
     epochs: int = Field(default=20, ge=1)
+    patience: int | None = Field(default=None, ge=1)
     center: bool = False
     bias: bool = False
     init: Init = Init(normal=0.1)

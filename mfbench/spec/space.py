@@ -17,12 +17,13 @@ Hyper = dict[str, Value]
 
 
 # Defined here because the fields `int` and `float` hide these types inside the classes below.
+_NUMBERS = (int, float)
 _Ints = tuple[int, int]
 _Floats = tuple[float, float]
 
 
-def _lies(value: Value, bounds: tuple[float, float]) -> bool:
-    return not isinstance(value, str) and bounds[0] <= value <= bounds[1]
+def _lies(value: Any, bounds: tuple[float, float]) -> bool:
+    return isinstance(value, _NUMBERS) and bounds[0] <= value <= bounds[1]
 
 
 class IntRange(Strict):
@@ -46,7 +47,7 @@ class IntRange(Strict):
         """Representative values: if these are valid, so is every value of the range."""
         return self.int
 
-    def holds(self, value: Value) -> bool:
+    def holds(self, value: Any) -> bool:
         """Whether a value lies in the range."""
         return _lies(value, self.int)
 
@@ -73,7 +74,7 @@ class FloatRange(Strict):
         low, high = self.float
         return low, low + (high - low) / math.pi, high
 
-    def holds(self, value: Value) -> bool:
+    def holds(self, value: Any) -> bool:
         """Whether a value lies in the range."""
         return _lies(value, self.float)
 
@@ -93,7 +94,7 @@ class Choice(Strict):
         """All values."""
         return self.choice
 
-    def holds(self, value: Value) -> bool:
+    def holds(self, value: Any) -> bool:
         """Whether a value is one of the choices."""
         return value in self.choice
 

@@ -16,6 +16,9 @@ Grid = Annotated[dict[str, Annotated[int, Field(ge=2)]], BeforeValidator(named)]
 A range of integers may get fewer values, since rounding can make some equal. Of a choice the grid has every value.
 """
 
+COMPARING = ("median", "hyperband")
+"""The pruners that compare a trial with others."""
+
 
 class Sweep(Strict):
     """A hyperparameter search: one study per backend, all on the same splits and with the same number of trials.
@@ -24,12 +27,18 @@ class Sweep(Strict):
     repeats: the number of seeds each trial is trained with, counting up from the model's; a trial's score is its mean.
     sampler: the method that proposes trials. `tpe`, `gp` and `cmaes` learn from earlier batches; `gp` and `cmaes` need an
     extra package each. `grid` visits the points of `grid` in random order, at most `trials` of them.
-    pruner: the rule that stops unpromising trials, judged by earlier batches: `median` stops a trial that is worse than
-    their median at the same epoch, `hyperband` one outside the best third of its bracket at a rung. The default is `median`,
-    or `none` with two objectives. With repeats, only the first repeats of trials are compared, and the further repeats are
-    trained only if the first was not pruned.
+    first_trial: `model`, the default, gives the first trial the model's own values, as far as they lie in the search space,
+    so that a search is never worse than its model; `sampler` has the sampler propose it. A grid has its points alone.
+    pruner: the rule that stops trials early. `patience`, the default, stops a trial by its own curve alone, as the model's
+    `patience` does (10 evaluations if the model sets none); the trial is completed, with its best epoch. The others compare
+    it with earlier batches: `median` stops a trial that is worse than their median at the same epoch, `hyperband` one outside
+    the best third of its bracket at a rung. These two save more epochs, but they stop small step sizes, which start slowly
+    and often end best; the cost is measured in `results/search-quality`. With repeats, they compare only the first repeats
+    of trials, and further repeats are trained only if the first was not pruned.
     objectives: `valid_rmse` alone or together with `train_seconds` or `K`; all are minimized. The final run always uses the
     trial with the best valid_rmse. train_seconds is a measured time, so a search with it is not reproducible.
+    stop: end the search of a backend once this many trials in a row have not lowered the best valid RMSE, checked after
+    each batch; null runs all trials.
     side_by_side: whether to train the trials of a batch in one program if the backend supports it; by default only on an
     accelerator.
     space: the search space of all backends. spaces: by backend, entries that replace or extend those of `space`.
@@ -41,7 +50,9 @@ class Sweep(Strict):
     backends: list[BackendName] = Field(default=[], validate_default=True)
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
     grid: Grid | None = None
-    pruner: Literal["none", "median", "hyperband"] = "median"
+    first_trial: Literal["model", "sampler"] = "model"
+    pruner: Literal["patience", "none", "median", "hyperband"] = "patience"
+    stop: int | None = Field(default=None, ge=1)
     objectives: list[Literal["valid_rmse", "train_seconds", "K"]] = ["valid_rmse"]
     side_by_side: bool | None = None
     space: SpaceSpec = DEFAULT_SPACE
@@ -63,19 +74,13 @@ class Sweep(Strict):
             )
         return objectives
 
-    @model_validator(mode="before")
-    @classmethod
-    def _default_pruner(cls, tree: Any) -> Any:
-        two = isinstance(tree, dict) and isinstance(tree.get("objectives"), list) and len(tree["objectives"]) == 2
-        return {"pruner": "none", **tree} if two else tree
-
     @model_validator(mode="after")
     def _fits_together(self) -> Sweep:
         if len(self.objectives) == 2:
-            if self.pruner != "none":
+            if self.pruner in COMPARING:
                 raise ValueError(
-                    f"the pruner {self.pruner} prunes by valid_rmse alone, so it cannot be used with two objectives;"
-                    " remove pruner"
+                    f"the pruner {self.pruner} compares trials by valid_rmse alone, so it cannot be used with two objectives;"
+                    " use patience or none"
                 )
             if self.sampler in ("gp", "cmaes"):
                 raise ValueError(f"the sampler {self.sampler} supports only one objective; with two, use tpe, random or grid")
