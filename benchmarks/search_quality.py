@@ -118,7 +118,7 @@ def _middle(values: Sequence[float], form: str) -> str:
 
 
 def picture(searches: Sequence[Search]) -> bytes:
-    """A panel a data set: the best valid RMSE so far against the epochs trained, its median over the seeds, and some quartiles."""
+    """A panel a data set: the median over the seeds of the best valid RMSE so far, against the epochs trained."""
     figure, panels = style.panel_grid(list(dict.fromkeys(one.data for one in searches)), height=3.6, width=4.6)
     colours = dict(zip(WAYS, [*style.COLOURS, style.GREY, "#999933"], strict=False))
     for data, axes in panels.items():
