@@ -141,7 +141,7 @@ def test_compare_finds_a_sweep_by_spec_experiment_run_key_and_run_id(searched: A
     _, out, _ = command("compare", "spec.yaml")
     assert "search audit" in out
     assert all(sentence in out for sentence in searched["audit"]["warnings"])
-    assert last_line(command("compare", "spec.yaml", "--json")[1])["audit"] == searched["audit"]
+    assert last_line(command("compare", "spec.yaml", "--json")[1])["boards"][0]["audit"] == searched["audit"]
     assert "compare-runs?runs=" in out
     assert out.index("oracle") > out.index("mean")
     assert command("compare", "nonesuch")[0] == 2

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from processes import last_line
 from record_factory import STUDY, altered, record, sweep_records, write
 from user_files import read_csv
 
-from mfbench.commands.compare import compared
+from mfbench.commands.compare import boards, compared
 from mfbench.core.errors import InputError
 from mfbench.core.files import write_model
 from mfbench.report.filled import filled_table
@@ -108,6 +110,26 @@ def test_results_are_of_one_experiment() -> None:
     write([record(0, stage="run"), altered(other, spec={"name": "other"})])
     with pytest.raises(InputError, match="one experiment at a time"):
         compared([]).write_results()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_board_has_runs_on_the_same_data_and_split_alone(command: Any) -> None:
+    same, other_split, other_data = (record(0, stage="run", study=f"{name}-11111111") for name in ("same", "split", "data"))
+    write([
+        record(0, stage="run"), altered(same, spec={"name": "same"}),
+        altered(other_split, spec={"name": "split"}, data={"split_digest": "01" * 32}),
+        altered(other_data, spec={"name": "data"}, data={"data_digest": "01" * 32, "name": "elsewhere"}),
+    ])  # fmt: skip
+    found = {tuple(row.record.spec.name for row in board.board): board for board in boards([])}
+    assert {frozenset(names) for names in found} == {frozenset({"little", "same"}), frozenset({"split"}), frozenset({"data"})}
+    assert found["data",].heading.startswith("elsewhere, {kind: random, valid: 0.1, test: 0.1, seed: 7}: ")
+    with pytest.raises(InputError, match=r"all runs: not comparable, because data or split differ .*; give one spec"):
+        compared([])
+    status, out, _ = command("compare")
+    assert (status, out.count("elsewhere, {kind: random"), out.count("backend")) == (0, 1, 3)
+    told = last_line(command("compare", "--json")[1])["boards"]
+    assert [len(board["runs"]) for board in told] == [len(names) for names in found]
+    assert {board["split_digest"] for board in told} == {board.data.split_digest for board in found.values()}
 
 
 @pytest.mark.usefixtures("workplace")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mfbench.commands.find import all_experiments, find_run, studies
 from mfbench.core.errors import InputError, WorkError
@@ -13,13 +12,23 @@ from mfbench.report.results import Comparison
 from mfbench.runs.record_files import study_records
 from mfbench.runs.records import Record
 from mfbench.runs.repeats import averaged
-from mfbench.search.outcome import Swept
+from mfbench.search.outcome import Swept, standing
 from mfbench.tracking.client import Tracker
 from mfbench.tracking.pages import compare_page, pointer
 
 
 def compared(what: Sequence[str]) -> Comparison:
-    """The comparison of some runs; of all experiments under `runs/` if `what` is empty.
+    """As `boards`, but InputError if the runs have not all the same data and split."""
+    found = boards(what)
+    if len(found) > 1:
+        listed = "; ".join(board.heading for board in found)
+        named = " and ".join(what) or "all runs"
+        raise InputError(f"{named}: not comparable, because data or split differ ({listed}); give one spec")
+    return found[0]
+
+
+def boards(what: Sequence[str]) -> list[Comparison]:
+    """Leaderboards of some runs, one for each data set and split; of all experiments under `runs/` if `what` is empty.
 
     what: spec files and names of experiments, for their final runs, floors and plain runs; run keys, MLflow run ids and
     paths of records, for single runs. InputError if one of them matches nothing, or no run has finished.
@@ -35,8 +44,8 @@ def compared(what: Sequence[str]) -> Comparison:
             found = list(study_records(study))
             swept = Swept.of(found)
             sweeps += [swept] if swept else []
-            last = swept.finals if swept else averaged(found)
-            records |= {record.run_key: record for record in last if not _outdated(record, last)}
+            last = standing(swept.finals) if swept else averaged(found)
+            records |= {record.run_key: record for record in last}
     if not records:
         advice = "there is no finished run to compare yet; make one with `mfbench run SPEC` or `mfbench sweep SPEC`"
         raise InputError("; ".join(map(_why_no_final, sweeps)) or advice)
@@ -47,10 +56,18 @@ def compared(what: Sequence[str]) -> Comparison:
             ids |= Tracker(name).run_ids(study)
         except WorkError as error:  # the leaderboard needs only records
             problem = str(error)
-    kept = list(records.values())
+    alike: dict[tuple[str, str], list[Record]] = {}
+    for record in records.values():
+        alike.setdefault((record.data.data_digest, record.data.split_digest), []).append(record)
+    return [_board(kept, sweeps, ids, problem) for kept in alike.values()]
+
+
+def _board(records: Sequence[Record], sweeps: Sequence[Swept], ids: Mapping[str, str], problem: str | None) -> Comparison:
     # With several sweeps, the trials of a backend do not belong to one search.
-    swept = sweeps[0] if len({record.study for record in kept if record.stage != "run"}) <= 1 and len(sweeps) == 1 else None
-    return Comparison(rows(kept, swept.trials if swept else {}, ids), swept, problem)
+    searched = {record.study for record in records if record.stage != "run"}
+    here = [swept for swept in sweeps if swept.study in searched]
+    swept = here[0] if len(here) == len(searched) == 1 else None
+    return Comparison(rows(records, swept.trials if swept else {}, ids), swept, problem)
 
 
 def _why_no_final(swept: Swept) -> str:
@@ -60,12 +77,6 @@ def _why_no_final(swept: Swept) -> str:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in ended.items())
     trials = f"{len(swept.all_trials)} trials finished ({outcomes})"
     return f"{swept.study}: {trials}, but there is no final run yet; resume it with `mfbench sweep SPEC`"
-
-
-def _outdated(record: Record, study: Sequence[Record]) -> bool:
-    """Whether a resumed search has found a better trial than the one of this final run."""
-    finals = [other for other in study if other.stage == record.stage == "final" and other.backend == record.backend]
-    return any((other.valid_rmse or math.inf) < (record.valid_rmse or math.inf) for other in finals)
 
 
 def addresses(comparison: Comparison) -> list[str]:

@@ -12,7 +12,7 @@ from mfbench.core.files import write_whole
 from mfbench.core.paths import RESULTS
 from mfbench.report.curves import residual_picture, run_curves
 from mfbench.report.leaderboard import cells, note
-from mfbench.report.results import Comparison
+from mfbench.report.results import Comparison, in_one_line
 from mfbench.report.style import save
 from mfbench.runs.record_files import later_repeats
 from mfbench.runs.records import Record, RunName
@@ -78,7 +78,7 @@ def _made_by(record: Record) -> list[RunName]:
 
 
 def _data(record: Record) -> list[tuple[str, str]]:
-    split = yaml.safe_dump(record.spec.split.model_dump(mode="json"), default_flow_style=True, width=1000).strip()
+    split = in_one_line(record.spec.split.model_dump(mode="json"))
     return [*_lines(record.data.model_dump(exclude={"oracle"})), ("split", split)]
 
 

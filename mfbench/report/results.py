@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import yaml
+
 from mfbench.core import tables
 from mfbench.core.errors import InputError
 from mfbench.core.files import write_whole
 from mfbench.core.paths import RESULTS
+from mfbench.data.splits import DataDescription
 from mfbench.report.curves import run_curves
 from mfbench.report.filled import filled_table
 from mfbench.report.gallery import Picture, gallery
@@ -25,7 +28,7 @@ from mfbench.search.outcome import Swept
 
 @dataclass(frozen=True)
 class Comparison:
-    """A leaderboard of runs, best first, and their sweep, if all of them belong to the same one.
+    """A leaderboard of runs on the same data and split, best first, and their sweep, if all of them belong to the same one.
 
     problem: why the MLflow run ids are not known, None if they are.
     """
@@ -40,10 +43,27 @@ class Comparison:
         return [row.record for row in self.board]
 
     @property
+    def data(self) -> DataDescription:
+        """The data and the split of all rows."""
+        return self.board[0].record.data
+
+    @property
+    def split(self) -> str:
+        """The split as a spec has it, in one line."""
+        split = self.board[0].record.spec.split
+        return in_one_line({"kind": split.kind, **split.model_dump(mode="json")})
+
+    @property
+    def heading(self) -> str:
+        """The data set, the split, and the number of ratings in each part."""
+        data = self.data
+        parts = {"train": data.n_train, "valid": data.n_valid, "test": data.n_test}
+        return f"{data.name}, {self.split}: " + ", ".join(f"{n:,} {part}" for part, n in parts.items() if n) + " ratings"
+
+    @property
     def oracle(self) -> dict[str, float] | None:
-        """The test error that no model can beat; None if it is not known, or the runs have different data or splits."""
-        found = [record.data.oracle_of("test") for record in self.records]
-        return found[0] if found and all(one == found[0] for one in found) else None
+        """The test error that no model can beat; None if it is not known."""
+        return self.data.oracle_of("test")
 
     @property
     def audit(self) -> Audit | None:
@@ -61,9 +81,16 @@ class Comparison:
         return sorted({record.spec.name for record in self.records})
 
     def summary(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        audited = self.audit.summary() if self.audit else None
-        return {"runs": [row.as_dict() for row in self.board], "oracle": self.oracle, "audit": audited}
+        """The object that `--json` prints for this board."""
+        data = self.data
+        return {
+            "data": data.name,
+            "split": self.board[0].record.spec.split.model_dump(mode="json"),
+            **{name: getattr(data, name) for name in ("data_digest", "split_digest", "n_train", "n_valid", "n_test")},
+            "runs": [row.as_dict() for row in self.board],
+            "oracle": self.oracle,
+            "audit": self.audit.summary() if self.audit else None,
+        }
 
     def write_results(self) -> None:
         """Write `results/<experiment>/`: the leaderboard as CSV and Markdown, metrics by backend as JSON, and a picture; for
@@ -95,6 +122,12 @@ class Comparison:
             pictures = {"learning_curves.png": save(run_curves(board[0].record))}
         for name, content in {**{name: text.encode() for name, text in made.items()}, **pictures}.items():
             write_whole(RESULTS / self.experiments[0] / name, content)
+
+
+def in_one_line(tree: dict[str, Any]) -> str:
+    """A part of a spec as one line of YAML, without what is null."""
+    kept = {name: value for name, value in tree.items() if value is not None}
+    return str(yaml.safe_dump(kept, default_flow_style=True, sort_keys=False, width=1000)).strip()
 
 
 def search_files(swept: Swept) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from mfbench.core.errors import RecordError
 from mfbench.core.files import write_whole
 from mfbench.core.paths import RUNS
-from mfbench.runs.records import Record, RunName
+from mfbench.runs.records import Record, RunName, Stage
 from mfbench.spec.faults import fault
 
 
@@ -57,10 +57,11 @@ def later_repeats(run: RunName) -> list[RunName]:
     return [run.model_copy(update={"repeat": repeat}) for repeat in sorted(repeats)]
 
 
-def study_records(study: str) -> Iterator[Record]:
-    """Yield all records of a study, sorted by path: by backend, stage and number."""
+def study_records(study: str, *stages: Stage) -> Iterator[Record]:
+    """Yield the records of a study, of all stages or only of these, sorted by path: by backend, stage and number."""
     for path in sorted((RUNS / study).glob("*/*-*.json")):
-        yield read_record(path)
+        if not stages or path.name.partition("-")[0] in stages:
+            yield read_record(path)
 
 
 def studies_of(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,6 +112,21 @@ class Swept:
         advice = [sentence for search in (self.audit.searched if self.audit else []) for sentence in search.warnings()]
         more = "; ".join([f"the records are in {RUNS / self.study}", *advice])
         return f"{self.study}: no trial of any backend completed ({reasons}); {more}"
+
+
+def standing(finals: Sequence[Record]) -> list[Record]:
+    """The finals and floors of a study that stand: of each backend those of the best trial, which the longest search found.
+
+    A shorter search, made later, has a final run of its own, but it replaces nothing.
+    """
+    best: dict[str, float] = {}
+    for record in finals:
+        best[record.backend] = min(best.get(record.backend, math.inf), _chosen_by(record))
+    return [record for record in finals if record.stage != "final" or _chosen_by(record) == best[record.backend]]
+
+
+def _chosen_by(record: Record) -> float:
+    return math.inf if record.valid_rmse is None else record.valid_rmse
 
 
 def _why_none(records: Sequence[Record]) -> str:

@@ -20,9 +20,9 @@ from mfbench.core.errors import InputError, WorkError
 from mfbench.core.paths import RUNS
 from mfbench.data.splits import DataDescription
 from mfbench.report.description import descriptions
-from mfbench.runs.record_files import read_record
+from mfbench.runs.record_files import read_record, study_records
 from mfbench.runs.records import Record, RunName
-from mfbench.search.outcome import Swept
+from mfbench.search.outcome import Swept, standing
 from mfbench.tracking import contents
 from mfbench.tracking.addresses import VIEW_TAG
 from mfbench.tracking.contents import RECORD, milliseconds
@@ -158,14 +158,15 @@ class Tracker:
             self.client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{name}", view)
 
     def _set_apart(self, swept: Swept) -> None:
-        """Mark the finals and floors that a longer search, or another evaluation, has replaced.
+        """Mark the finals and floors that a longer search, or another evaluation, has replaced, see `outcome.standing`.
 
         They keep their data but get the stage `replaced`, so that charts of the finals leave them out, and another name.
         """
-        finals = {record.run_key: record for record in swept.records if record.stage != "trial"}
+        finals = standing(list(study_records(swept.study, "final", "floor")))
+        by_key = {record.run_key: record for record in finals}
         query = f"tags.`mfbench.study` = {_quoted(swept.study)} and tags.`mfbench.stage` != 'trial'"
         for run in self.client.search_runs([self.experiment_id], query):
-            tags, record = run.data.tags, finals.get(run.data.tags["mfbench.run_key"])
+            tags, record = run.data.tags, by_key.get(run.data.tags["mfbench.run_key"])
             if tags["mfbench.stage"] in ("run", "sweep"):
                 continue
             counts = record is not None and tags["mfbench.result"] == record.result

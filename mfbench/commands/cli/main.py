@@ -151,16 +151,18 @@ def compare(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a leaderboard of runs, and the MLflow page for them."""
-    from mfbench.commands.compare import addresses, compared
+    """Show a leaderboard of runs for each data set and split, and the MLflow page for them."""
+    from mfbench.commands.compare import addresses, boards
     from mfbench.report.leaderboard import table
 
-    comparison = compared(what or [])
-    show(table("leaderboard", comparison.board, comparison.oracle), as_json, comparison.summary())
-    if comparison.audit:
-        _say_audit(comparison.audit, as_json)
-    for sentence in addresses(comparison):
-        say(sentence, as_json)
+    found = boards(what or [])
+    show(None, as_json, {"boards": [board.summary() for board in found]})
+    for board in found:
+        say(table(board.heading, board.board, board.oracle), as_json)
+        if board.audit:
+            _say_audit(board.audit, as_json)
+        for sentence in addresses(board):
+            say(sentence, as_json)
 
 
 @app.command()
