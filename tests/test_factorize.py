@@ -12,6 +12,7 @@ import scipy.sparse
 import mfbench
 from mfbench.core.errors import DataError, SpecError
 from mfbench.matrix.ratings import Ratings
+from mfbench.models.factorize import MANY_UPDATES, ratings_of
 
 R = np.array([[5, 3, 0, 1], [4, 0, 0, 1], [1, 1, 0, 5], [1, 0, 0, 4], [0, 1, 5, 4], [2, 1, 3, 0]])
 
@@ -49,6 +50,38 @@ def test_every_form_of_R_is_the_same_matrix(same: Any) -> None:
     assert np.array_equal(mfbench.factorize(same, epochs=7).P, mfbench.factorize(R, epochs=7).P)
 
 
+def test_zeros_are_ratings_where_nan_marks_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    with_zero = np.where(R == 0, np.nan, R)
+    with_zero[0, 0] = 0
+    assert len(ratings_of(with_zero)) == np.count_nonzero(R)
+    assert "NaN is missing, and the 1 zeros are ratings; give missing=0 to leave them out" in capsys.readouterr().err
+    assert len(ratings_of(with_zero, missing=0)) == np.count_nonzero(R) - 1
+    assert len(ratings_of(R)) == np.count_nonzero(R)
+    assert f"the {np.count_nonzero(R == 0)} zeros are missing; give missing=" in capsys.readouterr().err
+    assert len(ratings_of(R, missing=float("nan"))) == R.size
+    assert len(ratings_of(np.where(R == 0, 99, R), missing=99)) == np.count_nonzero(R)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_long_table_is_taken_too() -> None:
+    users, items = np.nonzero(R)
+    table = pd.DataFrame({"user": users + 10, "item": [f"D{i}" for i in items], "rating": R[users, items]})
+    result = mfbench.factorize(table.sample(frac=1, random_state=1), epochs=7)
+    assert np.array_equal(result.P, mfbench.factorize(R, epochs=7).P)
+    assert isinstance(result.filled, pd.DataFrame)
+    assert (list(result.filled.index), list(result.filled.columns)) == (list(range(10, 16)), ["D0", "D1", "D2", "D3"])
+    with pytest.raises(DataError, match="user 10 rates item D0 more than once"):
+        mfbench.factorize(pd.concat([table, table[:1]]))
+
+
+def test_a_large_matrix_is_left_to_the_compiled_backend_which_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    result = mfbench.factorize(R, epochs=MANY_UPDATES // 10, alpha=1e-6, missing=0)
+    assert "backend: numba is used, since loop would take long for" in capsys.readouterr().err
+    assert result.P.dtype == np.float64
+    assert mfbench.factorize(R, epochs=5, missing=0, backend="numba").P.dtype == np.float32
+    assert capsys.readouterr().err == ""
+
+
 def test_another_backend_and_its_knobs() -> None:
     result = mfbench.factorize(R, K=2, alpha=0.05, beta=0.0, epochs=300, backend="adam", options={"batch_size": 4})
     assert result.train_rmse < 0.5
@@ -61,6 +94,7 @@ def test_another_backend_and_its_knobs() -> None:
         (np.array([1.0, 2.0]), "has 1"),
         ([["a", "b"]], "a matrix of numbers"),
         (np.array([[np.inf, 1.0]]), "infinite"),
+        (scipy.sparse.coo_array(([1, 2, 3], ([0, 1, 1], [0, 2, 2]))), "row 1, column 2 is stored more than once"),
     ],
 )
 def test_an_R_that_cannot_be_used(bad: Any, says: str) -> None:
