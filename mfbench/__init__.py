@@ -1,13 +1,15 @@
 """mfbench: a research harness for matrix factorization of ratings, R ≈ P Qᵀ.
 
 `factorize` needs only a matrix. `run` and `sweep` train and tune the model of a spec and record every run; `reproduce`
-re-runs a recorded run; `load_model` and `recommender` use its model; `race` measures speed.
+re-runs a recorded run; `load_model` and `recommender` use its model; `compare` and `write_report` show runs side by side;
+`race` measures speed.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mfbench.commands.compare import compare, write_report
     from mfbench.commands.load import load_model, recommender
     from mfbench.commands.race import race
     from mfbench.commands.reproduce import reproduce
@@ -15,10 +17,11 @@ if TYPE_CHECKING:
     from mfbench.commands.sweep import sweep
     from mfbench.models.factorize import factorize
 
-__all__ = ["factorize", "load_model", "race", "recommender", "reproduce", "run", "sweep"]
+__all__ = ["compare", "factorize", "load_model", "race", "recommender", "reproduce", "run", "sweep", "write_report"]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "compare": "mfbench.commands.compare",
     "factorize": "mfbench.models.factorize",
     "load_model": "mfbench.commands.load",
     "race": "mfbench.commands.race",
@@ -26,6 +29,7 @@ _HOMES = {
     "reproduce": "mfbench.commands.reproduce",
     "run": "mfbench.commands.run",
     "sweep": "mfbench.commands.sweep",
+    "write_report": "mfbench.commands.compare",
 }
 
 
@@ -34,3 +38,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'mfbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -10,6 +10,7 @@ from exported import artifacts, runs_of
 from processes import answer, last_line
 from user_files import write_spec
 
+import mfbench
 from mfbench.commands.compare import compared
 from mfbench.report.leaderboard import COMPARED
 from mfbench.tracking.store import make_store
@@ -130,6 +131,27 @@ def test_a_sweep_in_mlflow_read_back(searched: Any) -> None:
         assert run.inputs.dataset_inputs
         assert {"record.json", "spec.yaml", "model", "environment.json"} <= artifacts(run.info.run_id)
     assert artifacts(parent.info.run_id) >= {"leaderboard.md", "sweep.png"}
+
+
+def test_the_package_shows_what_there_is_to_call_and_its_version(command: Any) -> None:
+    assert dir(mfbench) == sorted([*mfbench.__all__, "__version__"])
+    assert all(callable(getattr(mfbench, name)) for name in mfbench.__all__)
+    assert command("--version")[:2] == (0, f"mfbench {mfbench.__version__}\n")
+
+
+@pytest.mark.usefixtures("stored")
+def test_results_are_short_to_look_at_and_come_as_tables(small: dict[str, Any]) -> None:
+    run, swept = mfbench.run(small, ["model.backend=loop"]), mfbench.sweep(small)
+    assert repr(run).startswith(f"<run {run.record.run_key}: completed, train_rmse {run.record.train_rmse:.4f}, ")
+    assert run.to_frame()["valid_rmse"].tolist() == run.record.scores.valid_rmse
+    final = swept.swept.finals[0]
+    assert repr(swept) == f"<sweep {final.study}: 6 trials, loop final valid RMSE {final.valid_rmse:.4f}>"
+    trials = swept.to_frame()
+    assert (len(trials), trials["valid_rmse"].min()) == (6, final.valid_rmse)
+    (board,) = mfbench.compare("small")
+    assert repr(board) == f"<leaderboard of 2 runs on {board.heading}>"
+    assert sorted(board.to_frame()["run_key"]) == sorted([run.record.run_key, final.run_key])
+    assert mfbench.write_report(final.study).name == "report.html"
 
 
 def test_compare_finds_a_sweep_by_spec_experiment_run_key_and_run_id(searched: Any, command: Any) -> None:

@@ -13,7 +13,7 @@ from processes import last_line
 from record_factory import STUDY, altered, record, sweep_records, write
 from user_files import read_csv
 
-from mfbench.commands.compare import boards, compared
+from mfbench.commands.compare import compare, compared
 from mfbench.core.errors import InputError
 from mfbench.core.files import write_model
 from mfbench.report.filled import filled_table
@@ -120,7 +120,7 @@ def test_a_board_has_runs_on_the_same_data_and_split_alone(command: Any) -> None
         altered(other_split, spec={"name": "split"}, data={"split_digest": "01" * 32}),
         altered(other_data, spec={"name": "data"}, data={"data_digest": "01" * 32, "name": "elsewhere"}),
     ])  # fmt: skip
-    found = {tuple(row.record.spec.name for row in board.board): board for board in boards([])}
+    found = {tuple(row.record.spec.name for row in board.board): board for board in compare()}
     assert {frozenset(names) for names in found} == {frozenset({"little", "same"}), frozenset({"split"}), frozenset({"data"})}
     assert found["data",].heading.startswith("elsewhere, {kind: random, valid: 0.1, test: 0.1, seed: 7}: ")
     with pytest.raises(InputError, match=r"all runs: not comparable, because data or split differ .*; give one spec"):

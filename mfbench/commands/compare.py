@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from mfbench.commands.find import all_experiments, find_run, studies
 from mfbench.core.errors import InputError, WorkError
+from mfbench.report import page
 from mfbench.report.leaderboard import rows
 from mfbench.report.results import Comparison
 from mfbench.runs.record_files import study_records
@@ -18,8 +20,8 @@ from mfbench.tracking.pages import compare_page, pointer
 
 
 def compared(what: Sequence[str]) -> Comparison:
-    """As `boards`, but InputError if the runs have not all the same data and split."""
-    found = boards(what)
+    """As `compare`, but InputError if the runs have not all the same data and split."""
+    found = compare(*what)
     if len(found) > 1:
         listed = "; ".join(board.heading for board in found)
         named = " and ".join(what) or "all runs"
@@ -27,11 +29,20 @@ def compared(what: Sequence[str]) -> Comparison:
     return found[0]
 
 
-def boards(what: Sequence[str]) -> list[Comparison]:
-    """Leaderboards of some runs, one for each data set and split; of all experiments under `runs/` if `what` is empty.
+def compare(*what: str) -> list[Comparison]:
+    """Leaderboards of some runs, one for each data set and split; of all experiments under `runs/` if none is named.
 
     what: spec files and names of experiments, for their final runs, floors and plain runs; run keys, MLflow run ids and
     paths of records, for single runs. InputError if one of them matches nothing, or no run has finished.
+
+    >>> import mfbench
+    >>> data = {"planted": {"users": 60, "items": 80, "ratings": 2000}}  # generated ratings
+    >>> spec = {"name": "example", "data": data, "split": {"kind": "random", "valid": 0.1}}
+    >>> for backend in ("loop", "mean"):
+    ...     result = mfbench.run(spec, [f"model.backend={backend}", "model.epochs=5"])
+    >>> (board,) = mfbench.compare("example")
+    >>> board.to_frame()["backend"].tolist()
+    ['mean', 'loop']
     """
     records: dict[str, Record] = {}
     sweeps: list[Swept] = []
@@ -77,6 +88,15 @@ def _why_no_final(swept: Swept) -> str:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in ended.items())
     trials = f"{len(swept.all_trials)} trials finished ({outcomes})"
     return f"{swept.study}: {trials}, but there is no final run yet; resume it with `mfbench sweep SPEC`"
+
+
+def write_report(what: str) -> Path:
+    """Write the leaderboard, pictures and an HTML page of an experiment to `results/`; return the path of the page.
+
+    what: a spec that has run, or the name of its experiment. InputError if it has no finished run, or runs on several
+    data sets or splits.
+    """
+    return page.write_report(compared([what]))
 
 
 def addresses(comparison: Comparison) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfbench.data.splits import parts_of
 from mfbench.models.evaluation import none_relevant
@@ -19,13 +19,26 @@ from mfbench.runs.training import train_and_record
 from mfbench.spec import FIRST, SpecSource, load_spec, run_study_key
 from mfbench.tracking.export import watched
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """The records of a run, one per fold of a k-fold split, and their MLflow run ids by run key."""
 
     records: list[Record]
     run_ids: dict[str, str]
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {value:.4f}" for name in METRICS if (value := getattr(self.record, name)) is not None)
+        return f"<run {self.record.run_key}: {self.record.outcome}, {scores or 'no scores'}>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """The learning curves, one row per scored epoch; for several folds the means."""
+        import pandas as pd
+
+        return pd.DataFrame({name: values for name, values in self.record.scores.model_dump().items() if values})
 
     @cached_property
     def record(self) -> Record:

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfbench.report.leaderboard import Row, rows
+from mfbench.runs.records import CURVES
 from mfbench.search.outcome import Swept
 from mfbench.search.sweep import Plan
 from mfbench.spec import SpecSource, load_spec
 from mfbench.tracking.export import watched
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class SweepResult:
     """The trials and finals of a sweep, and the MLflow ids of its runs by run key."""
 
     swept: Swept
     run_ids: dict[str, str]
+
+    def __repr__(self) -> str:
+        found = [f"{row.record.title} valid RMSE {row.record.valid_rmse:.4f}" for row in self.leaderboard()[:1]]
+        return f"<sweep {self.swept.study}: {len(self.swept.all_trials)} trials, {found[0] if found else 'no final run yet'}>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """The trials, one row each: backend, number, outcome, hyperparameters, epochs and scores."""
+        import pandas as pd
+
+        names = ("backend", "number", "outcome", "epochs", "best_epoch", *CURVES)
+        trials = self.swept.all_trials
+        return pd.DataFrame([{**{name: getattr(one, name) for name in names}, **one.hyper} for one in trials])
 
     def leaderboard(self) -> list[Row]:
         """The final runs and floors, best valid RMSE first."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -18,15 +18,18 @@ from mfbench.data.splits import DataDescription
 from mfbench.report.curves import run_curves
 from mfbench.report.filled import filled_table
 from mfbench.report.gallery import Picture, gallery
-from mfbench.report.leaderboard import COMPARED, Row, columns, markdown
+from mfbench.report.leaderboard import COMPARED, Row, columns, markdown, to_frame
 from mfbench.report.style import save
 from mfbench.runs.records import Record
 from mfbench.search import pareto
 from mfbench.search.audit import Audit
 from mfbench.search.outcome import Swept
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """A leaderboard of runs on the same data and split, best first, and their sweep, if all of them belong to the same one.
 
@@ -36,6 +39,13 @@ class Comparison:
     board: list[Row]
     swept: Swept | None
     problem: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<leaderboard of {len(self.board)} runs on {self.heading}>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """The leaderboard as a DataFrame, one row per run."""
+        return to_frame(self.board)
 
     @property
     def records(self) -> list[Record]:

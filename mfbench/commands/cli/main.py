@@ -35,6 +35,21 @@ Changes = Annotated[
 ]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"mfbench {mfbench.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before a command."""
+
+
 def main() -> None:
     """Run the command line; an MfbenchError becomes one sentence on stderr and its exit code."""
     signal.signal(signal.SIGTERM, terminate)
@@ -152,10 +167,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Show a leaderboard of runs for each data set and split, and the MLflow page for them."""
-    from mfbench.commands.compare import addresses, boards
+    from mfbench.commands.compare import addresses
     from mfbench.report.leaderboard import table
 
-    found = boards(what or [])
+    found = mfbench.compare(*(what or []))
     show(None, as_json, {"boards": [board.summary() for board in found]})
     for board in found:
         say(table(board.heading, board.board, board.oracle), as_json)
@@ -173,10 +188,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write leaderboard, pictures and an HTML page to results/."""
-    from mfbench.commands.compare import compared
-    from mfbench.report.page import write_report
-
-    path = write_report(compared([spec]))
+    path = mfbench.write_report(spec)
     show(f"wrote the leaderboard, pictures and {path.name} to {path.parent}", as_json, {"report_path": str(path)})
 
 
