@@ -25,6 +25,7 @@ HOMES = {
     },
     "optax": {"backends.on_device.keras_adam"},
     "optuna": {"search.proposals"},
+    "optuna_dashboard": {"tracking.dashboard"},
     "cmaes": {"search.cmaes"},
     "mlflow": {"tracking.model", "tracking.store", "tracking.client", "matrix.predicting"},
 }

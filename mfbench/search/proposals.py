@@ -131,8 +131,8 @@ def propose(
         seed=seed
     )
     study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(sweep.objectives))
-    distributions = _distributions(space)
-    study.add_trials([_optuna_trial(trial, distributions, sweep) for trial in finished])
+    distributions = distributions_of(space)
+    study.add_trials([optuna_trial(trial, distributions, sweep.objectives, _state(trial, sweep)) for trial in finished])
     if own and not finished:
         study.enqueue_trial(own)
     with warnings.catch_warnings():
@@ -161,7 +161,7 @@ def importance(space: Space, finished: Sequence[Finished]) -> dict[str, float] |
     completed = [trial for trial in finished if trial.outcome == "completed"]
     if len(completed) < ENOUGH:
         return None
-    optuna, distributions = load_optuna(), _distributions(space)
+    optuna, distributions = load_optuna(), distributions_of(space)
     study = optuna.create_study()
     for trial in completed:
         params = {name: trial.params[name] for name in distributions}
@@ -169,7 +169,8 @@ def importance(space: Space, finished: Sequence[Finished]) -> dict[str, float] |
     return {name: float(share) for name, share in optuna.importance.get_param_importances(study).items()}
 
 
-def _distributions(space: Space) -> dict[str, Any]:
+def distributions_of(space: Space) -> dict[str, Any]:
+    """The search space as Optuna's distributions, by name."""
     kinds = load_optuna().distributions
 
     def distribution(given: Range) -> Any:
@@ -181,21 +182,25 @@ def _distributions(space: Space) -> dict[str, Any]:
     return {name: distribution(given) for name, given in space.items()}
 
 
-def _optuna_trial(trial: Finished, distributions: dict[str, Any], sweep: Sweep) -> Any:
-    """Convert a finished trial to an Optuna trial.
-
-    A trial that diverged counts as complete with value inf, so the sampler learns to avoid it. A pruned trial stays pruned
-    for TPE; GP ignores pruned trials, so for GP it counts as complete with its best value so far.
-    """
+def optuna_trial(trial: Finished, distributions: dict[str, Any], objectives: Sequence[str], state: str) -> Any:
+    """A finished trial as Optuna's FrozenTrial with that state: COMPLETE, PRUNED, or FAIL, which has no values."""
     optuna = load_optuna()
-    pruned = trial.outcome == "pruned" and sweep.sampler != "gp"
     return optuna.trial.create_trial(
-        state=optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE,
-        values=[trial.objective(name) for name in sweep.objectives],
+        state=optuna.trial.TrialState[state],
+        values=None if state == "FAIL" else [trial.objective(name) for name in objectives],
         params={name: trial.params[name] for name in distributions},
         distributions=distributions,
         intermediate_values=trial.values,
     )
+
+
+def _state(trial: Finished, sweep: Sweep) -> str:
+    """The state in which the sampler sees a trial.
+
+    A trial that diverged counts as complete with value inf, so the sampler learns to avoid it. A pruned trial stays pruned
+    for TPE; GP ignores pruned trials, so for GP it counts as complete with its best value so far.
+    """
+    return "PRUNED" if trial.outcome == "pruned" and sweep.sampler != "gp" else "COMPLETE"
 
 
 def load_optuna() -> Any:

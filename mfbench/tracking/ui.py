@@ -31,7 +31,7 @@ def ui(port: int | None = None) -> tuple[str, subprocess.Popen[bytes] | None]:
         return shown(uri), None
     with store_errors():
         make_store()
-    port = _free_port(port)
+    port = free_port(port, UI_PORT)
     address = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     # One worker and no job runner, since there is one user: the default of four takes twice as long to start.
@@ -64,8 +64,9 @@ def open_page(address: str) -> None:
         webbrowser.open(address)
 
 
-def _free_port(port: int | None) -> int:
-    for wanted in (UI_PORT, 0) if port is None else (port,):
+def free_port(port: int | None, default: int) -> int:
+    """The given port, InputError if it is taken; if None, the default port, or any free one if that is taken."""
+    for wanted in (default, 0) if port is None else (port,):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

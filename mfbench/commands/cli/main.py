@@ -244,6 +244,32 @@ def ui(
 
 
 @app.command()
+def dashboard(
+    port: Annotated[int | None, typer.Option(help="Default: 8080, or a free port if that is taken.")] = None,
+    opened: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser, if there is a screen.")] = True,
+) -> None:
+    """Serve Optuna's dashboard locally until Ctrl-C, with all trials.
+
+    Trials are exported to the file optuna.journal, again whenever new ones have finished.
+    """
+    from mfbench.tracking.dashboard import check_installed, follow, serving
+    from mfbench.tracking.journal import open_journal, update
+    from mfbench.tracking.ui import open_page
+
+    check_installed()
+    try:
+        journal = open_journal()
+        update(journal)
+        with serving(journal, port) as address:
+            say(f"Optuna's dashboard: {address}\npress Ctrl-C to stop it", False)
+            if opened:
+                open_page(address)
+            follow(journal, warn)
+    except KeyboardInterrupt:
+        pass
+
+
+@app.command()
 def sync(
     what: Annotated[
         list[str] | None, typer.Argument(metavar="SPEC|EXPERIMENT", help="Whose runs to export. Default: all.")
