@@ -74,8 +74,16 @@ class TestAdam(BackendContract):
     backend = Adam(batch_size=7)
 
 
+class TestAdamInJax(BackendContract):
+    backend = Adam(batch_size=7, device="cpu")
+
+
 class TestMlp(BackendContract):
     backend = Mlp(batch_size=7)
+
+
+class TestMlpInJax(BackendContract):
+    backend = Mlp(batch_size=7, device="cpu")
 
 
 class TestAls(BackendContract):
@@ -90,7 +98,10 @@ class TestMean(BackendContract):
     backend = Mean()
 
 
-SEARCHED = [Loop(), Numba(), Jax(schedule="waves"), Jax(batch_size=7), Adam(batch_size=7), Mlp(batch_size=7)]
+SEARCHED = [
+    Loop(), Numba(), Jax(schedule="waves"), Jax(batch_size=7), Adam(batch_size=7), Mlp(batch_size=7),
+    Adam(batch_size=7, device="cpu"), Mlp(batch_size=7, device="cpu"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("backend", SEARCHED, ids=lambda backend: type(backend).__name__)
@@ -128,7 +139,7 @@ class TestSearched:
         assert error[1] < error[0]
 
 
-ON_DEVICES = [Jax(batch_size=8), Adam(batch_size=8), Mlp(batch_size=8)]
+ON_DEVICES = [Jax(batch_size=8), Adam(batch_size=8, device="cpu"), Mlp(batch_size=8, device="cpu")]
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,17 @@ from mfbench.backends.registry import resolve
 from mfbench.matrix.factors import digest_of
 from mfbench.testing import small_ratings, train_models
 
-BACKENDS = ("jax", "adam", "mlp", "als")
+BACKENDS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("jax", {}), ("adam", {}), ("mlp", {}), ("als", {}), ("adam", {"device": "cpu"}), ("mlp", {"device": "cpu"}),
+)  # fmt: skip
 
 
 def digests() -> dict[str, str]:
     train = small_ratings(n_users=300, n_items=200, n=9000)
-    return {name: digest_of(train_models(resolve(name, {}), train, K=20, epochs=2)[-1].arrays()) for name in BACKENDS}
+    return {
+        f"{name} {knobs}": digest_of(train_models(resolve(name, knobs), train, K=20, epochs=2)[-1].arrays())
+        for name, knobs in BACKENDS
+    }
 
 
 @pytest.mark.usefixtures("workplace")

@@ -17,6 +17,7 @@ TRAIN = small_ratings()
 
 CASES = [(3, 0.001, 0.0, False), (5, 0.005, 0.3, False), (1, 0.01, 0.3, True), (5, 0.01, 0.3, True)]
 each_case = pytest.mark.parametrize(("K", "alpha", "beta", "bias"), CASES)
+each_form = pytest.mark.parametrize("device", [None, "cpu"], ids=["compiled", "in JAX"])
 
 
 def trained(backend, start, alpha, beta, bias):
@@ -77,18 +78,20 @@ def assert_the_same(ours, theirs):
         np.testing.assert_allclose(getattr(ours, name), table, rtol=1e-4, atol=2e-5, err_msg=name)
 
 
+@each_form
 @each_case
-def test_adam_is_that_of_keras(keras, K, alpha, beta, bias):
+def test_adam_is_that_of_keras(keras, device, K, alpha, beta, bias):
     start = draw_start(TRAIN, K, {"normal": 0.3}, bias, np.random.default_rng(1))
-    first, ours, orders = trained(Adam(BATCH), start, alpha, beta, bias)
+    first, ours, orders = trained(Adam(BATCH, device), start, alpha, beta, bias)
     assert np.abs(ours.P - start.P).max() > 5 * alpha  # it has come some way
     assert_the_same(ours, fit(keras, keras.layers.Dot(axes=1), first, orders, alpha, beta, bias))
 
 
+@each_form
 @each_case
-def test_mlp_is_the_network_of_keras(keras, K, alpha, beta, bias):
+def test_mlp_is_the_network_of_keras(keras, device, K, alpha, beta, bias):
     start = draw_start(TRAIN, K, {"uniform": (-0.05, 0.05)}, bias, np.random.default_rng(1))
-    first, ours, orders = trained(Mlp(BATCH), start, alpha, beta, bias)
+    first, ours, orders = trained(Mlp(BATCH, device), start, alpha, beta, bias)
     dense = [keras.layers.Dense(32, activation="relu"), keras.layers.Dense(4, activation="relu"), keras.layers.Dense(1)]
 
     def network(embedded):

@@ -17,12 +17,9 @@ ROOMS = [
 """Each imports from itself and from those before it."""
 
 ROOT = {"__init__", "__main__", "testing"}
-DEVICE = ("accelerator", "keras_adam", "als")
 HOMES = {
     "numba": {"matrix.compiled"},
-    "jax": {
-        f"backends.{name}" for name in ("on_device.accelerator", "on_device.keras_adam", "on_device.als", "jax", "adam", "mlp")
-    },
+    "jax": {"backends.jax", *(f"backends.on_device.{name}" for name in ("accelerator", "keras_adam", "adam", "als", "mlp"))},
     "optax": {"backends.on_device.keras_adam"},
     "optuna": {"search.proposals"},
     "optuna_dashboard": {"tracking.dashboard"},
@@ -108,6 +105,7 @@ def test_start_up_loads_nothing_slow(words: list[str]) -> None:
         ("import mfbench.commands.run", {"numba", "jax"}),
         ("import mfbench.search.sweep", {"numba", "jax"}),
         ("import mfbench.report.page", {"numba", "jax"}),
+        ("import mfbench.backends.registry as r; [r.resolve(name, {}) for name in ('adam', 'mlp', 'als')]", {"jax", "optax"}),
         ("import mfbench.backends.registry as r; r.names()", {"jax", "optax", "numba", "pandas", "mlflow", "optuna"}),
         ("import mfbench.data.catalogue", {"pandas", "pyarrow", "scipy", "requests", "rich", "jax", "numba", "mlflow"}),
     ],

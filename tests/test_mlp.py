@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mfbench.backends.mlp import HIDDEN, Mlp, Network
+from mfbench.backends.embeddings.network import HIDDEN, Network
+from mfbench.backends.mlp import Mlp
 from mfbench.core.errors import RecordError
 from mfbench.core.files import write_model
 from mfbench.matrix.factors import Factors, draw_start

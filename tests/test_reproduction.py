@@ -251,6 +251,21 @@ def test_what_differs_is_named_and_refused_where_it_may_matter(small: dict[str, 
     assert mfbench.reproduce(record.run_key, strict=True).verdict == "to the bit"
 
 
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("backend", ["adam", "mlp", "als"])
+def test_a_record_of_when_the_default_was_jax_on_a_cpu_is_made_again_by_jax(small: dict[str, Any], backend: str) -> None:
+    spec = plain(small)
+    spec["model"] |= {"backend": backend, "options": {backend: {"device": "cpu"}}}
+    record = made(spec, backend)
+    told = record.spec.model_dump(mode="json")
+    told["model"]["options"] = {}
+    rewritten(record.path, sealed=True, spec=told, options={**record.options, "device": None})
+    again = mfbench.reproduce(record.run_key)
+    assert again.verdict == "to the bit"
+    assert again.record is not None
+    assert again.record.environment.device == record.environment.device
+
+
 NEAR = Line("valid_rmse", "0.9", "0.9", False, "no", 1e-6)
 FAR = replace(NEAR, largest=0.1)
 OTHER = Line("outcome", "completed", "diverged", False, "no")

@@ -23,6 +23,7 @@ BACKENDS = {
     "jax waves": Jax(schedule="waves"),
     "jax float64": Jax(schedule="waves", dtype="float64"),
     "adam": Adam(batch_size=16),
+    "adam in JAX": Adam(batch_size=16, device="cpu"),
 }
 HYPERS = [(3, 0.01, 0.05), (20, 0.05, 0.1), (8, 0.002, 0.0), (4, 0.02, 0.3)]
 TRAIN = small_ratings(n_users=40, n_items=30, n=500)

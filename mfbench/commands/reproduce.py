@@ -134,7 +134,8 @@ def _job(record: Record, file: str | None) -> Job:
     tree = record.spec.model_dump(mode="json")
     knobs = dict(record.options)
     if knobs.get("device", "") is None and (record.environment.device or {}).get("kind") == "cpu":
-        knobs["device"] = "cpu"  # the default was the best device, and this machine may have a better one
+        # JAX on a CPU, by default: this machine may have a better device, and the default may be compiled code now.
+        knobs["device"] = "cpu"
     if knobs:
         tree["model"]["options"][record.backend] = knobs
     recorded = record.spec.data.file

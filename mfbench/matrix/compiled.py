@@ -18,13 +18,14 @@ CACHE_LINE = 64
 REORDERED = {"reassoc", "contract", "nsz"}
 
 
-def compiled(reordered: bool = False) -> Callable[[Function], Function]:
+def compiled(reordered: bool = False, unchecked_division: bool = False) -> Callable[[Function], Function]:
     """Decorator: compile a function of arrays and numbers; it releases the GIL while it runs.
 
     Numba caches the machine code beside the source file or, where that is read-only, in the user's cache folder; if both
     are read-only, each process compiles anew. reordered: the compiler may reorder the terms of a sum (the order is the
     same on the same kind of CPU), which lets a dot product use vector instructions; unlike under full fast math, nan and
-    inf are preserved.
+    inf are preserved. unchecked_division: division by zero gives inf or nan, as in NumPy, instead of an exception; a loop that
+    checks for it uses no vector instructions.
     """
 
     def decorate(function: Function) -> Function:
@@ -32,7 +33,9 @@ def compiled(reordered: bool = False) -> Callable[[Function], Function]:
         def machine_code() -> Function:
             from numba import njit  # here and not above: a process that trains nothing should not load it
 
-            options = {"nogil": True, "fastmath": REORDERED if reordered else False}
+            options: dict[str, Any] = {"nogil": True, "fastmath": REORDERED if reordered else False}
+            if unchecked_division:
+                options["error_model"] = "numpy"
             try:
                 made: Function = njit(**options, cache=True)(function)
             except RuntimeError:  # Numba found no folder that it can write its cache to

@@ -42,6 +42,8 @@ class Epoch:
 
     def positions(self) -> Positions:
         """int64 [n]: all positions in the order in which they are visited."""
+        if self.order is not None and np.array_equal(self.sequence, np.arange(len(self))):
+            return self.order
         first, size = self.offsets[self.sequence], np.diff(self.offsets)[self.sequence]
         ahead = np.cumsum(size) - size
         visited: Positions = np.repeat(first - ahead, size) + np.arange(self.offsets[-1])

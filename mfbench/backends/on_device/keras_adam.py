@@ -3,37 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
-
-from mfbench.backends.base import AtLeast1
-from mfbench.backends.on_device.accelerator import device_named
-from mfbench.matrix.ratings import Ratings
-from mfbench.matrix.schedule import Schedule, Shuffled
-
-
-@dataclass(frozen=True)
-class InBatches:
-    """The knobs and the schedule of backends that train with Adam on mini-batches."""
-
-    batch_size: AtLeast1 = 512
-    device: str | None = None
-
-    tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta"})
-
-    def __post_init__(self) -> None:
-        if self.device is not None:
-            device_named(self.device)
-
-    def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
-        """The ratings in stored order, and batches reshuffled each epoch."""
-        return train, Shuffled(len(train), self.batch_size)
 
 
 def keras_adam() -> Any:
