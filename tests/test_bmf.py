@@ -217,4 +217,9 @@ def test_it_is_loaded_recommended_with_and_served_with_its_spread(swept: Any) ->
     served = mlflow.pyfunc.load_model(f"runs:/{final['run_id']}/model").predict(pd.DataFrame({"user": users, "item": items}))
     np.testing.assert_allclose(served["prediction"], answer.prediction)
     np.testing.assert_allclose(served["std"], answer.std)
+    table = pd.DataFrame({"user": 10**6, "item": items[:3], "rating": [5.0, 2.0, None]})
+    of_new = mlflow.pyfunc.load_model(f"runs:/{final['run_id']}/model").predict(table)
+    folded = model.fold_in(items[:2], [5, 2]).predict(["new"], items[2:3])
+    assert folded.std is not None
+    assert (of_new["prediction"][2], of_new["std"][2]) == pytest.approx((folded.prediction[0], folded.std[0]))
     assert len(mfbench.recommender(final["run_key"]).recommend([users[0].item()], 3)[users[0].item()]) == 3
