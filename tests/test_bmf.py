@@ -13,6 +13,7 @@ import pytest
 
 import mfbench
 from mfbench.backends.bmf import Bmf
+from mfbench.backends.on_device.als import ABREAST, DEPTH
 from mfbench.core.randomness import generator
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.metrics import rmse_and_mae
@@ -27,6 +28,10 @@ NO_PRIORS = (np.zeros((2, 2)), np.zeros((2, 2)))
 
 class TestBmf(BackendContract):
     backend = Bmf(dtype="float64")
+
+
+class TestBmfInJax(BackendContract):
+    backend = Bmf(dtype="float64", device="cpu")
 
 
 def posteriors(backend: Bmf, train: Ratings, K: int, epochs: int, bias: bool = True, center: bool = True) -> list[Posterior]:
@@ -88,10 +93,11 @@ def transcribed(train: Ratings, start: Factors, bias: bool, rng: np.random.Gener
     return drawn
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
 @pytest.mark.parametrize(("K", "bias", "center"), [(3, True, True), (1, False, False), (4, False, True)])
-def test_it_draws_what_a_plain_transcription_draws(K: int, bias: bool, center: bool) -> None:
+def test_it_draws_what_a_plain_transcription_draws(K: int, bias: bool, center: bool, device: str | None) -> None:
     start = draw_start(TRAIN, K, {"normal": 0.1}, center, generator(3, "start"))
-    found = posteriors(Bmf(dtype="float64"), TRAIN, K, 4, bias, center)[1:]
+    found = posteriors(Bmf(dtype="float64", device=device), TRAIN, K, 4, bias, center)[1:]
     for one, expected in zip(found, transcribed(TRAIN, start, bias, generator(3, "order"), 4), strict=True):
         for name, array in expected.arrays().items():
             np.testing.assert_allclose(one.latest.factors.arrays()[name], array, rtol=1e-9, atol=1e-10, err_msg=name)
@@ -138,6 +144,15 @@ def test_no_number_of_threads_changes_a_bit() -> None:
     one, two, three = (posteriors(Bmf(threads=threads), train, 5, 3)[-1] for threads in (1, 2, 3))
     for name, array in one.arrays().items():
         assert array.tobytes() == two.arrays()[name].tobytes() == three.arrays()[name].tobytes(), name
+
+
+@pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-9), ("float32", 1e-3)])
+def test_on_a_device_it_draws_the_same_samples_to_rounding(dtype: Any, close: float) -> None:
+    train = small_ratings(n_users=ABREAST + 20, n_items=3 * ABREAST, n=6000)
+    assert np.bincount(train.users).max() > DEPTH
+    compiled, on_device = (posteriors(Bmf(dtype=dtype, device=device), train, 6, 5)[-1] for device in (None, "cpu"))
+    for name, array in compiled.arrays().items():
+        np.testing.assert_allclose(on_device.arrays()[name], array, rtol=close, atol=close, err_msg=name)
 
 
 # --- the model it leaves ---------------------------------------------------------------------------------------------

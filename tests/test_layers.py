@@ -17,11 +17,12 @@ ROOMS = [
 """Each imports from itself and from those before it."""
 
 ROOT = {"__init__", "__main__", "testing"}
-DEVICE = ("accelerator", "keras_adam", "als")
+DEVICE = ("accelerator", "keras_adam", "als", "bmf")
 HOMES = {
     "numba": {"matrix.compiled"},
     "jax": {
-        f"backends.{name}" for name in ("on_device.accelerator", "on_device.keras_adam", "on_device.als", "jax", "adam", "mlp")
+        *(f"backends.on_device.{name}" for name in DEVICE),
+        *(f"backends.{name}" for name in ("jax", "adam", "mlp")),
     },
     "optax": {"backends.on_device.keras_adam"},
     "optuna": {"search.proposals"},
