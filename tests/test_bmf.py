@@ -146,6 +146,25 @@ def test_no_number_of_threads_changes_a_bit() -> None:
         assert array.tobytes() == two.arrays()[name].tobytes() == three.arrays()[name].tobytes(), name
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_users_and_items_without_ratings_have_no_effect(device: str | None) -> None:
+    """The ids that come first have none."""
+    more = Ratings(TRAIN.users + 1, TRAIN.items + 1, TRAIN.values, TRAIN.n_users + 1, TRAIN.n_items + 1)
+    start = draw_start(TRAIN, 2, {"normal": 0.1}, True, generator(3, "start"))
+    P, Q, user_bias, item_bias = (
+        np.concatenate([one[:1] * 0, one]) for one in (start.P, start.Q, start.user_bias, start.item_bias)
+    )
+    wider = Factors(P, Q, user_bias, item_bias, start.mean)
+    backend, hyper = Bmf(dtype="float64", device=device), HyperParams(2, None, None, 4, True)
+    without, with_them = (
+        list(backend.epochs(train, one, hyper, backend.arrange(train, generator(3, "order"))[1], generator(3, "order")))[-1]
+        for train, one in ((TRAIN, start), (more, wider))
+    )
+    for one, other in zip(without.samples, with_them.samples, strict=True):
+        np.testing.assert_allclose(other.factors.P[1:], one.factors.P, rtol=1e-9, atol=1e-10)
+        assert other.noise == pytest.approx(one.noise)
+
+
 @pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-9), ("float32", 1e-3)])
 def test_on_a_device_it_draws_the_same_samples_to_rounding(dtype: Any, close: float) -> None:
     train = small_ratings(n_users=ABREAST + 20, n_items=3 * ABREAST, n=6000)

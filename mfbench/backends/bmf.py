@@ -124,7 +124,7 @@ class _Chain:
         self._noise, self._rng = 1.0, rng
         self._priors = [np.tile([0.0, 1.0], (start.P.shape[1] + 1, 1)) for _ in range(2)]
         error = start.predict(train.users, train.items) - values
-        self._items.errors[0] = error.sum(), (error * error).sum()
+        self._items.errors[self._items.rated[0]] = error.sum(), (error * error).sum()  # a row that the next sweep overwrites
 
     def sample(self) -> Sample:
         """A copy of the current state."""
