@@ -13,6 +13,7 @@ import pytest
 
 import mfbench
 from mfbench.backends.bmf import Bmf
+from mfbench.backends.on_device.als import ABREAST, DEPTH
 from mfbench.core.randomness import generator
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.metrics import rmse_and_mae
@@ -27,6 +28,10 @@ NO_PRIORS = (np.zeros((2, 2)), np.zeros((2, 2)))
 
 class TestBmf(BackendContract):
     backend = Bmf(dtype="float64")
+
+
+class TestBmfInJax(BackendContract):
+    backend = Bmf(dtype="float64", device="cpu")
 
 
 def posteriors(backend: Bmf, train: Ratings, K: int, epochs: int, bias: bool = True, center: bool = True) -> list[Posterior]:
@@ -88,10 +93,11 @@ def transcribed(train: Ratings, start: Factors, bias: bool, rng: np.random.Gener
     return drawn
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
 @pytest.mark.parametrize(("K", "bias", "center"), [(3, True, True), (1, False, False), (4, False, True)])
-def test_it_draws_what_a_plain_transcription_draws(K: int, bias: bool, center: bool) -> None:
+def test_it_draws_what_a_plain_transcription_draws(K: int, bias: bool, center: bool, device: str | None) -> None:
     start = draw_start(TRAIN, K, {"normal": 0.1}, center, generator(3, "start"))
-    found = posteriors(Bmf(dtype="float64"), TRAIN, K, 4, bias, center)[1:]
+    found = posteriors(Bmf(dtype="float64", device=device), TRAIN, K, 4, bias, center)[1:]
     for one, expected in zip(found, transcribed(TRAIN, start, bias, generator(3, "order"), 4), strict=True):
         for name, array in expected.arrays().items():
             np.testing.assert_allclose(one.latest.factors.arrays()[name], array, rtol=1e-9, atol=1e-10, err_msg=name)
@@ -138,6 +144,34 @@ def test_no_number_of_threads_changes_a_bit() -> None:
     one, two, three = (posteriors(Bmf(threads=threads), train, 5, 3)[-1] for threads in (1, 2, 3))
     for name, array in one.arrays().items():
         assert array.tobytes() == two.arrays()[name].tobytes() == three.arrays()[name].tobytes(), name
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_users_and_items_without_ratings_have_no_effect(device: str | None) -> None:
+    """The ids that come first have none."""
+    more = Ratings(TRAIN.users + 1, TRAIN.items + 1, TRAIN.values, TRAIN.n_users + 1, TRAIN.n_items + 1)
+    start = draw_start(TRAIN, 2, {"normal": 0.1}, True, generator(3, "start"))
+    P, Q, user_bias, item_bias = (
+        np.concatenate([one[:1] * 0, one]) for one in (start.P, start.Q, start.user_bias, start.item_bias)
+    )
+    wider = Factors(P, Q, user_bias, item_bias, start.mean)
+    backend, hyper = Bmf(dtype="float64", device=device), HyperParams(2, None, None, 4, True)
+    without, with_them = (
+        list(backend.epochs(train, one, hyper, backend.arrange(train, generator(3, "order"))[1], generator(3, "order")))[-1]
+        for train, one in ((TRAIN, start), (more, wider))
+    )
+    for one, other in zip(without.samples, with_them.samples, strict=True):
+        np.testing.assert_allclose(other.factors.P[1:], one.factors.P, rtol=1e-9, atol=1e-10)
+        assert other.noise == pytest.approx(one.noise)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-9), ("float32", 1e-3)])
+def test_on_a_device_it_draws_the_same_samples_to_rounding(dtype: Any, close: float) -> None:
+    train = small_ratings(n_users=ABREAST + 20, n_items=3 * ABREAST, n=6000)
+    assert np.bincount(train.users).max() > DEPTH
+    compiled, on_device = (posteriors(Bmf(dtype=dtype, device=device), train, 6, 5)[-1] for device in (None, "cpu"))
+    for name, array in compiled.arrays().items():
+        np.testing.assert_allclose(on_device.arrays()[name], array, rtol=close, atol=close, err_msg=name)
 
 
 # --- the model it leaves ---------------------------------------------------------------------------------------------
@@ -217,4 +251,9 @@ def test_it_is_loaded_recommended_with_and_served_with_its_spread(swept: Any) ->
     served = mlflow.pyfunc.load_model(f"runs:/{final['run_id']}/model").predict(pd.DataFrame({"user": users, "item": items}))
     np.testing.assert_allclose(served["prediction"], answer.prediction)
     np.testing.assert_allclose(served["std"], answer.std)
+    table = pd.DataFrame({"user": 10**6, "item": items[:3], "rating": [5.0, 2.0, None]})
+    of_new = mlflow.pyfunc.load_model(f"runs:/{final['run_id']}/model").predict(table)
+    folded = model.fold_in(items[:2], [5, 2]).predict(["new"], items[2:3])
+    assert folded.std is not None
+    assert (of_new["prediction"][2], of_new["std"][2]) == pytest.approx((folded.prediction[0], folded.std[0]))
     assert len(mfbench.recommender(final["run_key"]).recommend([users[0].item()], 3)[users[0].item()]) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ def test_a_user_is_folded_in_as_als_solves_for_that_user(bias: bool) -> None:
     np.testing.assert_allclose(folded.P, after.P[folded.user_ids], rtol=1e-8, atol=1e-11)
     np.testing.assert_allclose(folded.user_bias, after.user_bias[folded.user_ids], rtol=1e-8, atol=1e-11)
     assert folded.P.shape[1] == 4
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_an_item_is_folded_in_as_als_solves_for_that_item(bias: bool) -> None:
+    model = trained(Als(dtype="float64"), TRAIN, 4, 5, bias)  # an epoch ends with the items
+    folded = model.fold_in_items(TRAIN.users, TRAIN.values, TRAIN.items)
+    np.testing.assert_allclose(folded.Q, model.Q[folded.item_ids], rtol=1e-8, atol=1e-11)
+    np.testing.assert_allclose(folded.item_bias, model.item_bias[folded.item_ids], rtol=1e-8, atol=1e-11)
+    assert np.any(folded.item_bias) == bias
 
 
 @pytest.mark.parametrize("backend", [Als(dtype="float64"), Bmf(burn_in=5, dtype="float64")])
@@ -114,6 +124,13 @@ def test_a_folded_in_user_is_predicted_nearly_as_well_as_one_that_was_trained_wi
 
 def trained_with(backend: Any, train: Ratings) -> TrainedModel:
     return trained(backend, train, 4, 40, True)
+
+
+def test_without_a_penalty_fewer_ratings_than_factors_give_the_row_of_least_norm() -> None:
+    model = replace(trained(Als(dtype="float64"), TRAIN, 4, 5, False), ridge=0.0)
+    items, ratings = np.array([3, 7]), np.array([5.0, 1.0])
+    least = np.linalg.lstsq(model.Q[items], ratings - model.mean)[0]
+    np.testing.assert_allclose(model.fold_in(items, ratings).P[0], least, rtol=1e-3)
 
 
 def test_what_cannot_be_folded_in_is_one_sentence() -> None:

@@ -19,7 +19,10 @@ ROOMS = [
 ROOT = {"__init__", "__main__", "testing"}
 HOMES = {
     "numba": {"matrix.compiled"},
-    "jax": {"backends.jax", *(f"backends.on_device.{name}" for name in ("accelerator", "keras_adam", "adam", "als", "mlp"))},
+    "jax": {
+        "backends.jax",
+        *(f"backends.on_device.{name}" for name in ("accelerator", "keras_adam", "adam", "als", "bmf", "mlp")),
+    },
     "optax": {"backends.on_device.keras_adam"},
     "optuna": {"search.proposals"},
     "optuna_dashboard": {"tracking.dashboard"},

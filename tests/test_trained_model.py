@@ -200,6 +200,30 @@ def test_the_model_in_mlflow_answers_as_the_one_in_python(monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("stored")
+def test_the_model_in_mlflow_folds_in_the_users_whose_ratings_come_with_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    saved()
+    made = record(0, stage="final")
+    run_id = Tracker("little").export(made, None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').resolve()}")
+    served = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+    asked = frame(["zoe", "ann", "zoe", "eve", "zoe", "eve", "ann"], [10, 20, 20, 20, 30, 10, 77])
+    asked["rating"] = [5.0, np.nan, np.nan, 1.5, 4.0, np.nan, 1.0]  # of ann there is only a rating of an unknown item
+    answer = served.predict(asked.set_index(np.arange(7) + 5))
+    model = mfbench.load_model(made.run_key)
+    zoe = model.fold_in([10, 30], [5.0, 4.0], ["zoe"] * 2).predict(["zoe"] * 3, [10, 20, 30]).prediction
+    eve = model.fold_in([20], [1.5], ["eve"]).predict(["eve"] * 2, [20, 10]).prediction
+    ann = model.predict(["ann"] * 2, [20, 77])
+    wanted = [zoe[0], ann.prediction[0], zoe[1], eve[0], zoe[2], eve[1], ann.prediction[1]]
+    assert answer["prediction"].tolist() == pytest.approx(wanted, rel=1e-4)
+    assert answer["known"].tolist() == ["both", "both", "both", "both", "user only", "both", "user only"]
+    assert answer.index.tolist() == list(range(5, 12))
+    unrated = served.predict(asked.assign(rating=np.nan))
+    assert unrated["prediction"].tolist() == model.predict(asked["user"], asked["item"]).prediction.tolist()
+
+
+@pytest.mark.usefixtures("stored")
 def test_the_model_of_an_mlflow_run_is_the_one_that_was_exported_with_it(capfd: pytest.CaptureFixture[str]) -> None:
     path = saved()
     tracker, first = Tracker("little"), read_record(path)
@@ -261,15 +285,22 @@ def test_the_served_model_gives_over_http_what_the_python_call_gives(searched: A
             return True
 
         wait_until(answers, 200)
-        asked = {"dataframe_split": {"columns": ["user", "item"], "data": list(zip(users, items, strict=True))}}
-        request = urllib.request.Request(
-            f"{address}/invocations", json.dumps(asked).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            lines = json.load(answer)["predictions"]
+
+        def answer_to(columns: list[str], data: list[Any]) -> list[dict[str, Any]]:
+            asked = json.dumps({"dataframe_split": {"columns": columns, "data": data}}).encode()
+            request = urllib.request.Request(f"{address}/invocations", asked, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                lines: list[dict[str, Any]] = json.load(answer)["predictions"]
+            return lines
+
+        lines = answer_to(["user", "item"], list(zip(users, items, strict=True)))
+        one, two, three = model.item_ids[:3].tolist()
+        of_new = answer_to(["user", "item", "rating"], [[10**6, one, 5], [10**6, two, 1.5], [10**6, three, None]])
     assert [line["prediction"] for line in lines] == wanted.prediction.tolist()
     assert [line["known"] for line in lines] == wanted.known.tolist()
     assert set(wanted.known) == {"both", "item only", "user only"}
+    folded = model.fold_in([one, two], [5, 1.5]).predict(["new"], [three])
+    assert of_new[2]["prediction"] == pytest.approx(folded.prediction[0], rel=1e-4)
 
 
 def test_every_final_of_a_sweep_has_a_model_that_predicts_what_was_scored(searched: Any, shared: Path) -> None:

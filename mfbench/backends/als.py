@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from mfbench.backends.base import AtLeast1
-from mfbench.core.errors import SpecError
+from mfbench.backends.on_device.optional import OptionalDevice
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.ridge import ByRow, solve
 from mfbench.matrix.schedule import Rows, Schedule
 
-if TYPE_CHECKING:
-    from mfbench.backends.on_device.als import AlsInJax
-
 Dtype = Literal["float32", "float64"]
 
 
 @dataclass(frozen=True)
-class Als:
+class Als(OptionalDevice):
     """Alternating least squares on the objective of the SGD rule: a cross-check of the SGD backends.
 
     With the items fixed, the objective Σ [e² + beta/2 (|p|² + |q|²)] over the ratings is one ridge regression for each
@@ -45,36 +42,25 @@ class Als:
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "beta"})
 
-    def __post_init__(self) -> None:
-        if self.device is not None:
-            from mfbench.backends.on_device.accelerator import device_named  # imports jax: only if it is needed
-
-            if self.threads is not None:
-                raise SpecError(f"threads: {self.threads} has no effect with a device; leave out threads or device")
-            device_named(self.device)
-
-    @property
-    def hardware(self) -> dict[str, str]:
-        """The CPU, or the device as JAX describes it."""
-        return {"platform": "cpu"} if self.device is None else self._in_jax().hardware
-
-    @property
-    def exact(self) -> bool:
-        """True on a CPU, on any number of cores."""
-        return self.device is None or self._in_jax().exact
-
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:  # noqa: ARG002
         """The ratings in stored order, which has no effect on the result."""
         return train, Rows(len(train))
 
     def epochs(
-        self, train: Ratings, start: Factors, hyper: HyperParams, schedule: Schedule, rng: np.random.Generator
+        self,
+        train: Ratings,
+        start: Factors,
+        hyper: HyperParams,
+        schedule: Schedule,  # noqa: ARG002
+        rng: np.random.Generator,  # noqa: ARG002
     ) -> Iterator[Factors]:
         """Yield the start once compiled, then Factors in `dtype` after each epoch. The start's P and user_bias are ignored."""
         if self.device is None:
             yield from self._compiled(train, start, hyper)
         else:
-            yield from self._in_jax().epochs(train, start, hyper, schedule, rng)
+            from mfbench.backends.on_device.als import AlsInJax  # imports jax: only if it is needed
+
+            yield from AlsInJax(self.device, self.dtype).epochs(train, start, hyper)
 
     def _compiled(self, train: Ratings, start: Factors, hyper: HyperParams) -> Iterator[Factors]:
         users = ByRow.of(train.users, train.items, train.values, train.n_users)
@@ -95,8 +81,3 @@ class Als:
             P, user_bias = solve(users, Q, item_bias, **settings)
             Q, item_bias = solve(items, P, user_bias, **settings)
             yield factors()
-
-    def _in_jax(self) -> AlsInJax:
-        from mfbench.backends.on_device.als import AlsInJax
-
-        return AlsInJax(self.device, self.dtype)

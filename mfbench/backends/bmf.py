@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from mfbench.backends.base import AtLeast1
+from mfbench.backends.on_device.optional import OptionalDevice
 from mfbench.core.arrays import Array, Floats64, Positions
 from mfbench.core.machine import core_list
 from mfbench.matrix.compiled import compiled
@@ -26,7 +27,7 @@ CHUNK = 64
 
 
 @dataclass(frozen=True)
-class Bmf:
+class Bmf(OptionalDevice):
     """Bayesian matrix factorization by Gibbs sampling on all cores: K is its only tunable hyperparameter.
 
     r = mean + user_bias[u] + item_bias[i] + p·q + noise. The noise is normal around 0, with a precision that is sampled too.
@@ -38,13 +39,15 @@ class Bmf:
     After each epoch the model predicts the mean over the samples drawn so far. burn_in: the first epochs, whose samples are
     discarded once there are later ones. kept: the maximal number of samples that a model keeps, after even thinning; it
     determines the size of the model file. dtype: of the samples. threads: by default all cores that the process may use;
-    each row has its own random numbers, so the number of threads does not change a bit.
+    each row has its own random numbers, so the number of threads does not change a bit. device: with gpu, tpu, cpu, cpu:0,
+    ... JAX draws many rows at once on that device; as it is given the same random numbers, the samples differ by rounding.
     """
 
     burn_in: Annotated[int, Field(ge=0)] = 8
     kept: AtLeast1 = 100
     dtype: Dtype = "float32"
     threads: AtLeast1 | None = None
+    device: str | None = None
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K"})
 
@@ -63,7 +66,15 @@ class Bmf:
         """Yield the start once compiled, then the posterior after each epoch."""
         threads = self.threads or len(core_list())
         with ThreadPoolExecutor(threads) as pool:
-            chain = _Chain(train, start, hyper.bias, self.dtype, rng, pool, threads)
+
+            def draw(own: Side, other: Side) -> Draw:
+                if self.device is None:
+                    return _Compiled(own, other, hyper.bias, pool, threads)
+                from mfbench.backends.on_device.bmf import DrawInJax  # imports jax: only if it is needed
+
+                return DrawInJax(own, other, hyper.bias, self.device)
+
+            chain = _Chain(train, start, self.dtype, rng, draw)
             posterior = Posterior((), chain.sample(), self.kept)
             chain.warm_up()
             yield posterior
@@ -74,7 +85,7 @@ class Bmf:
                 yield posterior
 
 
-class _Side:
+class Side:
     """The users or the items: their factors and biases, their ratings, and the order in which threads draw them."""
 
     def __init__(self, table: Array, bias: Array, rows: Array, others: Array, values: Array):
@@ -89,29 +100,31 @@ class _Side:
         self.errors = np.zeros((len(table), 2))  # Σ e and Σ e² over the ratings of a row, e = prediction - rating
 
 
+class Draw(Protocol):
+    """Draws all rated rows of one side in place, given the other side, and leaves the sums of their errors."""
+
+    def __call__(self, mean: float, noise: float, priors: Floats64, normal: Floats64) -> None:
+        """noise: a precision. priors, normal: see `_draw_rows`; without normal numbers it only compiles."""
+        ...
+
+
 class _Chain:
     """The Markov chain of the sampler; its state is one draw of all values."""
 
     def __init__(
-        self,
-        train: Ratings,
-        start: Factors,
-        bias: bool,
-        dtype: str,
-        rng: np.random.Generator,
-        pool: ThreadPoolExecutor,
-        threads: int,
+        self, train: Ratings, start: Factors, dtype: str, rng: np.random.Generator, draw: Callable[[Side, Side], Draw]
     ):
         values = train.values.astype(np.float64)
         tables = (start.P, start.user_bias, train.users, train.items), (start.Q, start.item_bias, train.items, train.users)
         self._users, self._items = (
-            _Side(table.astype(dtype), b.astype(dtype), rows, others, values) for table, b, rows, others in tables
+            Side(table.astype(dtype), b.astype(dtype), rows, others, values) for table, b, rows, others in tables
         )
-        self._n, self._mean, self._centered, self._biased = len(train), start.mean, start.mean != 0.0, bias
-        self._noise, self._rng, self._pool, self._threads = 1.0, rng, pool, threads
+        self._draws = draw(self._users, self._items), draw(self._items, self._users)
+        self._n, self._mean, self._centered = len(train), start.mean, start.mean != 0.0
+        self._noise, self._rng = 1.0, rng
         self._priors = [np.tile([0.0, 1.0], (start.P.shape[1] + 1, 1)) for _ in range(2)]
         error = start.predict(train.users, train.items) - values
-        self._items.errors[0] = error.sum(), (error * error).sum()
+        self._items.errors[self._items.rated[0]] = error.sum(), (error * error).sum()  # a row that the next sweep overwrites
 
     def sample(self) -> Sample:
         """A copy of the current state."""
@@ -121,9 +134,8 @@ class _Chain:
 
     def warm_up(self) -> None:
         """Compile the code of `step`, without changing the state."""
-        for side, other in ((self._users, self._items), (self._items, self._users)):
-            nothing = np.zeros((0, 2)), np.zeros((0, side.table.shape[1] + 1))
-            _draw_rows(*(side.rated[:0], *self._arguments(side, other), *nothing))
+        for draw, priors in zip(self._draws, self._priors, strict=True):
+            draw(self._mean, self._noise, priors, np.zeros((0, len(priors))))
 
     def step(self) -> None:
         """One Gibbs sweep: draw the noise precision and the mean, then the users, then the items."""
@@ -132,29 +144,37 @@ class _Chain:
         if self._centered:
             precision = self._noise * self._n + 1
             self._mean = float(rng.normal(self._noise * (self._mean * self._n - total) / precision, precision**-0.5))
-        for number, (side, other) in enumerate([(self._users, self._items), (self._items, self._users)]):
+        for number, side in enumerate((self._users, self._items)):
             values = np.column_stack([side.table[side.rated], side.bias[side.rated]]).astype(np.float64)
             priors = np.array([_prior(family, rng) for family in values.T])  # one for each factor, then one for the bias
             normal = rng.standard_normal(values.shape)
             self._priors[number] = priors
-            self._run(side, other, priors, normal)
+            self._draws[number](self._mean, self._noise, priors, normal)
 
-    def _arguments(self, side: _Side, other: _Side) -> tuple[Any, ...]:
-        return (
-            side.offsets, side.others, side.values, side.table, side.bias, other.table, other.bias, side.errors, side.most,
-            self._mean, self._noise, self._biased,
+
+@dataclass(frozen=True)
+class _Compiled:
+    """Draws by compiled code on threads, each with a chunk of rows at a time."""
+
+    own: Side
+    other: Side
+    biased: bool
+    pool: ThreadPoolExecutor
+    threads: int
+
+    def __call__(self, mean: float, noise: float, priors: Floats64, normal: Floats64) -> None:
+        own, other, n = self.own, self.other, len(normal)
+        arguments = (
+            own.offsets, own.others, own.values, own.table, own.bias, other.table, other.bias, own.errors, own.most, mean,
+            noise, self.biased, priors,
         )  # fmt: skip
 
-    def _run(self, side: _Side, other: _Side, priors: Floats64, normal: Floats64) -> None:
-        arguments = self._arguments(side, other)
-
         def work(thread: int) -> None:
-            for first in range(thread * CHUNK, len(side.rated), self._threads * CHUNK):
-                rows = slice(first, first + CHUNK)
-                _draw_rows(*(side.rated[rows], *arguments, priors, normal[rows]))
+            for first in range(thread * CHUNK, max(n, 1), self.threads * CHUNK):
+                rows = slice(first, min(first + CHUNK, n))
+                _draw_rows(*(own.rated[rows], *arguments, normal[rows]))
 
-        tasks = [self._pool.submit(work, thread) for thread in range(self._threads)]
-        for task in tasks:
+        for task in [self.pool.submit(work, thread) for thread in range(self.threads)]:
             task.result()
 
 

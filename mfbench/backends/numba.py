@@ -68,9 +68,10 @@ class Numba:
         sweep: Callable[..., None] = _sweep
         more: tuple[Any, ...] = ()
         if hyper.step == "adagrad":
-            sweep, adaptive = _sweep_adagrad, Adaptive.of(train)
+            sweep, adaptive, K = _sweep_adagrad, Adaptive.of(train), start.P.shape[1]
             G = (accumulators(len(start.P), self.dtype), accumulators(len(start.Q), self.dtype))
-            more = (*G, *np.array([1 / adaptive.s, adaptive.gain, adaptive.bias_gain], self.dtype))
+            halves = aligned(np.arange(K) < FIRST_HALF, self.dtype)
+            more = (*G, halves, *np.array([1 / adaptive.s, adaptive.gain, adaptive.bias_gain], self.dtype))
 
         def arguments(epoch: int) -> tuple[Any, ...]:
             """What the compiled loop is given in that epoch, after the tables."""
@@ -142,33 +143,47 @@ def _sweep_adagrad(
     sequence: Array, offsets: Array, first: int, end: int, by: int,
     users: Array, items: Array, values: Array,
     P: Array, Q: Array, user_bias: Array, item_bias: Array, alpha: float, beta: float, mean: float, bias: bool,
-    G_user: Array, G_item: Array, per_s: float, gain: float, bias_gain: float, whole: bool,
+    G_user: Array, G_item: Array, halves: Array, per_s: float, gain: float, bias_gain: float, whole: bool,
 ) -> None:  # fmt: skip
-    """The rule of `matrix.steps` for each rating of the groups sequence[first:end:by], in place; whole: both halves move."""
+    """The rule of `matrix.steps` for each rating of the groups sequence[first:end:by], in place.
+
+    One pass over both rows gives the error, and the sums of squared gradients by |2 e q - beta p|² = (2 e)² |q|² -
+    4 e beta p·q + beta² |p|²; a second one updates. halves: [K], 1 in the first half of a row and 0 in the second. whole:
+    both halves move.
+    """
     K = np.uint32(P.shape[1])
     half = min(K, np.uint32(FIRST_HALF))
-    zero = P.dtype.type(0)
+    zero, both = P.dtype.type(0), whole and half < K
+    rate, gain1 = alpha * per_s, gain / P.dtype.type(half)
+    rate2, gain2 = (rate, gain / P.dtype.type(K - half)) if both else (zero, zero)
     for s in range(first, end, by):
         for n in range(offsets[sequence[s]], offsets[sequence[s] + 1]):
             u, i = users[n], items[n]
-            prediction = mean + user_bias[u] + item_bias[i]
+            pq, pp, qq = zero, zero, zero
             for k in range(K):
-                prediction += P[u, k] * Q[i, k]
-            e = values[n] - prediction
+                p, q = P[u, k], Q[i, k]
+                pq += p * q
+                pp += p * p
+                qq += q * q
+            pq1, pp1, qq1 = zero, zero, zero  # of the first half; what is left is of the second
+            for k in range(half):
+                p, q = P[u, k], Q[i, k]
+                pq1 += p * q
+                pp1 += p * p
+                qq1 += q * q
+            e = values[n] - (mean + user_bias[u] + item_bias[i] + pq)
             e2 = e + e  # not 2 * e: Numba would go on in float64
-            for h in range(np.uint32(2) if whole and half < K else np.uint32(1)):
-                lo, hi = (half, K) if h else (np.uint32(0), half)
-                step_p, step_q = alpha * per_s / np.sqrt(G_user[u, h]), alpha * per_s / np.sqrt(G_item[i, h])
-                sum_p, sum_q = zero, zero
-                for k in range(lo, hi):
-                    p, q = P[u, k], Q[i, k]
-                    d_p, d_q = e2 * q - beta * p, e2 * p - beta * q
-                    P[u, k], Q[i, k] = p + step_p * d_p, q + step_q * d_q
-                    sum_p += d_p * d_p
-                    sum_q += d_q * d_q
-                share = gain / P.dtype.type(hi - lo)
-                G_user[u, h] += share * sum_p
-                G_item[i, h] += share * sum_q
+            step_p, step_q = rate2 / np.sqrt(G_user[u, 1]), rate2 / np.sqrt(G_item[i, 1])
+            more_p, more_q = rate / np.sqrt(G_user[u, 0]) - step_p, rate / np.sqrt(G_item[i, 0]) - step_q
+            a, b, c = e2 * e2, (e2 + e2) * beta, beta * beta
+            G_user[u, 0] += gain1 * (a * qq1 - b * pq1 + c * pp1)
+            G_item[i, 0] += gain1 * (a * pp1 - b * pq1 + c * qq1)
+            G_user[u, 1] += gain2 * (a * (qq - qq1) - b * (pq - pq1) + c * (pp - pp1))
+            G_item[i, 1] += gain2 * (a * (pp - pp1) - b * (pq - pq1) + c * (qq - qq1))
+            for k in range(K):
+                p, q = P[u, k], Q[i, k]
+                P[u, k] = p + (step_p + more_p * halves[k]) * (e2 * q - beta * p)
+                Q[i, k] = q + (step_q + more_q * halves[k]) * (e2 * p - beta * q)
             if bias:
                 d_u, d_i = e2 - beta * user_bias[u], e2 - beta * item_bias[i]
                 user_bias[u] += alpha * d_u / np.sqrt(G_user[u, BIAS])

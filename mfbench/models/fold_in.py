@@ -12,11 +12,13 @@ folded in likewise.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
 from mfbench.core.arrays import Array, Ints
+from mfbench.matrix.predicting import LEAST_RIDGE, refitted
 from mfbench.matrix.ridge import ByRow, solve
 
 Side = Literal["user", "item"]
@@ -36,18 +38,9 @@ def fold_in(
     ratings = ByRow.of(rows, others, values, int(rows.max()) + 1)
     with_bias = bool(np.any(arrays[f"{side}_bias"]))
     if "sample_mean" not in arrays:
+        ridge = max(ridge, LEAST_RIDGE)
         factors, bias = solve(ratings, arrays[other], arrays[f"{against}_bias"], float(arrays["mean"]), ridge, with_bias)
         return {table: factors, f"{side}_bias": bias}
-    S = len(arrays["sample_mean"])
-    fixed = arrays[other].reshape(len(arrays[other]), S, -1).astype(np.float64) * S**0.5
-    solved = np.zeros((len(ratings.offsets) - 1, S, fixed.shape[2] + 1))
-    used = slice(None) if with_bias else slice(-1)
-    for row, s in np.ndindex(solved.shape[:2]):
-        mine = slice(ratings.offsets[row], ratings.offsets[row + 1])
-        at, (mu, weight) = ratings.others[mine], arrays[f"sample_{side}_priors"][s].T[:, used]
-        x = np.column_stack([fixed[at, s], np.ones(len(at))])[:, used]
-        rest = ratings.values[mine] - arrays["sample_mean"][s] - arrays[f"sample_{against}_bias"][at, s]
-        noise = arrays["sample_noise"][s]
-        solved[row, s, used] = np.linalg.solve(np.diag(weight) + noise * x.T @ x, weight * mu + noise * x.T @ rest)
-    factors, biases = (solved[..., :-1] / S**0.5).reshape(len(solved), -1), solved[..., -1]
-    return {table: factors, f"{side}_bias": biases.mean(axis=1), f"sample_{side}_bias": biases}
+    found = [slice(*pair) for pair in pairwise(ratings.offsets)]
+    solved = [refitted(arrays, side, ratings.others[mine], ratings.values[mine], ridge, with_bias) for mine in found]
+    return {name: np.stack([one[name] for one in solved]) for name in solved[0]}

@@ -3,6 +3,9 @@
 It is a "model from code", so nothing is pickled: the arrays as npz, the source of `predicting`, and the file MLmodel that
 describes them. `mlflow.pyfunc.save_model` is not used: it would load the model to save it, copy its arrays twice and store
 absolute paths of this machine.
+
+Its input is a table of pairs, with the columns `user` and `item`. The optional column `rating` has the ratings of new users,
+who are folded in for that request only; it is null in the rows to predict.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ def put_model(folder: Path, record: Record, path: Path) -> None:
     needed = [f"{name}=={versions[name]}" if versions.get(name) else name for name in ("mlflow", "numpy", "pandas")]
     example = {"columns": list(ids), "data": list(zip(*(each[:EXAMPLES].tolist() for each in ids.values()), strict=False))}
     inputs = [ColSpec("string" if each.dtype.kind == "U" else "long", name) for name, each in ids.items()]
+    inputs.append(ColSpec("double", "rating", required=False))
     outputs = [ColSpec("double", "prediction"), ColSpec("string", "known")]
     outputs += [ColSpec("double", "std")] if is_posterior else []
     described = Model(
@@ -55,7 +59,7 @@ def put_model(folder: Path, record: Record, path: Path) -> None:
         artifacts={"arrays": {"path": ARRAYS, "uri": ARRAYS}},
     )  # fmt: skip
     described.save(str(folder / "MLmodel"))
-    (folder / CODE).write_text(f"{Path(predicting.__file__).read_text()}\n\nserve()\n")
+    (folder / CODE).write_text(f"{Path(predicting.__file__).read_text()}\n\nserve(ridge={(record.beta or 0.0) / 2})\n")
     (folder / REQUIREMENTS).write_text("\n".join(needed) + "\n")
     python = {"python": record.environment.python, "build_dependencies": ["pip"], "dependencies": [f"-r {REQUIREMENTS}"]}
     (folder / PYTHON).write_text(yaml.safe_dump(python))

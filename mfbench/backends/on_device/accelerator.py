@@ -57,16 +57,8 @@ class OnDevice:
 
     @property
     def hardware(self) -> dict[str, str]:
-        """The platform and kind of the device and, unless it is a CPU, its runtime, driver and libraries."""
-        device = device_named(self.device)
-        found = {"platform": str(device.platform), "kind": str(device.device_kind)}
-        if device.platform == "cpu":
-            return found
-        found["runtime"] = " ".join(str(device.client.platform_version).split())
-        if DRIVER.exists():
-            found["driver"] = DRIVER.read_text().strip()
-        libraries = {one.name: one.version for one in distributions() if one.name.startswith(("jax-", "nvidia-", "libtpu"))}
-        return found | dict(sorted(libraries.items()))
+        """See `hardware_of`."""
+        return hardware_of(self.device)
 
     @property
     def exact(self) -> bool:
@@ -107,6 +99,19 @@ def device_named(name: str | None) -> Any:
     if device is None:
         raise SpecError(f"device: {name!r} is not on this machine; choose from {', '.join(there)}")
     return device
+
+
+def hardware_of(name: str | None) -> dict[str, str]:
+    """The platform and kind of a device and, unless it is a CPU, its runtime, driver and libraries."""
+    device = device_named(name)
+    found = {"platform": str(device.platform), "kind": str(device.device_kind)}
+    if device.platform == "cpu":
+        return found
+    found["runtime"] = " ".join(str(device.client.platform_version).split())
+    if DRIVER.exists():
+        found["driver"] = DRIVER.read_text().strip()
+    libraries = {one.name: one.version for one in distributions() if one.name.startswith(("jax-", "nvidia-", "libtpu"))}
+    return found | dict(sorted(libraries.items()))
 
 
 def devices() -> dict[str, str]:

@@ -10,13 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax import lax
 
-from mfbench.backends.on_device.accelerator import OnDevice, device_named, padded, use_compile_cache
+from mfbench.backends.on_device.accelerator import device_named, padded, use_compile_cache
 from mfbench.core.arrays import Array, Floats, Ints
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
-from mfbench.matrix.schedule import Schedule
 
 ABREAST = 64
 """The number of users or items whose equations are built and solved at once: few enough to stay in the cache."""
@@ -26,20 +26,13 @@ DEPTH = 32
 
 
 @dataclass(frozen=True)
-class AlsInJax(OnDevice):
+class AlsInJax:
     """The JAX implementation of `backends.als`, for accelerators: builds and solves the equations of many rows at once."""
 
-    device: str | None
+    device: str
     dtype: str
 
-    def epochs(
-        self,
-        train: Ratings,
-        start: Factors,
-        hyper: HyperParams,
-        schedule: Schedule,  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
-    ) -> Iterator[Factors]:
+    def epochs(self, train: Ratings, start: Factors, hyper: HyperParams) -> Iterator[Factors]:
         """Yield the start once compiled, then Factors in `dtype` after each epoch. The start's P and user_bias are ignored."""
         use_compile_cache()
         device, K = device_named(self.device), start.P.shape[1]
@@ -48,10 +41,10 @@ class AlsInJax(OnDevice):
         learned[K:-1], learned[-1] = 0, hyper.bias
         ridge = np.array((hyper.beta or 0) / 2, self.dtype)
         with jax.enable_x64(self.dtype == "float64"):
-            users = jax.device_put(_equations(train.users, train.items, values, train.n_users), device)
-            items = jax.device_put(_equations(train.items, train.users, values, train.n_items), device)
-            P = jax.device_put(_table(start.P, start.user_bias, self.dtype), device)
-            Q = jax.device_put(_table(start.Q, start.item_bias, self.dtype), device)
+            users = jax.device_put(in_blocks(train.users, train.items, values, train.n_users), device)
+            items = jax.device_put(in_blocks(train.items, train.users, values, train.n_items), device)
+            P = jax.device_put(joined(start.P, start.user_bias, self.dtype), device)
+            Q = jax.device_put(joined(start.Q, start.item_bias, self.dtype), device)
 
         def solve(table: Any, other: Any, equations: Any, blocks: int) -> Any:
             with jax.enable_x64(self.dtype == "float64"):  # not around a yield: it would leak to the caller
@@ -70,14 +63,14 @@ class AlsInJax(OnDevice):
             yield factors()
 
 
-def _table(factors: Floats, bias: Floats, dtype: str) -> Array:
+def joined(factors: Floats, bias: Floats, dtype: npt.DTypeLike) -> Array:
     """[n, padded K + 1]: the factors, zeros up to the padded K, and the bias as the last column."""
     table = np.zeros((len(factors), padded(factors.shape[1]) + 1), dtype)
     table[:, : factors.shape[1]], table[:, -1] = factors, bias
     return table
 
 
-def _equations(rows: Ints, others: Ints, values: Floats, n: int) -> Any:
+def in_blocks(rows: Ints, others: Ints, values: Floats, n: int) -> Any:
     """The ratings sorted by row (others and values, [ratings]), and blocks of the rows with ratings, fewest ratings first.
 
     The blocks are three int32 [blocks, ABREAST]: the rows, the offsets of their ratings, and their numbers of ratings. The
@@ -102,24 +95,33 @@ def _solved(table: Any, other: Any, ratings: Any, blocks: Any, n_blocks: Any, ri
 
     def block(n: Any, table: Any) -> Any:
         rows, first, count = (part[n] for part in blocks)
-
-        def add(step: Any, sums: Any) -> Any:
-            nth = step * DEPTH + jnp.arange(DEPTH)
-            at = first[:, None] + nth
-            q = other[others[at]]
-            rest = values[at] - q[..., -1]
-            regressors = q.at[..., -1].set(1) * learned
-            x = jnp.concatenate([regressors, rest[..., None]], -1)
-            x = jnp.where((nth < count[:, None])[..., None], x, 0)
-            return sums + jnp.einsum("rnk,rnl->rkl", x, x, precision="highest")
-
-        # Σ x xᵀ, where x is q with the residual of the rating appended, holds both sides of the equations.
-        sums = lax.fori_loop(0, -(-count.max() // DEPTH), add, jnp.zeros((ABREAST, width + 1, width + 1), table.dtype))
+        sums = normal_equations(other, others, values, first, count, learned)
         diagonal = ridge * jnp.maximum(count, 1)[:, None] + (1 - learned)
         equations = sums[:, :width].at[:, jnp.arange(width), jnp.arange(width)].add(diagonal)
         return table.at[rows].set(_eliminated(equations), mode="drop")
 
     return lax.fori_loop(0, n_blocks, block, table)
+
+
+def normal_equations(other: Any, others: Any, values: Any, first: Any, count: Any, used: Any) -> Any:
+    """[rows, columns + 1, columns + 1]: Σ x xᵀ over the ratings of each of these rows, the left and the right side at once.
+
+    x is the row of `other` with a 1 in place of the bias, and with the rating less that bias appended. others, values: of the
+    ratings. first, count: [rows], the position of a row's first rating and their number. used: 1 or 0 for each column.
+    """
+
+    def add(step: Any, sums: Any) -> Any:
+        nth = step * DEPTH + jnp.arange(DEPTH)
+        at = first[:, None] + nth
+        q = other[others[at]]
+        rest = values[at] - q[..., -1]
+        regressors = q.at[..., -1].set(1) * used
+        x = jnp.concatenate([regressors, rest[..., None]], -1)
+        x = jnp.where((nth < count[:, None])[..., None], x, 0)
+        return sums + jnp.einsum("rnk,rnl->rkl", x, x, precision="highest")
+
+    width = other.shape[1] + 1
+    return lax.fori_loop(0, -(-count.max() // DEPTH), add, jnp.zeros((len(first), width, width), other.dtype))
 
 
 def _eliminated(equations: Any) -> Any:
