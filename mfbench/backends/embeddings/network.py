@@ -97,12 +97,17 @@ def first_layer(rows: Array, state: Array, kernel: Array) -> Array:
 
     state: [rows, 3, columns], as of `AdamRows`. kernel: [K, units], the half of the first kernel that is for this table.
     """
-    units = np.uint32(kernel.shape[1])
-    x = np.zeros((len(rows), kernel.shape[1]), DTYPE)
+    K, units = kernel.shape
+    x = np.zeros((len(rows), units), DTYPE)
+    whole = K - K % 4  # four terms at once, so that a row of x is read and written a fourth as often
     for n in range(len(rows)):
         row, out = state[rows[n], 0], x[n]
-        for k in range(np.uint32(kernel.shape[0])):
-            for h in range(units):
+        for k in range(0, whole, 4):
+            r0, r1, r2, r3 = row[k], row[k + 1], row[k + 2], row[k + 3]
+            for h in range(np.uint32(units)):
+                out[h] += (r0 * kernel[k, h] + r1 * kernel[k + 1, h]) + (r2 * kernel[k + 2, h] + r3 * kernel[k + 3, h])
+        for k in range(whole, K):
+            for h in range(np.uint32(units)):
                 out[h] += row[k] * kernel[k, h]
     return x
 
@@ -110,16 +115,26 @@ def first_layer(rows: Array, state: Array, kernel: Array) -> Array:
 @compiled(reordered=True)
 def first_gradients(rows: Array, state: Array, kernel: Array, dx: Array, gradient: Array, dkernel: Array) -> None:
     """Add what dx, the gradient of `first_layer`, makes of the gradients of the rows, by slot, and of the kernel."""
-    K, units = np.uint32(kernel.shape[0]), np.uint32(kernel.shape[1])
+    K, units = np.uint32(kernel.shape[0]), kernel.shape[1]
     turned = kernel.T.copy()
     for n in range(len(rows)):
-        row, d, drow = state[rows[n], 0], dx[n], gradient[n]
-        for h in range(units):
+        d, drow = dx[n], gradient[n]
+        for h in range(0, units, 4):
+            d0, d1, d2, d3 = d[h], d[h + 1], d[h + 2], d[h + 3]
             for k in range(K):
-                drow[k] += d[h] * turned[h, k]
+                drow[k] += (d0 * turned[h, k] + d1 * turned[h + 1, k]) + (d2 * turned[h + 2, k] + d3 * turned[h + 3, k])
+    whole = len(rows) - len(rows) % 4
+    for n in range(0, whole, 4):
+        p0, p1, p2, p3 = state[rows[n], 0], state[rows[n + 1], 0], state[rows[n + 2], 0], state[rows[n + 3], 0]
+        e0, e1, e2, e3 = dx[n], dx[n + 1], dx[n + 2], dx[n + 3]
         for k in range(K):
-            for h in range(units):
-                dkernel[k, h] += row[k] * d[h]
+            r0, r1, r2, r3 = p0[k], p1[k], p2[k], p3[k]
+            for h in range(np.uint32(units)):
+                dkernel[k, h] += (r0 * e0[h] + r1 * e1[h]) + (r2 * e2[h] + r3 * e3[h])
+    for n in range(whole, len(rows)):
+        for k in range(K):
+            for h in range(np.uint32(units)):
+                dkernel[k, h] += state[rows[n], 0, k] * dx[n, h]
 
 
 @compiled(reordered=True)
