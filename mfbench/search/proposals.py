@@ -7,11 +7,14 @@ sweep was killed.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import itertools
 import math
 import warnings
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,10 @@ from mfbench.core.errors import SpecError
 from mfbench.core.randomness import generator, seed_for
 from mfbench.runs.records import Record
 from mfbench.search.cmaes import evolve
+from mfbench.search.pareto import undominated
 from mfbench.spec import Choice, Hyper, IntRange, Range, Space, Spec, Sweep
+
+ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)  # of a finished trial: Optuna requires it, and no sampler uses it
 
 NEEDS = {"gp": ("torch", "greenlet"), "cmaes": ("cmaes",)}
 """The optional packages a sampler needs; the extra of mfbench that installs them has the name of the sampler.
@@ -31,6 +37,13 @@ Optuna also runs without greenlet, but its proposals then differ in their last d
 
 ENOUGH = 20
 """The number of trials below which the audit does not say which hyperparameters matter, or that more will hardly help."""
+
+RECALLED, BEST = 500, 50
+"""TPE is given all earlier trials up to RECALLED of them; of more it is given the BEST best and the latest, RECALLED in all.
+
+Its cost grows with them, to more than that of a short training. Little is lost: TPE takes at most 25 trials as good ones
+(with two objectives a tenth of all), which are among the best, and gives the older of the others less weight anyway.
+"""
 
 
 class Finished(BaseModel):
@@ -103,10 +116,13 @@ def _axis(given: Range, count: int) -> list[Any]:
     return sorted({round(value) for value in values}) if isinstance(given, IntRange) else values
 
 
-def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[Finished]) -> list[dict[str, Any]]:
+def propose(
+    spec: Spec, space: Space, batch: int, size: int, finished: Sequence[Finished], recall_all: bool = False
+) -> list[dict[str, Any]]:
     """The first `size` proposals of that batch, each with a value for every hyperparameter in `space`.
 
-    finished: the trials of the earlier batches, in order. The k-th proposal does not depend on `size`.
+    finished: the trials of the earlier batches, in order. The k-th proposal does not depend on `size`. recall_all: give TPE
+    all of them, not only RECALLED, as versions before 0.2 did.
     """
     sweep = spec.sweep
     assert sweep is not None
@@ -118,6 +134,8 @@ def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[
     if sweep.sampler == "cmaes":
         numbers = {name: given for name, given in space.items() if not isinstance(given, Choice)}
         return evolve(numbers, sweep.batch, size, [(trial.params, trial.value) for trial in finished], seed)
+    if sweep.sampler == "tpe" and not recall_all:
+        finished = recalled(finished, sweep.objectives)
     optuna = load_optuna()
     samplers = optuna.samplers
     sampler = {"tpe": samplers.TPESampler, "random": samplers.RandomSampler, "gp": samplers.GPSampler}[sweep.sampler](
@@ -125,10 +143,41 @@ def propose(spec: Spec, space: Space, batch: int, size: int, finished: Sequence[
     )
     study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(sweep.objectives))
     distributions = _distributions(space)
-    study.add_trials([_optuna_trial(trial, distributions, sweep) for trial in finished])
+    if sweep.sampler != "random":  # which learns nothing
+        study.add_trials([_optuna_trial(trial, distributions, sweep) for trial in finished])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Clip non-finite values")  # GP replaces inf by the worst finite value
         return [dict(study.ask(distributions).params) for _ in range(size)]
+
+
+def recalled(finished: Sequence[Finished], objectives: Sequence[str]) -> Sequence[Finished]:
+    """The trials that TPE is given, see RECALLED, in order."""
+    if len(finished) <= RECALLED:
+        return finished
+    latest = range(len(finished) - (RECALLED - BEST), len(finished))
+    return [finished[k] for k in sorted({*_best(finished, objectives), *latest})]
+
+
+def _best(finished: Sequence[Finished], objectives: Sequence[str]) -> list[int]:
+    """The positions of the BEST best trials, as TPE ranks them; with two objectives, Pareto front by whole front."""
+    if len(objectives) == 1:
+        return sorted(range(len(finished)), key=lambda k: _rank(finished[k]))[:BEST]
+    one, two = objectives
+    points = {k: (trial.objective(one), trial.objective(two)) for k, trial in enumerate(finished)}
+    best: list[int] = []
+    while points and len(best) < BEST:
+        front = undominated(points, points.__getitem__)
+        best += front
+        points = {k: point for k, point in points.items() if k not in front}
+    return best
+
+
+def _rank(trial: Finished) -> tuple[bool, int, float]:
+    """The order of TPE: completed trials by value, then pruned ones, those that got farthest first."""
+    if trial.outcome != "pruned":
+        return False, 0, trial.value
+    epoch, value = max(trial.values.items())
+    return True, -epoch, value
 
 
 def best_of(trials: Sequence[Record]) -> Record | None:
@@ -172,17 +221,30 @@ def _optuna_trial(trial: Finished, distributions: dict[str, Any], sweep: Sweep) 
     A trial that diverged counts as complete with value inf, so the sampler learns to avoid it. A pruned trial stays pruned
     for TPE; GP ignores pruned trials, so for GP it counts as complete with its best value so far.
     """
-    optuna = load_optuna()
+    states = load_optuna().trial.TrialState
     pruned = trial.outcome == "pruned" and sweep.sampler != "gp"
-    return optuna.trial.create_trial(
-        state=optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE,
-        values=[trial.objective(name) for name in sweep.objectives],
-        params={name: trial.params[name] for name in distributions},
-        distributions=distributions,
-        intermediate_values=trial.values,
-    )
+    return _past_trial()(
+        number=-1, trial_id=-1,  # the study gives it a number
+        state=states.PRUNED if pruned else states.COMPLETE,
+        value=None, values=[trial.objective(name) for name in sweep.objectives],
+        datetime_start=ANY_TIME, datetime_complete=ANY_TIME,
+        params={name: trial.params[name] for name in distributions}, distributions=distributions,
+        user_attrs={}, system_attrs={}, intermediate_values=trial.values,
+    )  # fmt: skip
 
 
+@cache
+def _past_trial() -> Any:
+    class Past(load_optuna().trial.FrozenTrial):  # type: ignore[misc]
+        """A finished trial. Optuna copies each trial that is added to a study with all that belongs to it: half its time."""
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            return copy.copy(self)
+
+    return Past
+
+
+@cache
 def load_optuna() -> Any:
     """Import Optuna on first use, with its info messages off."""
     import optuna  # not at the top: takes 0.3 s, too slow for `mfbench --help`
