@@ -140,6 +140,7 @@ class Record(RunName):
     a final run are those of the best trial, as its own training includes the valid part. evaluation: all other metrics (see
     `models.evaluation`) by name, on test for a final or floor run, on valid for a plain run. intervals: by metric, for
     means over repeats. spec: of this repeat, with every default filled in; options: the backend's knobs, likewise.
+    proposal: of a trial, the digest that shows that its search proposed it (see `study.Past`); None in older records.
     backend_digest: of the file of a user's own backend. factors_digest: of the last model, None if the run diverged.
     memory: in bytes, resident `before` the run, and the peaks of `prepare` and `train`. started, ended: in seconds since
     1970. seal: a digest of all other fields, added when the record is written.
@@ -153,6 +154,7 @@ class Record(RunName):
     options: dict[str, Any]
     backend_digest: str | None = None
     hyper: Hyper
+    proposal: str | None = None
     planned_epochs: int
     epochs: int
     scores: Scores
