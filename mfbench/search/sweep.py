@@ -147,7 +147,7 @@ def _records_of(
     """
     records = {job.run_key: record for job in jobs if (record := _record_of(job, _fold_of(job, parts), watcher, read))}
     for record in records.values():
-        watcher.done(record)
+        watcher.found(record)
 
     def on_done(record: Record) -> None:
         records[record.run_key] = record
