@@ -122,7 +122,7 @@ def propose(
     """The first `size` proposals of that batch, each with a value for every hyperparameter in `space`.
 
     finished: the trials of the earlier batches, in order. The k-th proposal does not depend on `size`. recall_all: give TPE
-    all of them, not only RECALLED, as versions before 0.2 did.
+    all of them, as earlier versions did.
     """
     sweep = spec.sweep
     assert sweep is not None
@@ -197,9 +197,7 @@ def importance(space: Space, finished: Sequence[Finished]) -> dict[str, float] |
         return None
     optuna, distributions = load_optuna(), _distributions(space)
     study = optuna.create_study()
-    for trial in completed:
-        params = {name: trial.params[name] for name in distributions}
-        study.add_trial(optuna.trial.create_trial(value=trial.value, params=params, distributions=distributions))
+    study.add_trials([_optuna_trial(trial, distributions, Sweep()) for trial in completed])
     return {name: float(share) for name, share in optuna.importance.get_param_importances(study).items()}
 
 

@@ -67,6 +67,8 @@ class Plan:
         _tell_what_is_new(self.spec, key, watcher)
         self._tell_limits(watcher)
         with _alone(key, watcher), Workers(shares(workers)) as crew:
+            if not all(_run(study, number).path.exists() for study in self.studies for number in range(study.budget)):
+                crew.start()
             for study in self.studies:
                 watcher.study(study.backend, study.budget * self.spec.folds * self.spec.seeds)
                 for batch in _search(study, self.parts, crew, watcher):
@@ -122,9 +124,14 @@ def _search(study: Study, parts: Sequence[Parts], crew: Workers, watcher: Watche
         yield made
 
 
+def _run(study: Study, number: int) -> RunName:
+    """The first repeat of a trial."""
+    return RunName(study=study.key, backend=study.backend, stage="trial", number=number)
+
+
 def _read(study: Study, number: int) -> tuple[Path, Record | None]:
     """The path of the record of a trial's first repeat, and the record; None if there is none that can be read."""
-    run = RunName(study=study.key, backend=study.backend, stage="trial", number=number)
+    run = _run(study, number)
     try:
         return run.path, find_record(run)
     except RecordError:
