@@ -11,10 +11,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from mfbench.core.paths import RUNS, file_safe
 from mfbench.data.splits import DataDescription
@@ -131,6 +132,19 @@ class RunName(BaseModel):
         return RunName.model_validate(dict(zip(names, words.groups("0"), strict=True))) if words else None
 
 
+@lru_cache(maxsize=64)
+def _spec(text: str) -> Spec:
+    return Spec.model_validate_json(text)
+
+
+def _shared(tree: Any) -> Any:
+    """The spec of a record in a file. Those of a study are a few, and to parse one takes half the time of its record."""
+    try:
+        return _spec(json.dumps(tree)) if isinstance(tree, dict) else tree
+    except ValidationError:
+        return tree  # so that its own validation says where the fault is
+
+
 class Record(RunName):
     """A finished run.
 
@@ -150,7 +164,7 @@ class Record(RunName):
 
     outcome: Outcome
     reason: str | None = None
-    spec: Spec
+    spec: Annotated[Spec, BeforeValidator(_shared)]
     options: dict[str, Any]
     backend_digest: str | None = None
     hyper: Hyper
