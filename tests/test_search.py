@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sweeping import Listener, bits, swept
 
 from mfbench.core.errors import SpecError
 from mfbench.runs.records import RunName
-from mfbench.search.proposals import NEEDS, Finished, grid_points, propose
+from mfbench.search.proposals import BEST, NEEDS, RECALLED, Finished, grid_points, propose, recalled
 from mfbench.search.pruning import Prune, Pruning
 from mfbench.search.sweep import Plan
 from mfbench.spec import Spec, load_spec
@@ -126,6 +127,43 @@ def test_a_sampler_that_learns_keeps_away_from_what_diverged(sampler: str) -> No
             trials.append(Finished(outcome=outcome, params=params, values={1: 1.0 + params["beta"]}, train_seconds=1.0))
     early, late = ([trial.outcome for trial in part].count("diverged") for part in (trials[:16], trials[-16:]))
     assert late < early
+
+
+def long_study(spec: Spec, trials: int) -> list[Finished]:
+    """That many trials drawn at random."""
+    drawn = propose(load_spec(spec, ["sweep.sampler=random"]), space_of(spec), 0, trials, [])
+    return [ended(params) for params in drawn]
+
+
+@pytest.mark.parametrize("objectives", [["valid_rmse"], ["valid_rmse", "K"]])
+def test_of_a_long_study_tpe_is_given_the_best_and_the_latest(objectives: list[str]) -> None:
+    spec = spec_of("tpe", 8, objectives=objectives)
+    trials = long_study(spec, RECALLED + 44)
+    given = recalled(trials, objectives)
+    assert recalled(trials[:RECALLED], objectives) == trials[:RECALLED]
+    assert given[-(RECALLED - BEST) :] == trials[-(RECALLED - BEST) :]
+    assert given == [trial for trial in trials if trial in given]
+    old = [trial for trial in trials[: len(trials) - (RECALLED - BEST)] if trial in given]
+    best = min(trials, key=lambda trial: trial.value)
+    assert best in given
+    assert 0 < len(old) < BEST
+
+    def proposed(changed: Sequence[Finished], recall_all: bool = False) -> list[dict[str, Any]]:
+        return propose(spec, space_of(spec), len(trials) // 8, 8, changed, recall_all=recall_all)
+
+    bad = ended(OPTIMUM).model_copy(update={"values": {1: 99.0}})
+    forgotten = [trial if trial in given else bad for trial in trials]
+    assert proposed(forgotten) == proposed(trials) == proposed(given)
+    assert proposed([bad if trial in old else trial for trial in trials]) != proposed(trials)
+    assert proposed(forgotten, recall_all=True) != proposed(trials, recall_all=True)  # as earlier versions asked
+
+
+def test_the_best_of_a_long_study_are_ranked_as_tpe_does() -> None:
+    pruned = [ended({"K": 16, "alpha": 0.005, "beta": 0.1}, "pruned").model_copy(update={"values": {1: 0.1}})] * 60
+    diverged = [ended({"K": 4, "alpha": 0.05, "beta": 0.1}, "diverged")]
+    completed = [ended({"K": 4, "alpha": 0.0005, "beta": 0.5})] * (BEST - 2)
+    given = recalled([*pruned, *diverged, *completed, *pruned[:1] * RECALLED], ["valid_rmse"])
+    assert given[: BEST + 1] == [pruned[0], *diverged, *completed, pruned[0]]
 
 
 def test_a_generation_of_cmaes_is_whole_batches() -> None:

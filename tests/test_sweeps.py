@@ -16,7 +16,9 @@ import mfbench
 from mfbench.core.errors import WorkError
 from mfbench.runs.record_files import read_record
 from mfbench.runs.records import RunName
-from mfbench.search.proposals import Finished
+from mfbench.search import study
+from mfbench.search.outcome import Swept
+from mfbench.search.proposals import Finished, propose
 
 
 @pytest.mark.usefixtures("served")
@@ -134,6 +136,102 @@ def test_a_record_that_is_not_as_it_was_written_is_set_aside_and_its_trial_run_a
     assert told.endswith("; renamed it to trial-0002.aside and training the run again")
     assert "delete it" not in told
     assert path.with_suffix(".aside").exists()
+
+
+def trial_of(result: Swept, number: int) -> RunName:
+    return RunName(study=result.study, backend="loop", stage="trial", number=number)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The batches of which the proposals are asked for."""
+    batches: list[int] = []
+
+    def ask(spec: Any, space: Any, batch: int, *more: Any, **named: Any) -> Any:
+        batches.append(batch)
+        return propose(spec, space, batch, *more, **named)
+
+    monkeypatch.setattr(study, "propose", ask)
+    return batches
+
+
+@pytest.mark.usefixtures("served")
+def test_only_a_batch_that_is_not_whole_is_proposed_again(small: dict[str, Any], asked: list[int]) -> None:
+    before = swept(small, "sweep.trials=9")
+    assert asked == [0, 1, 2]
+    assert len({trial.proposal for trial in before.trials["loop"]}) == 9
+    asked.clear()
+    assert bits(swept(small, "sweep.trials=9")) == bits(before)
+    assert asked == []
+    trial_of(before, 4).path.unlink()
+    assert bits(swept(small, "sweep.trials=9")) == bits(before)
+    assert asked == [1]
+
+
+@pytest.mark.usefixtures("served")
+def test_with_another_version_of_what_proposes_all_is_proposed_again(
+    small: dict[str, Any], asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = swept(small)
+    asked.clear()
+    monkeypatch.setattr(study, "proposers", lambda: ["another version"])
+    swept(small, watcher=(listener := Listener()))
+    assert asked == [0, 1]
+    assert listener.said == []
+    assert read_record(trial_of(before, 0).path) == before.trials["loop"][0]
+
+
+@pytest.mark.usefixtures("served")
+def test_a_record_that_its_search_did_not_propose_is_set_aside(small: dict[str, Any], asked: list[int]) -> None:
+    """Though the record itself is whole, as its seal shows."""
+    before = swept(small, "sweep.trials=9")
+    asked.clear()
+    third, fourth = (trial_of(before, number).path for number in (3, 4))
+    rewritten(third, sealed=True, hyper=before.trials["loop"][3].hyper | {"alpha": 0.01})
+    after = swept(small, "sweep.trials=9", watcher=(listener := Listener()))
+    assert bits(after) == bits(before)
+    assert asked == [1]
+    (said,) = listener.said
+    assert "trial-0003.json: the hyperparameters of this run differ from what the search now proposes" in said
+
+    fourth.write_bytes(third.read_bytes())
+    after = swept(small, "sweep.trials=9", watcher=(listener := Listener()))
+    assert bits(after) == bits(before)
+    (said,) = listener.said
+    assert f"trial-0004.json: this is the record of {before.study}/loop/3/trial; renamed it" in said
+
+    other = swept(small, "sweep.trials=9", "model.epochs=4")
+    assert other.trials["loop"][0].hyper == before.trials["loop"][0].hyper
+    trial_of(before, 0).path.write_bytes(trial_of(other, 0).path.read_bytes())
+    after = swept(small, "sweep.trials=9", watcher=(listener := Listener()))
+    assert bits(after) == bits(before)
+    assert f"trial-0000.json: this is the record of {other.study}/loop/0/trial; renamed it" in listener.said[0]
+
+
+@pytest.mark.usefixtures("served")
+def test_a_trial_whose_score_was_changed_leads_to_other_proposals(small: dict[str, Any], asked: list[int]) -> None:
+    small["sweep"] |= {"batch": 10, "trials": 24}
+    before = swept(small, "sweep.pruner=none")
+    asked.clear()
+    worst = max(before.trials["loop"][:10], key=lambda trial: trial.valid_rmse or 0)
+    scores = worst.scores.model_dump() | {"valid_rmse": [0.001] * len(worst.scores.epoch)}
+    rewritten(worst.path, sealed=True, scores=scores)
+    swept(small, "sweep.pruner=none", watcher=(listener := Listener()))
+    assert asked == [1, 2]
+    assert any("differ from what the search now proposes" in sentence for sentence in listener.said)
+
+
+@pytest.mark.usefixtures("served")
+def test_records_of_an_earlier_version_are_proposed_again_and_go_on(small: dict[str, Any], asked: list[int]) -> None:
+    before = swept(small, "sweep.trials=6")
+    for trial in before.trials["loop"]:
+        rewritten(trial.path, sealed=True, proposal=None)
+    asked.clear()
+    longer = swept(small, "sweep.trials=9", watcher=(listener := Listener()))
+    assert asked == [0, 1, 2]
+    assert listener.said == []
+    assert [trial.hyper for trial in longer.trials["loop"][:6]] == [trial.hyper for trial in before.trials["loop"]]
+    assert [trial.proposal is None for trial in longer.trials["loop"]] == [True] * 6 + [False] * 3
 
 
 @pytest.mark.usefixtures("workplace")

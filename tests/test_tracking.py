@@ -24,8 +24,9 @@ from mfbench.core.errors import InputError, WorkError
 from mfbench.data.sealed import log_opening
 from mfbench.runs.record_files import model_path
 from mfbench.search.audit import audit
-from mfbench.tracking.client import Tracker, exported_record
+from mfbench.tracking.client import Tracker
 from mfbench.tracking.export import Export, sync
+from mfbench.tracking.exported import exported_record
 from mfbench.tracking.store import make_store, shown, store_uri
 from mfbench.tracking.ui import ui
 
@@ -313,6 +314,46 @@ def test_closing_a_sweep_sends_the_records_that_an_earlier_export_did_not():
         out.close_sweep(swept(records))
     assert out.problem is None
     assert out.run_ids.keys() == {STUDY} | {made.run_key for made in records}
+
+
+def test_a_finished_sweep_that_is_answered_again_looks_for_no_trial(monkeypatch, small, capsys):
+    small["name"] = "little"
+    before = sweep(small, trials=3)
+    ids = {final.run_key: before.run_ids[final.run_key] for final in before.swept.finals}
+    with monkeypatch.context() as patch:
+        patch.delattr(Tracker, "exported")
+        patch.delattr(Tracker, "export")
+        again = sweep(small, trials=3)
+    assert again.run_ids == {before.swept.study: before.run_ids[before.swept.study], **ids}
+    assert [row.run_id for row in again.leaderboard()] == list(ids.values())
+    longer = sweep(small, trials=4)
+    assert longer.run_ids.keys() == {before.swept.study, *(made.run_key for made in longer.swept.records)}
+    assert before.run_ids.items() - longer.run_ids.items() <= ids.items()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///another.db")
+    afresh = sweep(small, trials=4)
+    assert afresh.run_ids.keys() == longer.run_ids.keys()
+    assert sorted(run.data.tags["mfbench.run_key"] for run in all_runs()) == sorted(longer.run_ids)
+    assert "not exported" not in capsys.readouterr().err
+
+
+def test_a_trial_that_was_not_exported_is_exported_when_the_sweep_is_answered_again(monkeypatch, small):
+    small["name"] = "little"
+    whole = Tracker._send
+
+    def refuse(self, run_id, metrics, params):
+        if any(name == "best_epoch" for name, *_ in metrics):
+            raise ValueError("this one is not liked")
+        whole(self, run_id, metrics, params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mfbench.tracking.export.FIRST_PAUSE", 0.01)
+        patch.setattr("mfbench.tracking.export.LAST_PAUSE", 0.01)
+        patch.setattr(Tracker, "_send", refuse)
+        before = sweep(small, trials=3)
+        assert not {trial.run_key for trial in before.swept.all_trials} & before.run_ids.keys()
+    again = sweep(small, trials=3)
+    assert again.run_ids.keys() == {again.swept.study, *(made.run_key for made in again.swept.records)}
+    assert "RUNNING" not in {run.info.status for run in all_runs()}
 
 
 def test_a_run_made_again_with_another_result_is_another_run():

@@ -62,9 +62,10 @@ def compare(*what: str) -> list[Comparison]:
         raise InputError("; ".join(map(_why_no_final, sweeps)) or advice)
     ids: dict[str, str] = {}
     problem = None
+    with_trials = {record.study for record in records.values() if record.stage == "trial"}
     for study, name in {(record.study, record.spec.name) for record in records.values()}:
         try:
-            ids |= Tracker(name).run_ids(study)
+            ids |= Tracker(name).run_ids(study, trials=study in with_trials)
         except WorkError as error:  # the leaderboard needs only records
             problem = str(error)
     alike: dict[tuple[str, str], list[Record]] = {}

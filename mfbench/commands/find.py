@@ -11,7 +11,7 @@ from mfbench.core.paths import RUNS
 from mfbench.runs.record_files import find_record, read_record, studies_of, study_records
 from mfbench.runs.records import Record, RunName
 from mfbench.spec import load_spec, run_study_key, study_key
-from mfbench.tracking.client import exported_record
+from mfbench.tracking.exported import exported_record
 
 RUN_ID = re.compile("[0-9a-f]{8,32}")
 

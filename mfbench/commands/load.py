@@ -12,7 +12,7 @@ from mfbench.models.recommender import Recommender
 from mfbench.models.trained import TrainedModel
 from mfbench.runs.record_files import model_path, read_record
 from mfbench.runs.records import Record
-from mfbench.tracking.client import exported_model
+from mfbench.tracking.exported import exported_model
 
 
 def load_model(run: str | Path) -> TrainedModel:

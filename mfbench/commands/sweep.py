@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class SweepResult:
-    """The trials and finals of a sweep, and the MLflow ids of its runs by run key."""
+    """The trials and finals of a sweep, and MLflow ids by run key.
+
+    run_ids: of the sweep, its finals and floors; of its trials too, unless all of them had been exported before.
+    """
 
     swept: Swept
     run_ids: dict[str, str]

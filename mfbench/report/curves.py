@@ -10,8 +10,10 @@ from mfbench.report.style import (
     GREY,
     TRAIN,
     VALID,
+    add_line,
     best_of_each,
     colours_of,
+    fit,
     hyperparameters,
     legend_entry,
     limit,
@@ -122,9 +124,10 @@ def trial_curves(records: Sequence[Record]) -> Figure:
                 epochs = trial.scores.epoch[: len(values)]
                 if strong:
                     axes.plot(epochs, values, color="white", linewidth=4.5, zorder=3)  # a halo
-                (line,) = axes.plot(epochs, values, color=colour, marker="o" if len(values) == 1 else "")
+                line = add_line(axes, epochs, values, color=colour, marker="o" if len(values) == 1 else "")
                 line.set(linewidth=2.2 if strong else 0.8, alpha=1.0 if strong else 0.3, zorder=4 if strong else 2)
                 tip(line, f"{words_of(trial)}  ({part})")
+        fit(axes, [epoch for trial in trials if trial.backend == backend for epoch in trial.scores.epoch])
         for floor in floors:
             line = axes.axhline(value_of(floor), color=GREY, linewidth=1.2, linestyle="--")
             tip(line, words_of(floor))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mfbench.report.style import (
     ABREAST,
     COLOURS,
+    add_line,
     best_of_each,
     colours_of,
+    fit,
     legend_entry,
     limit,
     log_ticks,
@@ -38,13 +40,15 @@ def sweep_picture(records: Sequence[Record]) -> Figure:
     figure, panels = panel_grid(varied(trials), 3.4, width=3.5)
     first = next(iter(panels.values()))
     limit(first, [value_of(t) for t in trials if t.outcome == "completed"] or [value_of(t) for t in trials])
+    top = first.get_ylim()[1]
     for name, axes in panels.items():
         having = [trial for trial in trials if name in trial.hyper]
         places = _places(axes, name, [trial.hyper[name] for trial in having])
         for trial in having:
-            tip(_mark(axes, trial, places[trial.hyper[name]], colours[trial.backend]), words_of(trial))
+            tip(_mark(axes, trial, places[trial.hyper[name]], top, colours[trial.backend]), words_of(trial))
+        fit(axes, [places[trial.hyper[name]] for trial in having])
         for best in best_of_each(having).values():
-            if value_of(best) <= first.get_ylim()[1]:
+            if value_of(best) <= top:
                 where = places[best.hyper[name]]
                 (ring,) = axes.plot(where, value_of(best), "o", markersize=13, markerfacecolor="none", clip_on=False)
                 ring.set(markeredgecolor=colours[best.backend], markeredgewidth=1.5)
@@ -55,7 +59,7 @@ def sweep_picture(records: Sequence[Record]) -> Figure:
     searched = {trial.backend for trial in trials if trial.hyper}
     keys = [legend_entry(backend, colour) for backend, colour in colours.items() if backend in searched]
     keys.append(legend_entry("best of a backend", size=11, face="none"))
-    if any(value_of(trial) > first.get_ylim()[1] for trial in trials):
+    if any(value_of(trial) > top for trial in trials):
         keys.append(legend_entry("above the range", marker="^", size=5))
     outcomes = {trial.outcome for trial in trials}
     if "pruned" in outcomes:
@@ -94,11 +98,13 @@ def alpha_beta_map(records: Sequence[Record]) -> Figure:
             assert trial.beta is not None
             if trial.outcome in ("completed", "pruned") and math.isfinite(value_of(trial)):
                 edge = "#D55E00" if trial is best.get(backend) else "white"
-                (mark,) = axes.plot(trial.alpha, trial.beta, "o", markersize=_size(trial.K, most), markeredgecolor=edge)
+                size = _size(trial.K, most)
+                mark = _point(axes, trial.alpha, trial.beta, "o", markersize=size, markeredgecolor=edge)
                 mark.set(color=colour(norm(value_of(trial))), markeredgewidth=2.5 if trial is best.get(backend) else 0.5)
             else:
-                (mark,) = axes.plot(trial.alpha, trial.beta, "x", color="#D55E00", markersize=7, markeredgewidth=1.6)
+                mark = _point(axes, trial.alpha, trial.beta, "x", color="#D55E00", markersize=7, markeredgewidth=1.6)
             tip(mark, words_of(trial))
+        fit(axes, [trial.alpha or 0.0 for trial in mine], [trial.beta or 0.0 for trial in mine])
         for which, name in (("x", "alpha"), ("y", "beta")):
             if (values := [getattr(trial, name) for trial in mine]) and min(values) > 0:
                 log_ticks(axes, which, values)
@@ -148,19 +154,22 @@ def _size(K: int | None, most: int) -> float:
     return 4.0 + 9.0 * math.sqrt((K or 1) / most)
 
 
-def _mark(axes: Axes, trial: Record, where: float, colour: str) -> Line2D:
+def _point(axes: Axes, x: float, y: float, marker: str, **style: Any) -> Line2D:
+    return add_line(axes, [x], [y], linestyle="", marker=marker, **style)
+
+
+def _mark(axes: Axes, trial: Record, where: float, top: float, colour: str) -> Line2D:
+    """The mark of a trial; top: the upper limit of the value axis."""
     value = value_of(trial)
     edge = axes.get_xaxis_transform()  # y as a fraction of the panel's height, for trials outside the value axis
     face = "white" if trial.outcome == "pruned" else colour
     if trial.outcome not in ("completed", "pruned") or not math.isfinite(value):
-        (mark,) = axes.plot(where, 0.98, "x", markersize=6, color=colour, transform=edge, markeredgewidth=1.5)
-    elif value > axes.get_ylim()[1]:
-        (mark,) = axes.plot(where, 0.93, "^", markersize=5, color=colour, markerfacecolor=face, transform=edge, alpha=0.75)
-    elif trial.outcome == "completed":
-        (mark,) = axes.plot(where, value, "o", markersize=6, color=colour, alpha=0.75, markeredgewidth=0)
-    else:
-        (mark,) = axes.plot(where, value, "o", markersize=4.5, markerfacecolor=face, markeredgecolor=colour, alpha=0.8)
-    return mark
+        return _point(axes, where, 0.98, "x", markersize=6, color=colour, transform=edge, markeredgewidth=1.5)
+    if value > top:
+        return _point(axes, where, 0.93, "^", markersize=5, color=colour, markerfacecolor=face, transform=edge, alpha=0.75)
+    if trial.outcome == "completed":
+        return _point(axes, where, value, "o", markersize=6, color=colour, alpha=0.75, markeredgewidth=0)
+    return _point(axes, where, value, "o", markersize=4.5, markerfacecolor=face, markeredgecolor=colour, alpha=0.8)
 
 
 def _places(axes: Axes, name: str, values: Sequence[Value]) -> dict[Value, float]:
@@ -208,7 +217,7 @@ def trade_off_picture(records: Sequence[Record]) -> Figure:
     for backend, colour in colours_of(shown).items():
         for place, one in enumerate(own := [one for one in shown if one.backend == backend]):
             label = f"{backend} ({len(own)})" if place == 0 else None
-            (mark,) = axes.plot(one.clocks.train_seconds, value_of(one), "o", color=colour, markersize=5, label=label)
+            mark = _point(axes, one.clocks.train_seconds, value_of(one), "o", color=colour, markersize=5, label=label)
             tip(mark, words_of(one))
     front = best_for_time(shown)
     seconds = [one.clocks.train_seconds for one in shown]
@@ -216,6 +225,7 @@ def trade_off_picture(records: Sequence[Record]) -> Figure:
         [one.clocks.train_seconds for one in front], list(map(value_of, front)), "k-", where="post", linewidth=1, zorder=1
     )
     if seconds:
+        fit(axes, seconds, [value_of(one) for one in shown])
         log_ticks(axes, "x", seconds)
         limit(axes, [value_of(one) for one in shown])
     axes.set_xlabel("training time, seconds")

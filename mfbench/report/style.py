@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
 
+from mfbench.core.arrays import Floats64
 from mfbench.runs.records import Record
 from mfbench.spec import Value
 
@@ -151,6 +152,24 @@ def log_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def add_line(axes: Axes, x: Sequence[float], y: Sequence[float] | Floats64, **style: Any) -> Line2D:
+    """Draw a line or a point as `axes.plot` does, without adjusting the limits of the axes, which takes most of its time.
+
+    To be followed by `fit`, once all of the thousands are drawn.
+    """
+    from matplotlib.lines import Line2D
+
+    line = Line2D(x, y, **style)
+    axes.add_artist(line)
+    return line
+
+
+def fit(axes: Axes, x: Sequence[float], y: Sequence[float] | None = None) -> None:
+    """Adjust the limits of the axes to these data, of the x axis alone if y is None."""
+    axes.update_datalim(np.column_stack([x, np.zeros(len(x)) if y is None else y]), updatey=y is not None)
+    axes.autoscale_view()
 
 
 def plain(axes: Axes) -> None:

@@ -33,7 +33,7 @@ class BestTrial(BaseModel):
 
 
 class Job(RunName):
-    """One training to carry out: the name of its run, the spec of its repeat, its hyperparameters (see `Record`)."""
+    """One training to carry out: the name of its run, the spec of its repeat, hyper and proposal as in `Record`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,6 +41,7 @@ class Job(RunName):
     hyper: Hyper
     epochs: int
     best: BestTrial | None = None
+    proposal: str | None = None
 
     @cached_property
     def model(self) -> ModelSpec:
@@ -70,6 +71,7 @@ def job_of(
     changes: Mapping[str, Value] | None = None,
     epochs: int | None = None,
     best: BestTrial | None = None,
+    proposal: str | None = None,
 ) -> Job:
     """The job for the spec's model with these changes to its hyperparameters.
 
@@ -80,7 +82,7 @@ def job_of(
     hyper = {name: values[name] for name in ordered(values) if name in tunable or name not in FIRST}
     return Job(
         study=study, backend=backend, number=number, stage=stage, repeat=repeat, spec=spec.repeat(repeat), hyper=hyper,
-        epochs=epochs or (spec.model.epochs if tunable else 1), best=best,
+        epochs=epochs or (spec.model.epochs if tunable else 1), best=best, proposal=proposal,
     )  # fmt: skip
 
 
@@ -101,6 +103,7 @@ def blank(job: Job, parts: Parts) -> Record:
         options={},
         backend_digest=registry.digest(job.backend),
         hyper=job.hyper,
+        proposal=job.proposal,
         planned_epochs=job.epochs,
         epochs=0,
         scores=Scores(),

@@ -29,7 +29,11 @@ class Watcher:
         """A run scored an epoch with this RMSE, on valid if the split has one, else on train."""
 
     def done(self, record: Record) -> None:
-        """A run is finished, in this session or an earlier one."""
+        """A run is finished."""
+
+    def found(self, record: Record) -> None:
+        """A run was finished in an earlier session; by default this counts as done."""
+        self.done(record)
 
     def say(self, sentence: str) -> None:
         """A message for the user."""
@@ -55,6 +59,11 @@ class Watchers(Watcher):
         """Notify all watchers."""
         for watcher in self._watchers:
             watcher.done(record)
+
+    def found(self, record: Record) -> None:
+        """Notify all watchers."""
+        for watcher in self._watchers:
+            watcher.found(record)
 
     def say(self, sentence: str) -> None:
         """Notify all watchers."""

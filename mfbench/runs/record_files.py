@@ -34,10 +34,17 @@ def write_record(record: Record) -> Path:
 
 def read_record(path: Path) -> Record:
     """Read a record; RecordError if the file is missing or damaged."""
+    record = _read(path)
+    if record is None:
+        raise RecordError(f"{path}: there is no such record")
+    return record
+
+
+def _read(path: Path) -> Record | None:
     try:
         return Record.of_file(path.read_bytes())
     except FileNotFoundError:
-        raise RecordError(f"{path}: there is no such record; `mfbench compare --json` lists all run keys") from None
+        return None
     except ValidationError as error:
         steps, _, detail = fault(error)
         where = ": ".join(filter(None, (".".join(steps), str(detail["msg"]))))
@@ -48,7 +55,7 @@ def read_record(path: Path) -> Record:
 
 def find_record(run: RunName) -> Record | None:
     """The record of a run, or None if it has not finished."""
-    return read_record(run.path) if run.path.exists() else None
+    return _read(run.path)
 
 
 def later_repeats(run: RunName) -> list[RunName]:

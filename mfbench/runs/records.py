@@ -11,10 +11,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from mfbench.core.paths import RUNS, file_safe
 from mfbench.data.splits import DataDescription
@@ -136,6 +137,19 @@ class RunName(BaseModel):
         return RunName.model_validate(dict(zip(names, words.groups("0"), strict=True))) if words else None
 
 
+@lru_cache(maxsize=64)
+def _spec(text: str) -> Spec:
+    return Spec.model_validate_json(text)
+
+
+def _shared(tree: Any) -> Any:
+    """The spec of a record in a file. Those of a study are a few, and to parse one takes half the time of its record."""
+    try:
+        return _spec(json.dumps(tree)) if isinstance(tree, dict) else tree
+    except ValidationError:
+        return tree  # so that its own validation says where the fault is
+
+
 class Record(RunName):
     """A finished run.
 
@@ -145,6 +159,7 @@ class Record(RunName):
     a final run are those of the best trial, as its own training includes the valid part. evaluation: all other metrics (see
     `models.evaluation`) by name, on test for a final or floor run, on valid for a plain run. intervals: by metric, for
     means over repeats. spec: of this repeat, with every default filled in; options: the backend's knobs, likewise.
+    proposal: of a trial, the digest that shows that its search proposed it (see `study.Past`); None in older records.
     backend_digest: of the file of a user's own backend. factors_digest: of the last model, None if the run diverged.
     memory: in bytes, resident `before` the run, and the peaks of `prepare` and `train`. started, ended: in seconds since
     1970. seal: a digest of all other fields, added when the record is written.
@@ -154,10 +169,11 @@ class Record(RunName):
 
     outcome: Outcome
     reason: str | None = None
-    spec: Spec
+    spec: Annotated[Spec, BeforeValidator(_shared)]
     options: dict[str, Any]
     backend_digest: str | None = None
     hyper: Hyper
+    proposal: str | None = None
     planned_epochs: int
     epochs: int
     scores: Scores

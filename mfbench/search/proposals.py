@@ -7,11 +7,14 @@ sweep was killed.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import itertools
 import math
 import warnings
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,10 @@ from mfbench.core.errors import SpecError
 from mfbench.core.randomness import generator, seed_for
 from mfbench.runs.records import Record
 from mfbench.search.cmaes import evolve
+from mfbench.search.pareto import undominated
 from mfbench.spec import Choice, Hyper, IntRange, Range, Space, Spec, Sweep
+
+ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)  # of a finished trial: Optuna requires it, and no sampler uses it
 
 NEEDS = {"gp": ("torch", "greenlet"), "cmaes": ("cmaes",)}
 """The optional packages a sampler needs; the extra of mfbench that installs them has the name of the sampler.
@@ -31,6 +37,13 @@ Optuna also runs without greenlet, but its proposals then differ in their last d
 
 ENOUGH = 20
 """The number of trials below which the audit does not say which hyperparameters matter, or that more will hardly help."""
+
+RECALLED, BEST = 500, 50
+"""TPE is given all earlier trials up to RECALLED of them; of more it is given the BEST best and the latest, RECALLED in all.
+
+Its cost grows with them, to more than that of a short training. Little is lost: TPE takes at most 25 trials as good ones
+(with two objectives a tenth of all), which are among the best, and gives the older of the others less weight anyway.
+"""
 
 
 class Finished(BaseModel):
@@ -104,13 +117,20 @@ def _axis(given: Range, count: int) -> list[Any]:
 
 
 def propose(
-    spec: Spec, space: Space, batch: int, size: int, finished: Sequence[Finished], own: Hyper | None = None
+    spec: Spec,
+    space: Space,
+    batch: int,
+    size: int,
+    finished: Sequence[Finished],
+    *,
+    own: Hyper | None = None,
+    recall_all: bool = False,
 ) -> list[dict[str, Any]]:
     """The first `size` proposals of that batch, each with a value for every hyperparameter in `space`.
 
     finished: the trials of the earlier batches, in order. own: the spec's own values, as far as they lie in `space`, which
     the very first proposal has, so that a search is never worse than its spec; a grid has its points alone. The k-th proposal
-    does not depend on `size`.
+    does not depend on `size`. recall_all: give TPE all of them, as earlier versions did.
     """
     sweep = spec.sweep
     assert sweep is not None
@@ -121,10 +141,12 @@ def propose(
     seed = int(seed_for(spec.model.seed, "sampler", batch).generate_state(1)[0])
     if sweep.sampler == "cmaes":
         numbers = {name: given for name, given in space.items() if not isinstance(given, Choice)}
-        proposals = evolve(numbers, sweep.batch, size, [(trial.params, trial.value) for trial in finished], seed)
+        points = evolve(numbers, sweep.batch, size, [(trial.params, trial.value) for trial in finished], seed)
         if own and not finished:
-            proposals[:1] = [{**params, **own} for params in proposals[:1]]
-        return proposals
+            points[:1] = [{**params, **own} for params in points[:1]]
+        return points
+    if sweep.sampler == "tpe" and not recall_all:
+        finished = recalled(finished, sweep.objectives)
     optuna = load_optuna()
     samplers = optuna.samplers
     sampler = {"tpe": samplers.TPESampler, "random": samplers.RandomSampler, "gp": samplers.GPSampler}[sweep.sampler](
@@ -132,12 +154,43 @@ def propose(
     )
     study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(sweep.objectives))
     distributions = distributions_of(space)
-    study.add_trials([optuna_trial(trial, distributions, sweep.objectives, _state(trial, sweep)) for trial in finished])
+    if sweep.sampler != "random":  # which learns nothing
+        study.add_trials([optuna_trial(trial, distributions, sweep.objectives, _state(trial, sweep)) for trial in finished])
     if own and not finished:
         study.enqueue_trial(own)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Clip non-finite values")  # GP replaces inf by the worst finite value
         return [dict(study.ask(distributions).params) for _ in range(size)]
+
+
+def recalled(finished: Sequence[Finished], objectives: Sequence[str]) -> Sequence[Finished]:
+    """The trials that TPE is given, see RECALLED, in order."""
+    if len(finished) <= RECALLED:
+        return finished
+    latest = range(len(finished) - (RECALLED - BEST), len(finished))
+    return [finished[k] for k in sorted({*_best(finished, objectives), *latest})]
+
+
+def _best(finished: Sequence[Finished], objectives: Sequence[str]) -> list[int]:
+    """The positions of the BEST best trials, as TPE ranks them; with two objectives, Pareto front by whole front."""
+    if len(objectives) == 1:
+        return sorted(range(len(finished)), key=lambda k: _rank(finished[k]))[:BEST]
+    one, two = objectives
+    points = {k: (trial.objective(one), trial.objective(two)) for k, trial in enumerate(finished)}
+    best: list[int] = []
+    while points and len(best) < BEST:
+        front = undominated(points, points.__getitem__)
+        best += front
+        points = {k: point for k, point in points.items() if k not in front}
+    return best
+
+
+def _rank(trial: Finished) -> tuple[bool, int, float]:
+    """The order of TPE: completed trials by value, then pruned ones, those that got farthest first."""
+    if trial.outcome != "pruned":
+        return False, 0, trial.value
+    epoch, value = max(trial.values.items())
+    return True, -epoch, value
 
 
 def best_of(trials: Sequence[Record]) -> Record | None:
@@ -146,10 +199,11 @@ def best_of(trials: Sequence[Record]) -> Record | None:
     return min(completed, key=lambda trial: (trial.valid_rmse, trial.number), default=None)
 
 
-def since_best(trials: Sequence[Record]) -> int:
-    """The number of trials after the best one; 0 if none completed."""
-    best = best_of(trials)
-    return trials[-1].number - best.number if best else 0
+def since_best(trials: Sequence[Finished]) -> int:
+    """The number of trials after the best completed one; 0 if none completed."""
+    values = [trial.value if trial.outcome == "completed" else math.inf for trial in trials]
+    best = min(values, default=math.inf)
+    return len(values) - 1 - values.index(best) if best < math.inf else 0
 
 
 def importance(space: Space, finished: Sequence[Finished]) -> dict[str, float] | None:
@@ -163,9 +217,7 @@ def importance(space: Space, finished: Sequence[Finished]) -> dict[str, float] |
         return None
     optuna, distributions = load_optuna(), distributions_of(space)
     study = optuna.create_study()
-    for trial in completed:
-        params = {name: trial.params[name] for name in distributions}
-        study.add_trial(optuna.trial.create_trial(value=trial.value, params=params, distributions=distributions))
+    study.add_trials([optuna_trial(trial, distributions, ["valid_rmse"], "COMPLETE") for trial in completed])
     return {name: float(share) for name, share in optuna.importance.get_param_importances(study).items()}
 
 
@@ -184,14 +236,14 @@ def distributions_of(space: Space) -> dict[str, Any]:
 
 def optuna_trial(trial: Finished, distributions: dict[str, Any], objectives: Sequence[str], state: str) -> Any:
     """A finished trial as Optuna's FrozenTrial with that state: COMPLETE, PRUNED, or FAIL, which has no values."""
-    optuna = load_optuna()
-    return optuna.trial.create_trial(
-        state=optuna.trial.TrialState[state],
-        values=None if state == "FAIL" else [trial.objective(name) for name in objectives],
-        params={name: trial.params[name] for name in distributions},
-        distributions=distributions,
-        intermediate_values=trial.values,
-    )
+    return _past_trial()(
+        number=-1, trial_id=-1,  # the study gives it a number
+        state=load_optuna().trial.TrialState[state],
+        value=None, values=None if state == "FAIL" else [trial.objective(name) for name in objectives],
+        datetime_start=ANY_TIME, datetime_complete=ANY_TIME,
+        params={name: trial.params[name] for name in distributions}, distributions=distributions,
+        user_attrs={}, system_attrs={}, intermediate_values=trial.values,
+    )  # fmt: skip
 
 
 def _state(trial: Finished, sweep: Sweep) -> str:
@@ -203,6 +255,18 @@ def _state(trial: Finished, sweep: Sweep) -> str:
     return "PRUNED" if trial.outcome == "pruned" and sweep.sampler != "gp" else "COMPLETE"
 
 
+@cache
+def _past_trial() -> Any:
+    class Past(load_optuna().trial.FrozenTrial):  # type: ignore[misc]
+        """A finished trial. Optuna copies each trial that is added to a study with all that belongs to it: half its time."""
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            return copy.copy(self)
+
+    return Past
+
+
+@cache
 def load_optuna() -> Any:
     """Import Optuna on first use, with its info messages off."""
     import optuna  # not at the top: takes 0.3 s, too slow for `mfbench --help`

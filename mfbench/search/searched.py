@@ -92,7 +92,7 @@ class Searched:
     @cached_property
     def importance(self) -> dict[str, float] | None:
         """See `proposals.importance`."""
-        return importance(self.space, [Finished.of(trial) for trial in self.trials])
+        return importance(self.space, self.finished)
 
     @property
     def last(self) -> int:
@@ -137,10 +137,15 @@ class Searched:
         return f"{finding}: more trials will hardly help" if n >= ENOUGH else f"{finding}, but {n} are too few to tell"
 
     @cached_property
+    def finished(self) -> list[Finished]:
+        """The trials as the search saw them."""
+        return [Finished.of(trial) for trial in self.trials]
+
+    @cached_property
     def stopped(self) -> Searched | None:
         """This search as `sweep.stop` would have left it, STOP if the sweep has none; None if it would not have ended it."""
         for n in range(self.batch, len(self.trials), self.batch):
-            if since_best(self.trials[:n]) >= (self.stop or STOP):
+            if since_best(self.finished[:n]) >= (self.stop or STOP):
                 return replace(self, trials=self.trials[:n])
         return None
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from mfbench.backends import registry
 from mfbench.backends.base import Backend, SideBySide
 from mfbench.core.errors import SpecError
 from mfbench.runs.jobs import BestTrial, Job, backend_of, job_of
 from mfbench.runs.records import Record, Stage
-from mfbench.search.proposals import Finished, best_of, check_search, grid_points, since_best
+from mfbench.search import cmaes, proposals
+from mfbench.search.proposals import Finished, best_of, check_search, grid_points, propose, since_best
 from mfbench.search.pruning import Prune
 from mfbench.spec import COMPARING, OF_MODEL, Hyper, Range, Space, Spec, Sweep
 
@@ -82,24 +90,32 @@ class Study:
         known["init"] = model.init.scale
         return {name: known[name] for name, given in self.space.items() if given.holds(known[name])}
 
-    def is_over(self, trials: Sequence[Record]) -> bool:
+    def is_over(self, trials: Sequence[Finished]) -> bool:
         """Whether the search ends after these trials, which are whole batches: by its budget, or by `sweep.stop`."""
         stop = self.sweep.stop
         return len(trials) >= self.budget or (stop is not None and since_best(trials) >= stop)
 
+    @property
+    def compares(self) -> bool:
+        """Whether trials are compared with others while they are trained, and may be pruned."""
+        return self.sweep.pruner in COMPARING and bool(self.space)
+
     def prune(self, finished: Sequence[Finished]) -> str | None:
         """A `Prune` as JSON for the batch that follows these finished trials; None if no trial is compared with others."""
-        if self.sweep.pruner not in COMPARING or not self.space:
+        if not self.compares:
             return None
         return Prune(
             study=f"{self.key}/{self.backend}", kind=self.sweep.pruner, epochs=self.spec.model.epochs,
             batch=self.sweep.batch, finished=list(finished),
         ).model_dump_json()  # fmt: skip
 
-    def trial(self, number: int, params: Hyper) -> list[Job]:
+    def trial(self, number: int, params: Hyper, proposal: str | None = None) -> list[Job]:
         """The jobs of a trial, one per repeat; what `params` lacks has the fixed value of the sweep, or else of the model."""
         repeats = range(self.spec.folds * self.spec.seeds)
-        return [job_of(self.spec, self.key, self.backend, "trial", number, r, {**self.values, **params}) for r in repeats]
+        hyper = {**self.values, **params}
+        return [
+            job_of(self.spec, self.key, self.backend, "trial", number, r, hyper, proposal=proposal) for r in repeats
+        ]  # fmt: skip
 
     def finals(self, trials: Sequence[Record]) -> list[Job]:
         """The jobs of the final run, with the hyperparameters and best epoch of the best trial; empty if none completed.
@@ -118,6 +134,61 @@ class Study:
         return [
             job_of(self.spec, self.key, self.backend, stage, best.number, r, best.hyper, epochs, chosen) for r in repeats
         ]  # fmt: skip
+
+
+@dataclass
+class Past:
+    """The trials of the finished batches of a study, as its search sees them, and what it proposes after them.
+
+    A proposal has a digest of all that it follows from: the study, these trials, its number, the code that proposes and the
+    versions of its packages. Its record keeps it. So a record is known as the proposal of this search, and of this past,
+    without asking the sampler again; if a record is missing, or not known, the whole batch is proposed again.
+    """
+
+    study: Study
+    trials: list[Finished] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._digest = hashlib.sha256(_json([self.study.key, self.study.backend, self.study.own, proposers()]))
+
+    def add(self, finished: Iterable[Finished]) -> None:
+        """Add the trials of the next batch."""
+        for trial in finished:
+            self.trials.append(trial)
+            objectives = [trial.objective(name) for name in self.study.sweep.objectives]
+            self._digest.update(_json([trial.outcome, trial.params, trial.values, objectives]))
+
+    def digest(self, number: int, params: Hyper) -> str:
+        """The digest of a proposal of the next batch: sha256 in hex."""
+        return hashlib.sha256(self._digest.digest() + _json([number, params])).hexdigest()
+
+    def jobs(self, found: Sequence[Record | None]) -> list[list[Job]]:
+        """The jobs of the trials of the next batch, by trial. found: the record of the first repeat of each, if it has one."""
+        study, first = self.study, len(self.trials)
+        known: list[Hyper] = [record.hyper for k, record in enumerate(found, first) if record and self._knows(record, k)]
+        if len(known) < len(found):
+            # Records without a digest are of a version in which the samplers were given all trials.
+            old = any(record is not None and record.proposal is None for record in found)
+            batch = first // study.sweep.batch
+            known = propose(study.spec, study.space, batch, len(found), self.trials, own=study.own, recall_all=old)
+        searched = [{name: params[name] for name in study.space} for params in known]
+        return [study.trial(k, params, self.digest(k, params)) for k, params in enumerate(searched, first)]
+
+    def _knows(self, record: Record, number: int) -> bool:
+        """Whether the hyperparameters of the record are those of the trial of that number that the search proposes now."""
+        searched = {name: value for name, value in record.hyper.items() if name in self.study.space}
+        return record.proposal == self.digest(number, searched)
+
+
+@cache
+def proposers() -> list[str | None]:
+    """What the proposals depend on besides study and past: a digest of our code, and the versions of the packages it uses."""
+    code = hashlib.sha256(b"".join(Path(str(one.__file__)).read_bytes() for one in (proposals, cmaes))).hexdigest()
+    return [code, *(version(name) if find_spec(name) else None for name in ("numpy", "scipy", "optuna", "cmaes", "torch"))]
+
+
+def _json(tree: Any) -> bytes:
+    return json.dumps(tree, sort_keys=True).encode()
 
 
 def check_names(spec: Spec, studies: Sequence[Study]) -> None:

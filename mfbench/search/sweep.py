@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -20,11 +23,11 @@ from mfbench.models.evaluation import none_relevant
 from mfbench.runs.jobs import Job
 from mfbench.runs.progress import Watcher
 from mfbench.runs.record_files import find_record, remove_unfinished, studies_of, study_records
-from mfbench.runs.records import Record
+from mfbench.runs.records import Record, RunName
 from mfbench.runs.repeats import averaged, whole_spec
 from mfbench.search.outcome import Swept
-from mfbench.search.proposals import Finished, propose, since_best
-from mfbench.search.study import Study, check_names
+from mfbench.search.proposals import Finished, since_best
+from mfbench.search.study import Past, Study, check_names
 from mfbench.search.workers import Task, Workers, shares
 from mfbench.spec import FIRST, Spec, study_key
 
@@ -64,6 +67,8 @@ class Plan:
         _tell_what_is_new(self.spec, key, watcher)
         self._tell_limits(watcher)
         with _alone(key, watcher), Workers(shares(workers)) as crew:
+            if not all(_run(study, number).path.exists() for study in self.studies for number in range(study.budget)):
+                crew.start()
             for study in self.studies:
                 watcher.study(study.backend, study.budget * self.spec.folds * self.spec.seeds)
                 for batch in _search(study, self.parts, crew, watcher):
@@ -108,41 +113,59 @@ def _search(study: Study, parts: Sequence[Parts], crew: Workers, watcher: Watche
     With repeats, only the first repeat of a trial may be pruned, and only by the first repeats of earlier trials, because
     another fold or seed may be harder. The other repeats are trained for the trials whose first repeat completed.
     """
-    trials: list[Record] = []
-    firsts: list[Record] = []
-    while not study.is_over(trials):
-        first, size = len(trials), min(study.sweep.batch, study.budget - len(trials))
-        finished = [Finished.of(trial) for trial in trials]
-        proposals = propose(study.spec, study.space, first // study.sweep.batch, size, finished, study.own)
-        jobs = [job for k, params in enumerate(proposals) for job in study.trial(first + k, params)]
-        prune = study.prune([Finished.of(trial) for trial in firsts])
-        now = [job for job in jobs if job.repeat == 0] if prune else jobs
-        made = _records_of(now, parts, prune, crew, watcher, study.together)
-        if prune:
-            firsts += made
+    past, firsts = Past(study), list[Finished]()
+    while not study.is_over(past.trials):
+        first, size = len(past.trials), min(study.sweep.batch, study.budget - len(past.trials))
+        found = dict(_read(study, number) for number in range(first, first + size))
+        jobs = [job for trial in past.jobs(list(found.values())) for job in trial]
+        now = [job for job in jobs if job.repeat == 0] if study.compares else jobs
+        made = _records_of(now, parts, partial(study.prune, firsts), crew, watcher, study.together, found)
+        if study.compares:
+            firsts += map(Finished.of, made)
             completed = {record.number for record in made if record.outcome == "completed"}
             later = [job for job in jobs if job.repeat and job.number in completed]
             made += _records_of(later, parts, None, crew, watcher, study.together)
             made.sort(key=lambda record: (record.number, record.repeat))
-        trials += averaged(made)
+        past.add(map(Finished.of, averaged(made)))
         yield made
-    if len(trials) < study.budget:
+    if len(past.trials) < study.budget:
         watcher.say(
-            f"{study.backend}: none of the last {since_best(trials)} trials was better, so the search ended after"
-            f" {len(trials)} of {study.budget}; raise `sweep.stop` to go on"
+            f"{study.backend}: none of the last {since_best(past.trials)} trials was better, so the search ended after"
+            f" {len(past.trials)} of {study.budget}; raise `sweep.stop` to go on"
         )
 
 
+def _run(study: Study, number: int) -> RunName:
+    """The first repeat of a trial."""
+    return RunName(study=study.key, backend=study.backend, stage="trial", number=number)
+
+
+def _read(study: Study, number: int) -> tuple[Path, Record | None]:
+    """The path of the record of a trial's first repeat, and the record; None if there is none that can be read."""
+    run = _run(study, number)
+    try:
+        return run.path, find_record(run)
+    except RecordError:
+        return run.path, None
+
+
 def _records_of(
-    jobs: Sequence[Job], parts: Sequence[Parts], prune: str | None, crew: Workers, watcher: Watcher, together: bool = False
+    jobs: Sequence[Job],
+    parts: Sequence[Parts],
+    prune: Callable[[], str | None] | None,
+    crew: Workers,
+    watcher: Watcher,
+    together: bool = False,
+    read: Mapping[Path, Record | None] = MappingProxyType({}),
 ) -> list[Record]:
     """The records of the jobs, in order; jobs without a record are run.
 
-    parts: by fold. together: train jobs side by side, split evenly among the workers.
+    parts: by fold. together: train jobs side by side, split evenly among the workers. read: records by path, as far as
+    they have been read. prune: gives the `Task.prune` of jobs that have no record.
     """
-    records = {job.run_key: record for job in jobs if (record := _record_of(job, _fold_of(job, parts), watcher))}
+    records = {job.run_key: record for job in jobs if (record := _record_of(job, _fold_of(job, parts), watcher, read))}
     for record in records.values():
-        watcher.done(record)
+        watcher.found(record)
 
     def on_done(record: Record) -> None:
         records[record.run_key] = record
@@ -157,7 +180,8 @@ def _records_of(
         alike.setdefault((job.repeat, *_program(job)), []).append(job)
     step = len(crew) if together else max(1, len(missing))
     groups = [group for same in alike.values() for first in range(step) if (group := same[first::step])]
-    tasks = [Task(jobs=group, parts=_fold_of(group[0], parts).folder, prune=prune) for group in groups]
+    rule = prune() if groups and prune else None
+    tasks = [Task(jobs=group, parts=_fold_of(group[0], parts).folder, prune=rule) for group in groups]
     crew.run_tasks(tasks, on_done, watcher.epoch)
     return [records[job.run_key] for job in jobs]
 
@@ -171,11 +195,11 @@ def _fold_of(job: Job, parts: Sequence[Parts]) -> Parts:
     return parts[job.repeat % len(parts)]
 
 
-def _record_of(job: Job, parts: Parts, watcher: Watcher) -> Record | None:
+def _record_of(job: Job, parts: Parts, watcher: Watcher, read: Mapping[Path, Record | None]) -> Record | None:
     """The existing record of the job; one that is damaged or does not match the job is renamed to `.aside`."""
     path = job.path
     try:
-        record = find_record(job)
+        record = read.get(path) or find_record(job)
         fault = record and _not_of(record, job, parts)
     except RecordError as error:
         record, fault = None, str(error).removeprefix(f"{path}: ").partition("; ")[0]
@@ -191,6 +215,8 @@ def _not_of(record: Record, job: Job, parts: Parts) -> str | None:
         return f"this run failed ({record.reason})"
     if not record.is_sealed:
         return "this record was changed after it was written"
+    if record.names != job.names:
+        return f"this is the record of {record.run_key}"
     if record.hyper != job.hyper:
         return "the hyperparameters of this run differ from what the search now proposes"
     if record.data.split_digest != parts.split_digest:

@@ -57,13 +57,18 @@ class Workers:
 
     def __init__(self, shares: Sequence[Sequence[int]]):
         self.tasks = 0
-        self._processes = [_Process(share) for share in shares]
+        self._shares = shares
+        self._processes: list[_Process] = []
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-        for process in self._processes:
-            self._idle.put(process)
+
+    def start(self) -> None:
+        """Start the processes. `run_tasks` does so too, but it takes them a second until they are ready."""
+        for share in self._shares[len(self._processes) :]:
+            self._processes.append(_Process(share))
+            self._idle.put(self._processes[-1])
 
     def __len__(self) -> int:
-        return len(self._processes)
+        return len(self._shares)
 
     def __enter__(self) -> Workers:
         return self
@@ -78,8 +83,11 @@ class Workers:
         Raises InputError if a worker finds the user's input invalid, WorkError for a problem of the machine such as a full
         disk. The jobs of a task on which three workers have died count as failed.
         """
+        if not tasks:
+            return
+        self.start()
         self.tasks += len(tasks)
-        pool = ThreadPoolExecutor(max_workers=len(self._processes))
+        pool = ThreadPoolExecutor(max_workers=len(self))
         try:
             futures = [pool.submit(self._run_one, task, on_done, on_epoch) for task in tasks]
             finished, _ = wait(futures, return_when=FIRST_EXCEPTION)

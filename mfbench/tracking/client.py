@@ -1,4 +1,4 @@
-"""The client of the MLflow store: exports records as runs, and reads an exported run back.
+"""The client of the MLflow store: exports records as runs.
 
 Every step is idempotent. A run is found by its run key and the digest of its result. A run that a killed process left
 RUNNING is sent again; its metrics carry the recorded timestamps, so MLflow merges the duplicates.
@@ -16,63 +16,22 @@ from typing import Any
 
 from filelock import FileLock
 
-from mfbench.core.errors import InputError, WorkError
+from mfbench.core.errors import WorkError
 from mfbench.core.paths import RUNS
 from mfbench.data.splits import DataDescription
 from mfbench.report.description import descriptions
-from mfbench.runs.record_files import read_record, study_records
+from mfbench.runs.record_files import study_records
 from mfbench.runs.records import Record, RunName
 from mfbench.search.outcome import Swept, standing
 from mfbench.tracking import contents
 from mfbench.tracking.addresses import VIEW_TAG
-from mfbench.tracking.contents import RECORD, milliseconds
-from mfbench.tracking.model import ARRAYS, put_model
-from mfbench.tracking.store import LOCK_SECONDS, make_store, shown, sqlite_path, store_errors, store_uri
-
-__all__ = ["Tracker", "exported_model", "exported_record", "store_uri"]
+from mfbench.tracking.contents import MODEL, milliseconds
+from mfbench.tracking.model import put_model
+from mfbench.tracking.store import LOCK_SECONDS, make_store, quoted, shown, sqlite_path, store_errors, store_uri
 
 METRICS_PER_CALL = 1000  # MLflow's limit
-MODEL = "model"  # the artifact folder of the model: `runs:/<run id>/model`
-
-
-def exported_record(run_id: str) -> Record:
-    """The record exported with an MLflow run, which is given by its id or the first digits of it.
-
-    InputError if no run of mfbench, or more than one, has an id that begins so.
-    """
-    with store_errors(), tempfile.TemporaryDirectory() as folder:
-        client, run = _exported(run_id)
-        if run.data.tags["mfbench.stage"] == "sweep":
-            raise InputError(f"run {run_id}: this MLflow run is a whole sweep; give one of its child runs")
-        if RECORD not in {file.path for file in client.list_artifacts(run.info.run_id)}:
-            raise InputError(f"run {run_id}: MLflow has no {RECORD} for this run; finish its export with `mfbench sync`")
-        return read_record(Path(client.download_artifacts(run.info.run_id, RECORD, folder)))
-
-
-def exported_model(run_id: str, folder: Path) -> Path | None:
-    """Download the model file exported with an MLflow run into the folder, and return its path; None if there is none."""
-    with store_errors():
-        client, run = _exported(run_id)
-        name = f"{MODEL}/{ARRAYS}"
-        if name not in {file.path for file in client.list_artifacts(run.info.run_id, MODEL)}:
-            return None
-        return Path(client.download_artifacts(run.info.run_id, name, str(folder)))
-
-
-def _exported(run_id: str) -> tuple[Any, Any]:
-    """The client, and the run of mfbench whose id begins with these digits."""
-    client = make_store()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found = client.search_runs(experiments, f"attributes.run_id LIKE {_quoted(f'{run_id}%')}", max_results=2)
-    ours = [run for run in found if "mfbench.run_key" in run.data.tags]
-    if not ours:
-        raise InputError(
-            f"run {run_id}: MLflow at {shown(store_uri())} has no such run of mfbench;"
-            " give a run key (study/backend/number/stage) or another MLflow run id"
-        )
-    if len(found) > 1:
-        raise InputError(f"run {run_id}: ambiguous run id; give more digits")
-    return client, ours[0]
+EXPORTED = "mfbench.exported"
+"""The tag of a sweep's parent run with `contents.digest` of the records that were exported when it ended."""
 
 
 class Tracker:
@@ -96,10 +55,12 @@ class Tracker:
             self._parents[study] = run.info.run_id
         return self._parents[study]
 
-    def is_exported(self, record: Record) -> bool:
-        """Whether this record has been exported completely."""
-        run = self._find(record.run_key, record.result)
-        return run is not None and run.info.status != "RUNNING"
+    def exported(self, study: str) -> dict[tuple[str, str], str]:
+        """The ids of the study's runs that are exported completely, by run key and result."""
+        with store_errors():
+            runs = [run for run in self._search(_of_study(study)) if run.info.status != "RUNNING"]
+        keys = [(run.data.tags["mfbench.run_key"], run.data.tags.get("mfbench.result", "")) for run in runs]
+        return {key: str(run.info.run_id) for key, run in zip(keys, runs, strict=True)}
 
     def export(self, record: Record, parent_run_id: str | None) -> str:
         """Create the run of a record, or complete it if an export was interrupted, and return its id."""
@@ -140,17 +101,23 @@ class Tracker:
         info = self.client.get_run(parent_run_id).info
         return str(info.status) == "FINISHED" and info.end_time == milliseconds(swept.ended)
 
-    def run_ids(self, study: str) -> dict[str, str]:
-        """MLflow run ids by run key, of the study's sweep and all its runs; of two runs with one key, the later."""
-        found, token = {}, None
-        query, order = f"tags.`mfbench.study` = {_quoted(study)}", ["attributes.start_time ASC"]
-        while True:
-            with store_errors():
-                page = self.client.search_runs([self.experiment_id], query, order_by=order, page_token=token)
-            found.update({run.data.tags["mfbench.run_key"]: run.info.run_id for run in page})
-            token = page.token
-            if not token:
-                return found
+    def is_complete(self, parent_run_id: str, swept: Swept) -> bool:
+        """Whether the sweep was ended when all of these records, and no others, had been exported."""
+        tags = self.client.get_run(parent_run_id).data.tags
+        return tags.get(EXPORTED) == contents.digest(swept) and self.is_closed(parent_run_id, swept)
+
+    def complete(self, parent_run_id: str, swept: Swept) -> None:
+        """Note on the parent that all of these records have been exported, so that the next time none has to be looked for."""
+        self.client.set_tag(parent_run_id, EXPORTED, contents.digest(swept))
+
+    def run_ids(self, study: str, trials: bool = True) -> dict[str, str]:
+        """MLflow run ids by run key, of the study's sweep and all its runs; of two runs with one key, the later.
+
+        trials: whether to include the trials. A thousand of them take a second.
+        """
+        query = _of_study(study) if trials else f"{_of_study(study)} and tags.`mfbench.stage` != 'trial'"
+        with store_errors():
+            return {run.data.tags["mfbench.run_key"]: str(run.info.run_id) for run in self._search(query)}
 
     def keep_view(self, name: str, view: str) -> None:
         """Store a view of the experiment's runs under that name, see `addresses.charts_view`."""
@@ -164,8 +131,7 @@ class Tracker:
         """
         finals = standing(list(study_records(swept.study, "final", "floor")))
         by_key = {record.run_key: record for record in finals}
-        query = f"tags.`mfbench.study` = {_quoted(swept.study)} and tags.`mfbench.stage` != 'trial'"
-        for run in self.client.search_runs([self.experiment_id], query):
+        for run in self._search(f"{_of_study(swept.study)} and tags.`mfbench.stage` != 'trial'"):
             tags, record = run.data.tags, by_key.get(run.data.tags["mfbench.run_key"])
             if tags["mfbench.stage"] in ("run", "sweep"):
                 continue
@@ -198,8 +164,19 @@ class Tracker:
             )
         return str(experiment.experiment_id)
 
+    def _search(self, query: str) -> Iterator[Any]:
+        """All runs that match, in the order in which they started."""
+        token = None
+        while True:
+            order = ["attributes.start_time ASC"]
+            page = self.client.search_runs([self.experiment_id], query, order_by=order, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
     def _find(self, run_key: str, result: str | None) -> Any:
-        query = f"tags.`mfbench.run_key` = {_quoted(run_key)}"
+        query = f"tags.`mfbench.run_key` = {quoted(run_key)}"
         if result is not None:
             query += f" and tags.`mfbench.result` = '{result}'"
         return next(iter(self.client.search_runs([self.experiment_id], query, max_results=1)), None)
@@ -245,5 +222,5 @@ def _exporting(study: str) -> Iterator[None]:
         yield
 
 
-def _quoted(value: str) -> str:
-    return f'"{value}"' if "'" in value else f"'{value}'"
+def _of_study(study: str) -> str:
+    return f"tags.`mfbench.study` = {quoted(study)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -23,6 +24,7 @@ from mfbench.spec import Spec
 
 STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
 RECORD = "record.json"
+MODEL = "model"  # the artifact folder of the model: `runs:/<run id>/model`
 DIGEST_LENGTH = 36  # MLflow's limit for the digest of a data set; the whole digest is in the tags
 
 WITH_TOOLTIPS = ("learning_curves", "sweep")
@@ -152,6 +154,12 @@ def _yaml(spec: Spec) -> bytes:
 
 
 # --- a sweep ---------------------------------------------------------------------------------------------------------
+
+
+def digest(swept: Swept) -> str:
+    """sha256 over the run keys and seals of all records of a sweep, in hex."""
+    lines = sorted(f"{record.run_key} {record.seal or record.result}\n" for record in swept.records)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def parent_tags(record: Record) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -61,36 +61,64 @@ class Export:
     def put(self, record: Record) -> None:
         """Queue this record for export; a run of a sweep becomes a child of the sweep's run."""
 
+        if record.stage != "run":
+            self._swept.append(record)
+        self._queue(record)
+
+    def found(self, record: Record) -> None:
+        """Note a record of an earlier session, which `close_sweep` exports unless it has been."""
+        self._swept.append(record)
+
+    def _queue(self, record: Record) -> None:
         def job(tracker: Tracker) -> None:
             self.run_ids[record.run_key] = _export(tracker, record)
 
         self._put.add(record.run_key)
-        if record.stage != "run":
-            self._swept.append(record)
         self._add(job)
 
     def close_sweep(self, swept: Swept) -> None:
-        """Queue all records of the sweep that have not been put yet, and then the end of its parent run.
+        """Queue the records of the sweep that are not exported, and then the end of its parent run.
 
-        A resumed sweep does not put the records from before, and their export may have been interrupted.
+        A resumed sweep does not put the records from before, and their export may have been interrupted. If the sweep was
+        finished and exported before, nothing is sent, and only the ids of its finals and floors are found.
         """
-        for record in swept.records:
-            if record.run_key not in self._put:
-                self.put(record)
+        older = [record for record in swept.records if record.run_key not in self._put]
 
-        def job(tracker: Tracker) -> None:
+        def start(tracker: Tracker) -> None:
+            parent = tracker.open_sweep(swept.records[0])
+            if tracker.is_complete(parent, swept):
+                self._put -= {record.run_key for record in older}
+                self.run_ids |= tracker.run_ids(swept.study, trials=False)
+            else:
+                self._queue_missing(tracker, older)
+                self._add(end)
+
+        def end(tracker: Tracker) -> None:
             parent = tracker.open_sweep(swept.records[0])
             if not tracker.is_closed(parent, swept):
                 tracker.close_sweep(parent, swept)
+            if all(record.run_key in self.run_ids for record in swept.records):
+                tracker.complete(parent, swept)
             self.run_ids[swept.study] = parent
 
-        self._put.add(swept.study)
-        self._add(job)
+        self._put |= {swept.study, *(record.run_key for record in older)}
+        self._add(start)
+
+    def _queue_missing(self, tracker: Tracker, records: Sequence[Record]) -> None:
+        """Queue those of these records of one study that are not exported."""
+        known = tracker.exported(records[0].study) if records else {}
+        for record in records:
+            if run_id := known.get((record.run_key, record.result)):
+                self.run_ids[record.run_key] = run_id
+            else:
+                self._queue(record)
 
     def stop_sweep(self, status: str = "KILLED") -> None:
         """Queue the end of the parent run of a sweep without final runs, so that MLflow does not show it as running."""
         if swept := Swept.of(self._swept.copy()):
+            older = [record for record in swept.records if record.run_key not in self._put]
             self._add(lambda tracker: tracker.stop_sweep(tracker.open_sweep(swept.records[0]), swept, status))
+            self._add(lambda tracker: self._queue_missing(tracker, older))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with self._changed:
@@ -166,8 +194,9 @@ def sync(study: str) -> int:
     sent = 0
     try:
         tracker = Tracker(found[0].spec.name)
+        known = tracker.exported(study)
         for record in found:
-            if not tracker.is_exported(record):
+            if (record.run_key, record.result) not in known:
                 _export(tracker, record)
                 sent += 1
         swept = Swept.of(found)
@@ -175,6 +204,7 @@ def sync(study: str) -> int:
             parent = tracker.open_sweep(swept.records[0])
             if not tracker.is_closed(parent, swept):
                 tracker.close_sweep(parent, swept)
+            tracker.complete(parent, swept)
     except MfbenchError:
         raise
     except Exception as error:  # whatever MLflow raises
@@ -203,6 +233,9 @@ class _Exporting(Watcher):
 
     def done(self, record: Record) -> None:
         self._export.put(record)
+
+    def found(self, record: Record) -> None:
+        self._export.found(record)
 
 
 @contextmanager

@@ -131,6 +131,11 @@ def shown(uri: str) -> str:
     return re.sub(r"//[^/@]*@", "//", uri)
 
 
+def quoted(value: str) -> str:
+    """The text as a string of MLflow's search syntax."""
+    return f'"{value}"' if "'" in value else f"'{value}'"
+
+
 def why(error: Exception) -> str:
     """The reason for an error of the store in a few words; MLflow's own messages are long."""
     if isinstance(error, StoreError):
