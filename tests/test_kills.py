@@ -155,7 +155,8 @@ def test_a_signal_ends_a_sweep_with_a_sentence_and_no_orphans(number: int, small
         wait_until(lambda: all(map(has_left, workers)))
     assert code == 128 + number
     assert out == ""
-    assert err == "mfbench: stopped; finished trials are saved; rerun the command to resume\n"
+    assert err.splitlines()[-1] == "mfbench: stopped; finished trials are saved; rerun the command to resume"
+    assert "Traceback" not in err
 
 
 @pytest.mark.usefixtures("stored")
@@ -164,7 +165,8 @@ def test_a_signal_while_workers_start_prints_no_traceback(small: dict[str, Any])
         workers_of(process)
         os.killpg(process.pid, signal.SIGINT)
         code, _, err = ended(process)
-    assert (code, len(err.splitlines())) == (130, 1), err
+    assert (code, err.splitlines()[-1][:17]) == (130, "mfbench: stopped;")
+    assert "Traceback" not in err
 
 
 # --- a full disk -----------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def read_record(path: Path) -> Record:
     """Read a record; RecordError if the file is missing or damaged."""
     record = _read(path)
     if record is None:
-        raise RecordError(f"{path}: there is no such record")
+        raise RecordError(f"{path}: there is no such record; `mfbench compare --json` lists all run keys")
     return record
 
 

@@ -39,7 +39,7 @@ ENOUGH = 20
 """The number of trials below which the audit does not say which hyperparameters matter, or that more will hardly help."""
 
 RECALLED, BEST = 500, 50
-"""TPE is given all earlier trials up to RECALLED of them; of more it is given the BEST best and the latest, RECALLED in all.
+"""TPE is given all earlier trials up to RECALLED; of more, the BEST best and the latest RECALLED - BEST.
 
 Its cost grows with them, to more than that of a short training. Little is lost: TPE takes at most 25 trials as good ones
 (with two objectives a tenth of all), which are among the best, and gives the older of the others less weight anyway.
@@ -122,7 +122,6 @@ def propose(
     batch: int,
     size: int,
     finished: Sequence[Finished],
-    *,
     own: Hyper | None = None,
     recall_all: bool = False,
 ) -> list[dict[str, Any]]:
@@ -130,7 +129,7 @@ def propose(
 
     finished: the trials of the earlier batches, in order. own: the spec's own values, as far as they lie in `space`, which
     the very first proposal has, so that a search is never worse than its spec; a grid has its points alone. The k-th proposal
-    does not depend on `size`. recall_all: give TPE all of them, as earlier versions did.
+    does not depend on `size`. recall_all: give TPE all trials, as earlier versions did.
     """
     sweep = spec.sweep
     assert sweep is not None
@@ -141,10 +140,10 @@ def propose(
     seed = int(seed_for(spec.model.seed, "sampler", batch).generate_state(1)[0])
     if sweep.sampler == "cmaes":
         numbers = {name: given for name, given in space.items() if not isinstance(given, Choice)}
-        points = evolve(numbers, sweep.batch, size, [(trial.params, trial.value) for trial in finished], seed)
+        proposals = evolve(numbers, sweep.batch, size, [(trial.params, trial.value) for trial in finished], seed)
         if own and not finished:
-            points[:1] = [{**params, **own} for params in points[:1]]
-        return points
+            proposals[:1] = [{**params, **own} for params in proposals[:1]]
+        return proposals
     if sweep.sampler == "tpe" and not recall_all:
         finished = recalled(finished, sweep.objectives)
     optuna = load_optuna()
@@ -199,11 +198,10 @@ def best_of(trials: Sequence[Record]) -> Record | None:
     return min(completed, key=lambda trial: (trial.valid_rmse, trial.number), default=None)
 
 
-def since_best(trials: Sequence[Finished]) -> int:
-    """The number of trials after the best completed one; 0 if none completed."""
-    values = [trial.value if trial.outcome == "completed" else math.inf for trial in trials]
-    best = min(values, default=math.inf)
-    return len(values) - 1 - values.index(best) if best < math.inf else 0
+def since_best(trials: Sequence[Record]) -> int:
+    """The number of trials after the best one; 0 if none completed."""
+    best = best_of(trials)
+    return trials[-1].number - best.number if best else 0
 
 
 def importance(space: Space, finished: Sequence[Finished]) -> dict[str, float] | None:
@@ -246,15 +244,6 @@ def optuna_trial(trial: Finished, distributions: dict[str, Any], objectives: Seq
     )  # fmt: skip
 
 
-def _state(trial: Finished, sweep: Sweep) -> str:
-    """The state in which the sampler sees a trial.
-
-    A trial that diverged counts as complete with value inf, so the sampler learns to avoid it. A pruned trial stays pruned
-    for TPE; GP ignores pruned trials, so for GP it counts as complete with its best value so far.
-    """
-    return "PRUNED" if trial.outcome == "pruned" and sweep.sampler != "gp" else "COMPLETE"
-
-
 @cache
 def _past_trial() -> Any:
     class Past(load_optuna().trial.FrozenTrial):  # type: ignore[misc]
@@ -264,6 +253,15 @@ def _past_trial() -> Any:
             return copy.copy(self)
 
     return Past
+
+
+def _state(trial: Finished, sweep: Sweep) -> str:
+    """The state in which the sampler sees a trial.
+
+    A trial that diverged counts as complete with value inf, so the sampler learns to avoid it. A pruned trial stays pruned
+    for TPE; GP ignores pruned trials, so for GP it counts as complete with its best value so far.
+    """
+    return "PRUNED" if trial.outcome == "pruned" and sweep.sampler != "gp" else "COMPLETE"
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 
 from mfbench.runs.records import Record
 from mfbench.search.edges import Edge, as_yaml, edge_of, plain, wider
-from mfbench.search.proposals import ENOUGH, Finished, best_of, importance, since_best
+from mfbench.search.proposals import ENOUGH, Finished, best_of, importance
 from mfbench.spec import NumberRange, Space, Sweep
 
 GAIN = 0.001
@@ -92,7 +92,7 @@ class Searched:
     @cached_property
     def importance(self) -> dict[str, float] | None:
         """See `proposals.importance`."""
-        return importance(self.space, self.finished)
+        return importance(self.space, [Finished.of(trial) for trial in self.trials])
 
     @property
     def last(self) -> int:
@@ -137,15 +137,13 @@ class Searched:
         return f"{finding}: more trials will hardly help" if n >= ENOUGH else f"{finding}, but {n} are too few to tell"
 
     @cached_property
-    def finished(self) -> list[Finished]:
-        """The trials as the search saw them."""
-        return [Finished.of(trial) for trial in self.trials]
-
-    @cached_property
     def stopped(self) -> Searched | None:
         """This search as `sweep.stop` would have left it, STOP if the sweep has none; None if it would not have ended it."""
+        best: Record | None = None
         for n in range(self.batch, len(self.trials), self.batch):
-            if since_best(self.finished[:n]) >= (self.stop or STOP):
+            batch = self.trials[n - self.batch : n]
+            best = best_of([*([best] if best else []), *batch])
+            if best and batch[-1].number - best.number >= (self.stop or STOP):
                 return replace(self, trials=self.trials[:n])
         return None
 

@@ -81,6 +81,11 @@ class Study:
         return len(grid_points(self.sweep, self.space, 0)) if self.sweep.sampler == "grid" else None
 
     @property
+    def prunes(self) -> bool:
+        """Whether trials are compared with others while they run."""
+        return self.sweep.pruner in COMPARING and bool(self.space)
+
+    @property
     def own(self) -> Hyper:
         """The values that the first trial is to have: the spec's own, as far as they lie in the search space."""
         if self.sweep.first_trial == "sampler":
@@ -90,19 +95,14 @@ class Study:
         known["init"] = model.init.scale
         return {name: known[name] for name, given in self.space.items() if given.holds(known[name])}
 
-    def is_over(self, trials: Sequence[Finished]) -> bool:
+    def is_over(self, trials: Sequence[Record]) -> bool:
         """Whether the search ends after these trials, which are whole batches: by its budget, or by `sweep.stop`."""
         stop = self.sweep.stop
         return len(trials) >= self.budget or (stop is not None and since_best(trials) >= stop)
 
-    @property
-    def compares(self) -> bool:
-        """Whether trials are compared with others while they are trained, and may be pruned."""
-        return self.sweep.pruner in COMPARING and bool(self.space)
-
     def prune(self, finished: Sequence[Finished]) -> str | None:
         """A `Prune` as JSON for the batch that follows these finished trials; None if no trial is compared with others."""
-        if not self.compares:
+        if not self.prunes:
             return None
         return Prune(
             study=f"{self.key}/{self.backend}", kind=self.sweep.pruner, epochs=self.spec.model.epochs,
@@ -169,8 +169,9 @@ class Past:
         if len(known) < len(found):
             # Records without a digest are of a version in which the samplers were given all trials.
             old = any(record is not None and record.proposal is None for record in found)
-            batch = first // study.sweep.batch
-            known = propose(study.spec, study.space, batch, len(found), self.trials, own=study.own, recall_all=old)
+            known = propose(
+                study.spec, study.space, first // study.sweep.batch, len(found), self.trials, study.own, recall_all=old
+            )
         searched = [{name: params[name] for name in study.space} for params in known]
         return [study.trial(k, params, self.digest(k, params)) for k, params in enumerate(searched, first)]
 

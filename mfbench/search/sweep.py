@@ -113,25 +113,27 @@ def _search(study: Study, parts: Sequence[Parts], crew: Workers, watcher: Watche
     With repeats, only the first repeat of a trial may be pruned, and only by the first repeats of earlier trials, because
     another fold or seed may be harder. The other repeats are trained for the trials whose first repeat completed.
     """
-    past, firsts = Past(study), list[Finished]()
-    while not study.is_over(past.trials):
-        first, size = len(past.trials), min(study.sweep.batch, study.budget - len(past.trials))
+    past, trials, firsts = Past(study), list[Record](), list[Finished]()
+    while not study.is_over(trials):
+        first, size = len(trials), min(study.sweep.batch, study.budget - len(trials))
         found = dict(_read(study, number) for number in range(first, first + size))
         jobs = [job for trial in past.jobs(list(found.values())) for job in trial]
-        now = [job for job in jobs if job.repeat == 0] if study.compares else jobs
+        now = [job for job in jobs if job.repeat == 0] if study.prunes else jobs
         made = _records_of(now, parts, partial(study.prune, firsts), crew, watcher, study.together, found)
-        if study.compares:
+        if study.prunes:
             firsts += map(Finished.of, made)
             completed = {record.number for record in made if record.outcome == "completed"}
             later = [job for job in jobs if job.repeat and job.number in completed]
             made += _records_of(later, parts, None, crew, watcher, study.together)
             made.sort(key=lambda record: (record.number, record.repeat))
-        past.add(map(Finished.of, averaged(made)))
+        runs = averaged(made)
+        trials += runs
+        past.add(map(Finished.of, runs))
         yield made
-    if len(past.trials) < study.budget:
+    if len(trials) < study.budget:
         watcher.say(
-            f"{study.backend}: none of the last {since_best(past.trials)} trials was better, so the search ended after"
-            f" {len(past.trials)} of {study.budget}; raise `sweep.stop` to go on"
+            f"{study.backend}: none of the last {since_best(trials)} trials was better, so the search ended after"
+            f" {len(trials)} of {study.budget}; raise `sweep.stop` to go on"
         )
 
 
