@@ -26,7 +26,7 @@ from mfbench.core.tables import markdown
 from mfbench.report import style
 from mfbench.runs.progress import ProgressBar
 from mfbench.search.outcome import Swept
-from mfbench.search.proposals import best_of
+from mfbench.search.sampling.finished import best_of
 from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec
 

@@ -5,7 +5,7 @@
 One sweep of two epochs of planted-10k on `numba` with one worker, so that nearly all its time is the search itself. Measured
 from outside: milliseconds from the end of a trial to the end of the next, in the first and the last tenth of the trials; then
 the wall seconds, CPU seconds and peak memory of the same command again, of `mfbench compare` and of `mfbench report`; and the
-cost of one proposal of TPE itself, given all trials or those that it is given (see `search.proposals.RECALLED`). Prints a
+cost of one proposal of TPE itself, given all trials or those that it is given (see `RECALLED` in `search/sampling`). Prints a
 table and writes it to results/thousand-trials/. `--folder` keeps the study, and goes on with one that is there.
 """
 
@@ -29,7 +29,8 @@ from mfbench.core.paths import RESULTS
 from mfbench.core.tables import markdown
 from mfbench.runs.record_files import read_record
 from mfbench.runs.records import Record
-from mfbench.search.proposals import RECALLED, Finished, propose
+from mfbench.search.sampling.finished import Finished
+from mfbench.search.sampling.proposals import RECALLED, propose
 from mfbench.spec import load_spec
 from mfbench.tracking.store import FIRM_SETTINGS
 

@@ -12,7 +12,8 @@ import mfbench
 PACKAGE = Path(mfbench.__file__).parent
 
 ROOMS = [
-    "core", "spec", "matrix", "data", "backends", "models", "runs", "search", "report", "tracking", "commands", "commands.cli",
+    "core", "spec", "matrix", "data", "backends", "models", "runs", "search.sampling", "search", "report", "tracking",
+    "commands", "commands.cli",
 ]  # fmt: skip
 """Each imports from itself and from those before it."""
 
@@ -24,9 +25,9 @@ HOMES = {
         *(f"backends.on_device.{name}" for name in ("accelerator", "keras_adam", "adam", "als", "bmf", "mlp")),
     },
     "optax": {"backends.on_device.keras_adam"},
-    "optuna": {"search.proposals"},
+    "optuna": {"search.sampling.optuna_trials"},
     "optuna_dashboard": {"tracking.dashboard"},
-    "cmaes": {"search.cmaes"},
+    "cmaes": {"search.sampling.cmaes"},
     "mlflow": {"tracking.model", "tracking.store", "tracking.client", "matrix.predicting"},
 }
 

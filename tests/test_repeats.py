@@ -20,7 +20,7 @@ from mfbench.commands.compare import compared
 from mfbench.core.errors import SpecError
 from mfbench.runs.records import Interval, Outcome, Record, RunName, Scores
 from mfbench.runs.repeats import averaged, interval, mean_of
-from mfbench.search.proposals import Finished
+from mfbench.search.sampling.finished import Finished
 from mfbench.spec import load_spec, run_study_key, study_key
 
 KFOLD = {"kind": "kfold", "folds": 3, "test": 0.15, "seed": 7}

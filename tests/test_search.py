@@ -17,8 +17,9 @@ from sweeping import Listener, bits, swept
 
 from mfbench.core.errors import SpecError
 from mfbench.runs.records import RunName
-from mfbench.search.proposals import BEST, NEEDS, RECALLED, Finished, grid_points, propose, recalled
 from mfbench.search.pruning import Prune, Pruning
+from mfbench.search.sampling.finished import Finished
+from mfbench.search.sampling.proposals import BEST, NEEDS, RECALLED, grid_points, propose, recalled
 from mfbench.search.sweep import Plan
 from mfbench.spec import Spec, load_spec
 

@@ -18,7 +18,8 @@ from mfbench.runs.record_files import read_record
 from mfbench.runs.records import RunName
 from mfbench.search import study
 from mfbench.search.outcome import Swept
-from mfbench.search.proposals import Finished, propose
+from mfbench.search.sampling.finished import Finished
+from mfbench.search.sampling.proposals import propose
 
 
 @pytest.mark.usefixtures("served")

@@ -1,4 +1,5 @@
-"""Hyperparameter search: proposals, pruning, worker processes, the choice of the best trial, and the search audit.
+"""Hyperparameter search: pruning, worker processes, the choice of the best trial, and the search audit.
 
-Optuna is used in this package only. The search is a pure function of the spec and the records of finished batches.
+What to try next is decided in `sampling`, and Optuna is used there only. The search is a pure function of the spec and the
+records of finished batches.
 """

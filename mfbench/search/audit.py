@@ -12,7 +12,7 @@ from rich.table import Table
 from mfbench.core import tables
 from mfbench.data.sealed import other_openers, worn
 from mfbench.runs.records import Record
-from mfbench.search.proposals import ENOUGH
+from mfbench.search.sampling.optuna_trials import ENOUGH
 from mfbench.search.searched import Searched
 from mfbench.spec import Sweep
 

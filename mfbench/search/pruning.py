@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mfbench.search.proposals import Finished, load_optuna
+from mfbench.search.sampling.finished import Finished
+from mfbench.search.sampling.optuna_trials import load_optuna
 
 WARMUP_SHARE = 0.25
 """No trial is pruned in the first quarter of its epochs: small learning rates start slowly but may end best."""

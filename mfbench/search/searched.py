@@ -8,7 +8,8 @@ from typing import Any
 
 from mfbench.runs.records import Record
 from mfbench.search.edges import Edge, as_yaml, edge_of, plain, wider
-from mfbench.search.proposals import ENOUGH, Finished, best_of, importance
+from mfbench.search.sampling.finished import Finished, best_of
+from mfbench.search.sampling.optuna_trials import ENOUGH, importance
 from mfbench.spec import NumberRange, Space, Sweep
 
 GAIN = 0.001
@@ -91,7 +92,7 @@ class Searched:
 
     @cached_property
     def importance(self) -> dict[str, float] | None:
-        """See `proposals.importance`."""
+        """See `optuna_trials.importance`."""
         return importance(self.space, [Finished.of(trial) for trial in self.trials])
 
     @property

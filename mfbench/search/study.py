@@ -17,9 +17,10 @@ from mfbench.backends.base import Backend, SideBySide
 from mfbench.core.errors import SpecError
 from mfbench.runs.jobs import BestTrial, Job, backend_of, job_of
 from mfbench.runs.records import Record, Stage
-from mfbench.search import cmaes, proposals
-from mfbench.search.proposals import Finished, best_of, check_search, grid_points, propose, since_best
 from mfbench.search.pruning import Prune
+from mfbench.search.sampling import cmaes, finished, optuna_trials, proposals
+from mfbench.search.sampling.finished import Finished, best_of, since_best
+from mfbench.search.sampling.proposals import check_search, grid_points, propose
 from mfbench.spec import COMPARING, OF_MODEL, Hyper, Range, Space, Spec, Sweep
 
 TAKEN = {*Record.model_fields, "run_key", "run_id", "trials", "finals", "repeats", "train_seconds", "search_seconds"}
@@ -184,7 +185,8 @@ class Past:
 @cache
 def proposers() -> list[str | None]:
     """What the proposals depend on besides study and past: a digest of our code, and the versions of the packages it uses."""
-    code = hashlib.sha256(b"".join(Path(str(one.__file__)).read_bytes() for one in (proposals, cmaes))).hexdigest()
+    modules = (proposals, finished, optuna_trials, cmaes)
+    code = hashlib.sha256(b"".join(Path(str(one.__file__)).read_bytes() for one in modules)).hexdigest()
     return [code, *(version(name) if find_spec(name) else None for name in ("numpy", "scipy", "optuna", "cmaes", "torch"))]
 
 

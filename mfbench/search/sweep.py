@@ -14,7 +14,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mfbench.backends import registry
 from mfbench.core.errors import RecordError, SpecError, WorkError
 from mfbench.core.paths import RUNS
 from mfbench.data.sealed import openers, worn
@@ -25,8 +24,9 @@ from mfbench.runs.progress import Watcher
 from mfbench.runs.record_files import find_record, remove_unfinished, studies_of, study_records
 from mfbench.runs.records import Record, RunName
 from mfbench.runs.repeats import averaged, whole_spec
+from mfbench.runs.reuse import usable_record
 from mfbench.search.outcome import Swept
-from mfbench.search.proposals import Finished, since_best
+from mfbench.search.sampling.finished import Finished, since_best
 from mfbench.search.study import Past, Study, check_names
 from mfbench.search.workers import Task, Workers, shares
 from mfbench.spec import FIRST, Spec, study_key
@@ -165,7 +165,7 @@ def _records_of(
     parts: by fold. together: train jobs side by side, split evenly among the workers. read: records by path, as far as
     they have been read. prune: gives the `Task.prune` of jobs that have no record.
     """
-    records = {job.run_key: record for job in jobs if (record := _record_of(job, _fold_of(job, parts), watcher, read))}
+    records = {job.run_key: record for job in jobs if (record := usable_record(job, _fold_of(job, parts), watcher, read))}
     for record in records.values():
         watcher.found(record)
 
@@ -195,39 +195,6 @@ def _program(job: Job) -> list[tuple[str, Any]]:
 
 def _fold_of(job: Job, parts: Sequence[Parts]) -> Parts:
     return parts[job.repeat % len(parts)]
-
-
-def _record_of(job: Job, parts: Parts, watcher: Watcher, read: Mapping[Path, Record | None]) -> Record | None:
-    """The existing record of the job; one that is damaged or does not match the job is renamed to `.aside`."""
-    path = job.path
-    try:
-        record = read.get(path) or find_record(job)
-        fault = record and _not_of(record, job, parts)
-    except RecordError as error:
-        record, fault = None, str(error).removeprefix(f"{path}: ").partition("; ")[0]
-    if fault:
-        path.replace(path.with_suffix(".aside"))
-        watcher.say(f"{path}: {fault}; renamed it to {path.with_suffix('.aside').name} and training the run again")
-    return None if fault else record
-
-
-def _not_of(record: Record, job: Job, parts: Parts) -> str | None:
-    """Why a record cannot be used for the job; None if it can."""
-    if record.outcome == "failed":
-        return f"this run failed ({record.reason})"
-    if not record.is_sealed:
-        return "this record was changed after it was written"
-    if record.names != job.names:
-        return f"this is the record of {record.run_key}"
-    if record.hyper != job.hyper:
-        return "the hyperparameters of this run differ from what the search now proposes"
-    if record.data.split_digest != parts.split_digest:
-        return "this run was trained on different data"
-    if job.stage != "trial" and record.spec.evaluation != job.spec.evaluation:
-        return "this run was scored with different evaluation settings"
-    if record.backend_digest != registry.digest(job.backend):
-        return f"{job.backend} has changed since this run"
-    return None
 
 
 def _tell_what_is_new(spec: Spec, key: str, watcher: Watcher) -> None:

@@ -21,7 +21,8 @@ from mfbench.core.paths import RUNS
 from mfbench.runs.record_files import read_record
 from mfbench.runs.records import Record
 from mfbench.runs.repeats import mean_of
-from mfbench.search.proposals import Finished, distributions_of, load_optuna, optuna_trial
+from mfbench.search.sampling.finished import Finished
+from mfbench.search.sampling.optuna_trials import distributions_of, load_optuna, optuna_trial
 from mfbench.search.searched import Searched
 from mfbench.spec import Spec
 from mfbench.spec.split import KFoldSplit
