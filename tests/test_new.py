@@ -18,7 +18,7 @@ def test_the_quickstart_is_the_committed_experiment_and_names_the_next_two_comma
     status, out, err = mfbench("new", "quickstart")
     assert status == 0, err
     assert Path("quickstart.yaml").read_text() == COMMITTED.read_text(), "copy mfbench/spec/quickstart.yaml to experiments/"
-    assert study_key(load_spec("quickstart.yaml")) == study_key(load_spec(COMMITTED)) == "quickstart-d8c80508"
+    assert study_key(load_spec("quickstart.yaml")) == study_key(load_spec(COMMITTED)) == "quickstart-0ffb70cb"
     assert "mfbench sweep quickstart.yaml\n" in out
     assert "mfbench report quickstart.yaml\n" in out
     assert [path.name for path in Path().iterdir()] == ["quickstart.yaml"]
