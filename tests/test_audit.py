@@ -17,7 +17,7 @@ from mfbench.data.sealed import log_opening, openers
 from mfbench.runs.records import Clocks, Outcome, Record
 from mfbench.search.audit import Audit, audit
 from mfbench.search.edges import Edge, edge_of
-from mfbench.spec import FloatRange, IntRange
+from mfbench.spec import FloatRange, IntRange, Sweep
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -276,10 +276,13 @@ def test_other_numbers_of_trials_or_epochs_are_a_warning() -> None:
         "the backends ran different numbers of trials (adam 4, jax 6), so their best scores are not comparable: "
         "resume with `--trials 6`, or make the grids equally large"
     ]
-    assert said(audit([*trials(4), *trials(4, backend="adam", epochs=4)]), "epochs") == [
-        "same number of trials, but different numbers of epochs (adam 16, jax 40), because trials that stopped early "
-        "or diverged trained fewer: set `sweep.pruner: none` to train every trial for all epochs"
+    uneven = [*trials(4), *trials(4, backend="adam", epochs=4)]
+    assert said(audit(uneven, Sweep(pruner="median")), "epochs") == [
+        "same number of trials, but different numbers of epochs (adam 16, jax 40), because trials that were pruned or "
+        "diverged ended early: set `sweep.pruner: patience` to stop trials by their own curves alone"
     ]
+    assert audit(uneven).warnings() == []  # each trial stopped by its own curve
+    assert audit([*trials(6), *trials(4, backend="adam")], Sweep(stop=4)).warnings() == []
     assert audit([*trials(4), *trials(4, backend="adam", epochs=9)]).sentences() == []
 
 

@@ -70,6 +70,10 @@ def test_a_long_table_is_taken_too() -> None:
     assert np.array_equal(result.P, mfbench.factorize(R, epochs=7).P)
     assert isinstance(result.filled, pd.DataFrame)
     assert (list(result.filled.index), list(result.filled.columns)) == (list(range(10, 16)), ["D0", "D1", "D2", "D3"])
+    whole = pd.DataFrame({"user": [1, 1, 2, 2], "item": [1, 2, 1, 2], "rating": [5, 0, 3, 4]})
+    assert mfbench.factorize(whole, epochs=1, bias=True).train_rmse == pytest.approx(
+        mfbench.factorize([[5, 0], [3, 4]], epochs=1, bias=True, missing=float("nan")).train_rmse
+    )
     with pytest.raises(DataError, match="user 10 rates item D0 more than once"):
         mfbench.factorize(pd.concat([table, table[:1]]))
 
@@ -105,6 +109,8 @@ def test_an_R_that_cannot_be_used(bad: Any, says: str) -> None:
 def test_wrong_hyperparameters_and_divergence() -> None:
     with pytest.raises(SpecError, match="K: input should be greater than or equal to 1"):
         mfbench.factorize(R, K=0)
+    with pytest.raises(SpecError, match="epochs: input should be a valid integer"):
+        mfbench.factorize(R, epochs="many")  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="unknown backend 'lop'; choose from loop"):
         mfbench.factorize(R, backend="lop")
     with pytest.raises(DataError, match="diverged with alpha 9"):

@@ -56,6 +56,14 @@ def test_a_run_stops_by_its_own_curve_and_keeps_its_best_model(small: dict[str, 
 
 
 @pytest.mark.usefixtures("workplace")
+def test_a_run_that_was_not_scored_on_train_is_scored_there_at_its_end(small: dict[str, Any]) -> None:
+    small["model"] |= {"epochs": 30, "patience": 2}
+    scored = made(small, **FAST)
+    small["model"] |= {"evaluate_train": False}
+    assert made(small, **FAST).train_rmse == scored.train_rmse is not None
+
+
+@pytest.mark.usefixtures("workplace")
 def test_patience_counts_evaluations_and_needs_a_valid_part(small: dict[str, Any]) -> None:
     small["model"] |= {"epochs": 30, "evaluate_every": 2}
     every = curve_of(made(small, **FAST))
@@ -145,6 +153,13 @@ def test_the_first_trial_has_the_backends_own_default_of_a_knob_and_the_scale_of
 
 
 @pytest.mark.usefixtures("served")
+def test_a_value_that_the_range_cannot_have_is_not_tried_first(small: dict[str, Any]) -> None:
+    small["model"] |= {"step": "decay", "decay": 0.1}
+    small["sweep"]["space"]["decay"] = {"int": [0, 2]}
+    assert all(trial.hyper["decay"] in (0, 1, 2) for trial in swept(small).trials["loop"])
+
+
+@pytest.mark.usefixtures("served")
 def test_the_sampler_may_have_the_first_trial_too(small: dict[str, Any]) -> None:
     small["model"] |= {"K": 5, "alpha": 0.03, "beta": 0.1}
     first, second = (swept(small, f"sweep.first_trial={who}").trials["loop"] for who in ("model", "sampler"))
@@ -178,7 +193,9 @@ def test_a_search_ends_once_it_has_found_nothing_better_for_long(small: dict[str
     (search,) = further.audit.searched
     assert search.summary()["stop"]["rule"] == 20  # that of the audit, as the sweep has none
     assert stopped.audit is not None
-    assert stopped.audit.searched[0].summary()["stop"] == {"rule": 6, "trials": None, "epochs": None, "valid_rmse": None}
+    (search,) = stopped.audit.searched
+    assert search.fewer_trials() == f"`sweep.stop: 6` ended the search after these {ends} trials"
+    assert not any("raise --trials" in sentence for sentence in search.warnings())
 
 
 @pytest.mark.usefixtures("served")

@@ -17,7 +17,7 @@ from mfbench.core.errors import WorkError
 from mfbench.runs.record_files import read_record
 from mfbench.runs.records import RunName
 from mfbench.search import study
-from mfbench.search.outcome import Swept
+from mfbench.search.outcome import Swept, standing
 from mfbench.search.sampling.finished import Finished
 from mfbench.search.sampling.proposals import propose
 
@@ -287,6 +287,20 @@ def test_a_new_study_says_in_which_keys_it_differs_from_the_last(small: dict[str
     said, _, worn = listener.said
     assert said.endswith("in model.epochs")
     assert "has been opened by 1 other study" in worn
+
+
+@pytest.mark.usefixtures("served")
+def test_the_final_of_the_longest_search_stands_but_not_that_of_other_code(small: dict[str, Any]) -> None:
+    small["sweep"]["backends"] = [write_backend("")]
+    longer = swept(small, "sweep.trials=6").finals[0]
+    shorter = swept(small, "sweep.trials=1").finals[0]
+    assert standing([longer, shorter]) == standing([shorter, longer]) == [longer]
+    small["sweep"]["backends"] = [
+        write_backend("import dataclasses\nhyper = dataclasses.replace(hyper, alpha=hyper.alpha / 100)")
+    ]
+    other = swept(small, "sweep.trials=6").finals[0]
+    assert other.valid_rmse > longer.valid_rmse
+    assert standing([longer, other]) == [other]
 
 
 @pytest.mark.usefixtures("served")

@@ -78,18 +78,18 @@ def factorize(
     5
     """
     if hasattr(R, "columns") and set(LONG) <= set(R.columns):
-        R = _pivoted(R)
+        R, missing = _pivoted(R), np.nan if missing is None else missing
     train = ratings_of(R, missing)
-    knobs = dict(options or {})
-    if backend is None and len(train) * epochs > MANY_UPDATES:
+    hyperparameters = {"K": K, "alpha": alpha, "beta": beta, "epochs": epochs, "center": center, "bias": bias, "seed": seed}
+    chosen = {"backend": backend or "loop", "init": dict(init) if init else NOTEBOOK_START}
+    spec = load_model_spec({**chosen, **hyperparameters})
+    knobs, updates = dict(options or {}), len(train) * spec.epochs
+    if backend is None and updates > MANY_UPDATES:
         _say(
-            f"backend: numba is used, since loop would take long for {len(train) * epochs:,} updates;"
-            " give backend='loop' to use it anyway"
+            f"backend: numba is used, since loop would take long for {updates:,} updates; give backend='loop' to use it anyway"
         )
         backend, knobs = "numba", {"dtype": "float64", **knobs}
     backend = backend or "loop"
-    hyperparameters = {"K": K, "alpha": alpha, "beta": beta, "epochs": epochs, "center": center, "bias": bias, "seed": seed}
-    spec = load_model_spec({"backend": backend, "init": dict(init) if init else NOTEBOOK_START, **hyperparameters})
     trainer = registry.resolve(backend, knobs)
     K, alpha, beta, epochs = spec.K, spec.alpha, spec.beta, spec.epochs
     start = draw_start(train, K, spec.init.model_dump(exclude_none=True), center, generator(seed, "start"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -34,13 +35,14 @@ def write_record(record: Record) -> Path:
 
 def read_record(path: Path) -> Record:
     """Read a record; RecordError if the file is missing or damaged."""
-    record = _read(path)
+    record = record_at(path)
     if record is None:
-        raise RecordError(f"{path}: there is no such record; `mfbench compare --json` lists all run keys")
+        raise RecordError(f"{path}: there is no such record; check the run key, or the path under {RUNS}/")
     return record
 
 
-def _read(path: Path) -> Record | None:
+def record_at(path: Path) -> Record | None:
+    """As `read_record`, but None if the file is missing."""
     try:
         return Record.of_file(path.read_bytes())
     except FileNotFoundError:
@@ -55,7 +57,7 @@ def _read(path: Path) -> Record | None:
 
 def find_record(run: RunName) -> Record | None:
     """The record of a run, or None if it has not finished."""
-    return _read(run.path)
+    return record_at(run.path)
 
 
 def later_repeats(run: RunName) -> list[RunName]:
@@ -66,9 +68,19 @@ def later_repeats(run: RunName) -> list[RunName]:
 
 def study_records(study: str, *stages: Stage) -> Iterator[Record]:
     """Yield the records of a study, of all stages or only of these, sorted by path: by backend, stage and number."""
-    for path in sorted((RUNS / study).glob("*/*-*.json")):
-        if not stages or path.name.partition("-")[0] in stages:
+    return map(read_record, _record_paths(study, stages))
+
+
+def intact_records(study: str, *stages: Stage) -> Iterator[Record]:
+    """As `study_records`, without those that are damaged."""
+    for path in _record_paths(study, stages):
+        with suppress(RecordError):
             yield read_record(path)
+
+
+def _record_paths(study: str, stages: Sequence[Stage]) -> list[Path]:
+    paths = sorted((RUNS / study).glob("*/*-*.json"))
+    return [path for path in paths if not stages or path.name.partition("-")[0] in stages]
 
 
 def studies_of(name: str) -> list[str]:

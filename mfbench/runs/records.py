@@ -154,15 +154,16 @@ class Record(RunName):
     """A finished run.
 
     hyper: K, alpha and beta as far as the backend uses them, and all other hyperparameters that the sweep varied or set.
-    planned_epochs: the number that the job asked for; epochs: the number trained, less if the run was pruned or diverged.
-    train_rmse to test_mae: metrics of the last epoch, of a trial those of its best scored epoch; valid_rmse and valid_mae of
-    a final run are those of the best trial, as its own training includes the valid part. evaluation: all other metrics (see
-    `models.evaluation`) by name, on test for a final or floor run, on valid for a plain run. intervals: by metric, for
-    means over repeats. spec: of this repeat, with every default filled in; options: the backend's knobs, likewise.
-    proposal: of a trial, the digest that shows that its search proposed it (see `study.Past`); None in older records.
-    backend_digest: of the file of a user's own backend. factors_digest: of the last model, None if the run diverged.
-    memory: in bytes, resident `before` the run, and the peaks of `prepare` and `train`. started, ended: in seconds since
-    1970. seal: a digest of all other fields, added when the record is written.
+    planned_epochs: the number that the job asked for; epochs: the number trained, less if the run was pruned, diverged, or
+    was stopped by its patience. train_rmse to test_mae: metrics of the last epoch, of a trial and of a plain run with
+    patience those of the best scored epoch; valid_rmse and valid_mae of a final run are those of the best trial, as its own
+    training includes the valid part. evaluation: all other metrics (see `models.evaluation`) by name, on test for a final
+    or floor run, on valid for a plain run. intervals: by metric, for means over repeats. spec: of this repeat, with every
+    default filled in; options: the backend's knobs, likewise. proposal: of a trial, the digest that shows that its search
+    proposed it (see `study.Past`); None in older records. backend_digest: of the file of a user's own backend.
+    factors_digest: of the last model, or of the one kept by patience; None if the run diverged. memory: in bytes, resident
+    `before` the run, and the peaks of `prepare` and `train`. started, ended: in seconds since 1970. seal: a digest of all
+    other fields, added when the record is written.
     """
 
     model_config = ConfigDict(extra="forbid")

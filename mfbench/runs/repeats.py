@@ -30,10 +30,10 @@ def averaged(records: Iterable[Record]) -> list[Record]:
 def mean_of(repeats: Sequence[Record]) -> Record:
     """The record that represents all repeats of a run; a single repeat is returned unchanged. It is never written.
 
-    Its curves are the means over the repeats at the epochs that all of them scored, and its best epoch is that of the mean
-    curve. Its metrics are means too: for a trial at that best epoch, else of the repeats' own metrics; `intervals` has their
-    confidence intervals. Its outcome is the worst of all repeats, by `SEVERITY`. Its clocks are the sums over the repeats.
-    All other fields are those of the first repeat.
+    Its curves are the means over the repeats at the epochs that all of them scored, so they end where the first of them
+    stopped, and its best epoch is that of the mean curve. Its metrics are means too: for a trial at that best epoch, else
+    of the repeats' own metrics; `intervals` has their confidence intervals. Its outcome is the worst of all repeats, by
+    `SEVERITY`. Its clocks are the sums over the repeats. All other fields are those of the first repeat.
     """
     first = repeats[0]
     if len(repeats) == 1:

@@ -41,7 +41,7 @@ Watch = Callable[[Job, int, float], bool]
 class Trained:
     """One training: its job, record and model, and the errors of that model by user on the held-out part.
 
-    best: a copy of the model of the best epoch so far, of a plain run with patience.
+    best: the model of the best epoch so far, of a plain run with patience.
     """
 
     job: Job
@@ -157,6 +157,8 @@ def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, prepara
         _summarise(one)
         if job.stage != "trial" and one.record.outcome == "completed":
             with one.clock("evaluate_seconds"):
+                if one.record.train_rmse is None:  # the best epoch was not scored on train
+                    one.record.train_rmse, one.record.train_mae = score(one.model, train_part)
                 _evaluate(one, parts, train_part, valid_part, purpose)
         one.record.ended = time.time()
 
@@ -213,7 +215,7 @@ def _has_stalled(trained: Trained) -> bool:
     if job.patience is None:
         return False
     if job.stage == "run" and since_best == 0:
-        trained.best = copy.deepcopy(trained.model)
+        trained.best = trained.model
     return since_best >= job.patience
 
 

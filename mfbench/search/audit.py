@@ -14,7 +14,7 @@ from mfbench.data.sealed import other_openers, worn
 from mfbench.runs.records import Record
 from mfbench.search.sampling.optuna_trials import ENOUGH
 from mfbench.search.searched import Searched
-from mfbench.spec import Sweep
+from mfbench.spec import COMPARING, Sweep
 
 UNEVEN_EPOCHS, UNEVEN_SECONDS = 1.5, 3.0
 """The audit reports a backend that took more than this many times the epochs or seconds of another."""
@@ -41,15 +41,17 @@ class Audit:
         found = [sentence for search in self.searched for sentence in search.warnings()]
         trials = {search.backend: len(search.trials) for search in self.searched}
         epochs = {search.backend: search.epochs for search in self.searched}
-        if len(set(trials.values())) > 1 and not any(search.stop for search in self.searched):
+        uneven = len(set(trials.values())) > 1
+        if uneven and not any(search.sweep.stop for search in self.searched):
             found.append(
                 f"the backends ran different numbers of trials ({_listed(trials)}), so their best scores are not comparable:"
                 f" resume with `--trials {max(trials.values())}`, or make the grids equally large"
             )
-        elif _spread(epochs) > UNEVEN_EPOCHS:
+        pruned = any(search.sweep.pruner in COMPARING for search in self.searched)
+        if pruned and not uneven and _spread(epochs) > UNEVEN_EPOCHS:
             found.append(
-                f"same number of trials, but different numbers of epochs ({_listed(epochs)}), because trials that stopped"
-                " early or diverged trained fewer: set `sweep.pruner: none` to train every trial for all epochs"
+                f"same number of trials, but different numbers of epochs ({_listed(epochs)}), because trials that were pruned"
+                " or diverged ended early: set `sweep.pruner: patience` to stop trials by their own curves alone"
             )
         return [*found, *worn(self.test_digest, self.openings)]
 

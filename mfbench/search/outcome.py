@@ -117,12 +117,15 @@ class Swept:
 def standing(finals: Sequence[Record]) -> list[Record]:
     """The finals and floors of a study that stand: of each backend those of the best trial, which the longest search found.
 
-    A shorter search, made later, has a final run of its own, but it replaces nothing.
+    A shorter search, made later, has a final run of its own, but it replaces nothing. Those of a user's own backend as it was
+    before its last change do not stand.
     """
+    latest = {record.backend: record.backend_digest for record in sorted(finals, key=lambda record: record.ended)}
+    now = [record for record in finals if record.backend_digest == latest[record.backend]]
     best: dict[str, float] = {}
-    for record in finals:
+    for record in now:
         best[record.backend] = min(best.get(record.backend, math.inf), _chosen_by(record))
-    return [record for record in finals if record.stage != "final" or _chosen_by(record) == best[record.backend]]
+    return [record for record in now if record.stage != "final" or _chosen_by(record) == best[record.backend]]
 
 
 def _chosen_by(record: Record) -> float:

@@ -29,23 +29,19 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Searched:
-    """The trials of one backend, in order, and the search space restricted to the hyperparameters it uses.
-
-    batch, stop: as in the sweep.
-    """
+    """The trials of one backend, in order, the search space restricted to the hyperparameters it uses, and the sweep."""
 
     backend: str
     space: Space
     trials: list[Record]
-    batch: int
-    stop: int | None
+    sweep: Sweep
 
     @staticmethod
     def of(backend: str, trials: list[Record], sweep: Sweep) -> Searched:
         """Combine the trials of a backend with its part of the sweep's search space."""
         used = {name for trial in trials for name in trial.hyper}
         space = {name: given for name, given in sweep.space_of(backend).items() if name in used}
-        return Searched(backend, space, trials, sweep.batch, sweep.stop)
+        return Searched(backend, space, trials, sweep)
 
     def ended(self, outcome: str) -> int:
         """The number of trials with that outcome."""
@@ -139,22 +135,26 @@ class Searched:
 
     @cached_property
     def stopped(self) -> Searched | None:
-        """This search as `sweep.stop` would have left it, STOP if the sweep has none; None if it would not have ended it."""
+        """This search as the sweep's `stop`, or STOP if it has none, leaves it; None if that does not end it."""
         best: Record | None = None
-        for n in range(self.batch, len(self.trials), self.batch):
-            batch = self.trials[n - self.batch : n]
+        for end in range(self.sweep.batch, len(self.trials) + 1, self.sweep.batch):
+            batch = self.trials[end - self.sweep.batch : end]
             best = best_of([*([best] if best else []), *batch])
-            if best and batch[-1].number - best.number >= (self.stop or STOP):
-                return replace(self, trials=self.trials[:n])
+            if best and batch[-1].number - best.number >= (self.sweep.stop or STOP):
+                return replace(self, trials=self.trials[:end])
         return None
 
     def fewer_trials(self) -> str:
-        """What `sweep.stop` would have saved, or has."""
+        """What a `sweep.stop` would have saved, or that it has ended the search."""
+        rule = f"`sweep.stop: {self.sweep.stop or STOP}`"
         if self.stopped is None:
-            return f"no: `sweep.stop: {self.stop or STOP}` does not end the search before its last batch"
-        n, saved = len(self.stopped.trials), 1 - self.stopped.epochs / self.epochs
+            return f"no: {rule} does not end the search"
+        n = len(self.stopped.trials)
+        if n == len(self.trials):
+            return f"{rule} {'ended' if self.sweep.stop else 'ends'} the search after these {n} trials"
+        saved = 1 - self.stopped.epochs / self.epochs
         found = f"valid RMSE {self.stopped.after:.4f} instead of {self.after:.4f}"
-        return f"`sweep.stop: {self.stop or STOP}` ends the search after {n} trials, with {found} and {saved:.0%} fewer epochs"
+        return f"{rule} ends the search after {n} trials, with {found} and {saved:.0%} fewer epochs"
 
     def warnings(self) -> list[str]:
         """The findings for this backend, with what to try."""
@@ -163,7 +163,7 @@ class Searched:
             found.append(self._divergence())
         if self.ended("failed"):
             found.append(f"{self.ended('failed')} of {len(self.trials)} trials failed; see `reason` in their records")
-        if self.still_gaining:
+        if self.still_gaining and not (self.sweep.stop and self.stopped):
             found.append(self.more_trials())
         return [f"{self.backend}: {sentence}" for sentence in found]
 
@@ -190,7 +190,7 @@ class Searched:
             "divergence": asdict(self.divergence) if self.divergence else None,
             "importance": self.importance,
             "stop": {
-                "rule": self.stop or STOP,
+                "rule": self.sweep.stop or STOP,
                 "trials": len(self.stopped.trials) if self.stopped else None,
                 "epochs": self.stopped.epochs if self.stopped else None,
                 "valid_rmse": self.stopped.after if self.stopped else None,

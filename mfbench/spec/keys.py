@@ -17,9 +17,9 @@ from mfbench.spec.sweep import Sweep
 def study_key(spec: Spec) -> str:
     """The key `name-digest` of a spec's study; the digest covers the fields that can change the result of a trial.
 
-    The number of trials, `stop` and the list of backends are left out, so raising the number of trials resumes the study
-    and adding a backend keeps the trials of the others. SpecError if the data file cannot be read; its content is part of
-    the digest.
+    The number of trials, `stop`, `side_by_side` and the list of backends are left out, so raising the number of trials resumes
+    the study and adding a backend keeps the trials of the others. SpecError if the data file cannot be read; its content is
+    part of the digest.
 
     >>> from mfbench.spec import load_spec
     >>> split = {"kind": "random", "valid": 0.1}

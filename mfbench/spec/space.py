@@ -17,6 +17,7 @@ Hyper = dict[str, Value]
 
 
 # Defined here because the fields `int` and `float` hide these types inside the classes below.
+_INTEGER = int
 _NUMBERS = (int, float)
 _Ints = tuple[int, int]
 _Floats = tuple[float, float]
@@ -49,7 +50,7 @@ class IntRange(Strict):
 
     def holds(self, value: Any) -> bool:
         """Whether a value lies in the range."""
-        return _lies(value, self.int)
+        return isinstance(value, _INTEGER) and _lies(value, self.int)
 
 
 class FloatRange(Strict):

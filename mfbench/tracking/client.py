@@ -20,7 +20,7 @@ from mfbench.core.errors import WorkError
 from mfbench.core.paths import RUNS
 from mfbench.data.splits import DataDescription
 from mfbench.report.description import descriptions
-from mfbench.runs.record_files import study_records
+from mfbench.runs.record_files import intact_records
 from mfbench.runs.records import Record, RunName
 from mfbench.search.outcome import Swept, standing
 from mfbench.tracking import contents
@@ -129,7 +129,7 @@ class Tracker:
 
         They keep their data but get the stage `replaced`, so that charts of the finals leave them out, and another name.
         """
-        finals = standing(list(study_records(swept.study, "final", "floor")))
+        finals = standing(list(intact_records(swept.study, "final", "floor")))
         by_key = {record.run_key: record for record in finals}
         for run in self._search(f"{_of_study(swept.study)} and tags.`mfbench.stage` != 'trial'"):
             tags, record = run.data.tags, by_key.get(run.data.tags["mfbench.run_key"])

@@ -61,8 +61,6 @@ def follow(storage: Any, say: Callable[[str], None]) -> None:
         time.sleep(POLL_SECONDS)
         try:
             added = update(storage)
-        except FileNotFoundError:
-            continue  # a sweep has set a record aside while we were looking
         except RecordError as error:
             if told != (told := str(error)):
                 say(told)

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from mfbench.core.errors import RecordError, WorkError
 from mfbench.core.paths import RUNS
-from mfbench.runs.record_files import read_record
+from mfbench.runs.record_files import record_at
 from mfbench.runs.records import Record
 from mfbench.runs.repeats import mean_of
 from mfbench.search.sampling.finished import Finished
@@ -63,16 +63,18 @@ def update(storage: Any) -> int:
 
 def _update_study(storage: Any, folder: Path, exported: Any) -> int:
     optuna, trials = load_optuna(), _trials_in(folder)
-    files = [_identity(trial) for trial in trials]
+    try:
+        files = [_identity(trial) for trial in trials]
+    except FileNotFoundError:
+        return 0  # a sweep has just set a record aside
     done = storage.get_all_trials(exported._study_id, deepcopy=False) if exported else []
     if [trial.system_attrs.get(FILES) for trial in done] != files[: len(done)]:
         storage.delete_study(exported._study_id)
         exported, done = None, []
     if len(done) == len(trials):
         return 0
-    first = read_record(trials[len(done)][0])
-    count = _settled(folder, trials, first.spec)
-    if count <= len(done):
+    first = record_at(trials[len(done)][0])
+    if first is None or (count := _settled(folder, trials, first.spec)) <= len(done):
         return 0
     sweep = first.spec.sweep
     assert sweep is not None
@@ -86,7 +88,10 @@ def _update_study(storage: Any, folder: Path, exported: Any) -> int:
             study.set_metric_names(sweep.objectives)
         study.set_user_attr(FOLDER, folder.as_posix())  # last: without it, an interrupted export makes the study again
     for trial in range(len(done), count):
-        study.add_trial(_exported(mean_of([read_record(path) for path in trials[trial]]), files[trial]))
+        repeats = [record for path in trials[trial] if (record := record_at(path))]
+        if len(repeats) < len(trials[trial]):
+            return trial - len(done)
+        study.add_trial(_exported(mean_of(repeats), files[trial]))
     return count - len(done)
 
 
