@@ -73,8 +73,7 @@ class Parts:
     test_digest: over the cells and values of the test part alone, None if there is none. n: the number of ratings by part.
     n_users_in: the number of users with a rating, by part. n_unknown: for valid and test, the number of ratings whose user
     or item has no rating in train. highest: the highest rating in train and valid. oracle: for planted data the RMSE and
-    MAE by part that no model can beat, else empty. deviation: the standard deviation of the ratings in train, None for a
-    split that was prepared before it was kept.
+    MAE by part that no model can beat, else empty. deviation: the standard deviation of the ratings in train.
     """
 
     folder: Path
@@ -89,7 +88,7 @@ class Parts:
     n_unknown: dict[str, dict[str, int]]
     highest: float
     oracle: dict[str, float]
-    deviation: float | None = None
+    deviation: float
 
     @property
     def train(self) -> Ratings:
