@@ -147,7 +147,8 @@ def picture(searches: Sequence[Search]) -> bytes:
         axes.set_ylim(low - 0.001, low + 0.025)
     first = next(iter(panels.values()))
     first.set_ylabel("best valid RMSE so far")
-    first.legend(fontsize=8, frameon=False, loc="upper right")
+    handles, labels = first.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=9, frameon=False)
     return style.save(figure)
 
 
