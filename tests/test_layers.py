@@ -27,6 +27,7 @@ HOMES = {
     "optax": {"backends.on_device.keras_adam"},
     "optuna": {"search.sampling.optuna_trials"},
     "optuna_dashboard": {"tracking.dashboard"},
+    "distributed": {"search.cluster.crew", "search.cluster.worker"},
     "cmaes": {"search.sampling.cmaes"},
     "mlflow": {"tracking.model", "tracking.store", "tracking.client", "matrix.predicting"},
 }

@@ -71,6 +71,7 @@ def sweep(
     changes: Iterable[str] = (),
     timeout: float | None = None,
     backends: Sequence[str] = (),
+    cluster: str | None = None,
 ) -> SweepResult:
     """Search each backend of a spec on the valid part, then train the best of each on train and valid, and open test once.
 
@@ -78,8 +79,10 @@ def sweep(
     spec: a YAML file, a mapping or a Spec. trials: number per backend, instead of the spec's. workers: processes that train
     in parallel; the result does not depend on their number. changes: to the spec, e.g. `model.epochs=10`. timeout: seconds
     after which the sweep stops at the end of a batch, without final runs. backends: sweep only these of the spec's backends;
-    the trials are shared with a sweep of all of them. InputError if an argument or the data is invalid, WorkError if no trial
-    of any backend completed.
+    the trials are shared with a sweep of all of them. cluster:
+    train the trials on a Dask cluster, with the same result: the address of its scheduler, a YAML file that describes one to
+    start (see `search.cluster.description`), or `local:2` for two processes here. InputError if an argument or the data is
+    invalid, WorkError if no trial of any backend completed.
 
     >>> import mfbench
     >>> spec = {
@@ -99,7 +102,7 @@ def sweep(
     plan = Plan.of(checked)
     with watched(checked.name) as (watcher, export):
         try:
-            swept = plan.execute(workers, watcher, timeout)
+            swept = plan.execute(workers, watcher, timeout, cluster)
         except BaseException as error:
             export.stop_sweep("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise

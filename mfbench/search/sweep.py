@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mfbench.core.errors import RecordError, SpecError, WorkError
+from mfbench.core.errors import InputError, RecordError, SpecError, WorkError
 from mfbench.core.paths import RUNS
 from mfbench.data.sealed import openers, worn
 from mfbench.data.splits import Parts, parts_of
@@ -28,7 +28,7 @@ from mfbench.runs.reuse import usable_record
 from mfbench.search.outcome import Swept
 from mfbench.search.sampling.finished import Finished, since_best
 from mfbench.search.study import Past, Study, check_names
-from mfbench.search.workers import Task, Workers, shares
+from mfbench.search.workers import Crew, Task, Workers, shares
 from mfbench.spec import FIRST, Spec, study_key
 
 
@@ -55,18 +55,19 @@ class Plan:
             )
         return Plan(source, studies, parts)
 
-    def execute(self, workers: int, watcher: Watcher, timeout: float | None = None) -> Swept:
+    def execute(self, workers: int, watcher: Watcher, timeout: float | None = None, cluster: str | None = None) -> Swept:
         """Run or resume the sweep: runs that have a record are not trained again.
 
         timeout: seconds after which no further batch is started, nor the final runs. At least one batch, or the final runs
-        if only they are left, is always run, so a sweep makes progress with any timeout.
+        if only they are left, is always run, so a sweep makes progress with any timeout. cluster: see `cluster.Cluster`;
+        it trains the trials, and the workers of this machine the final runs.
         WorkError if no trial of any backend completed.
         """
         end = math.inf if timeout is None else time.monotonic() + timeout
         key, budgets, made = self.studies[0].key, {study.backend: study.budget for study in self.studies}, list[Record]()
         _tell_what_is_new(self.spec, key, watcher)
         self._tell_limits(watcher)
-        with _alone(key, watcher), Workers(shares(workers)) as crew:
+        with _alone(key, watcher), Workers(shares(workers)) as own, self._crew(cluster, own, watcher) as crew:
             if not all(_run(study, number).path.exists() for study in self.studies for number in range(study.budget)):
                 crew.start()
             for study in self.studies:
@@ -79,10 +80,20 @@ class Plan:
             jobs = [job for study in self.studies for job in study.finals(searched.trials[study.backend])]
             if jobs:
                 _tell_how_worn(self.parts[0], key, watcher)
-            finals = _records_of(jobs, self.parts, None, crew, watcher)
+            finals = _records_of(jobs, self.parts, None, own, watcher)
         if not finals:
             raise WorkError(searched.none_completed)
         return Swept(self.spec, key, made + finals, budgets)
+
+    def _crew(self, cluster: str | None, own: Workers, watcher: Watcher) -> AbstractContextManager[Crew]:
+        """Who trains the trials."""
+        if cluster is None:
+            return nullcontext(own)
+        try:
+            from mfbench.search.cluster.crew import Cluster  # Dask is an extra, and slow to import
+        except ImportError as error:
+            raise InputError(f"--cluster needs Dask ({error}); install it with pip install 'mfbench[cluster]'") from None
+        return Cluster(cluster, self.parts, [study.backend for study in self.studies], watcher.say)
 
     def _tell_limits(self, watcher: Watcher) -> None:
         """Report what the search cannot guarantee, and what it leaves out."""
@@ -107,7 +118,7 @@ class Plan:
                 )
 
 
-def _search(study: Study, parts: Sequence[Parts], crew: Workers, watcher: Watcher) -> Iterator[list[Record]]:
+def _search(study: Study, parts: Sequence[Parts], crew: Crew, watcher: Watcher) -> Iterator[list[Record]]:
     """Yield the records of the trials of a study, batch by batch.
 
     With repeats, only the first repeat of a trial may be pruned, and only by the first repeats of earlier trials, because
@@ -155,7 +166,7 @@ def _records_of(
     jobs: Sequence[Job],
     parts: Sequence[Parts],
     prune: Callable[[], str | None] | None,
-    crew: Workers,
+    crew: Crew,
     watcher: Watcher,
     together: bool = False,
     read: Mapping[Path, Record | None] = MappingProxyType({}),

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
@@ -50,6 +50,16 @@ class Task(BaseModel):
     jobs: list[Job]
     parts: Path
     prune: str | None = None
+
+
+class Crew(Protocol):
+    """Who runs the tasks of a batch; tasks: the number of tasks run so far. See `Workers` for its methods."""
+
+    tasks: int
+
+    def __len__(self) -> int: ...
+    def start(self) -> None: ...
+    def run_tasks(self, tasks: Sequence[Task], on_done: OnDone, on_epoch: OnEpoch) -> None: ...
 
 
 class Workers:
@@ -211,7 +221,7 @@ def main() -> None:
     say({"ready": True})
     preparation = Preparation()
     while True:
-        _run_task(tasks.get(), preparation, say)
+        run_task(tasks.get(), preparation, say)
 
 
 def _receive(tasks: queue.SimpleQueue[Task]) -> None:
@@ -222,7 +232,8 @@ def _receive(tasks: queue.SimpleQueue[Task]) -> None:
         os._exit(0)  # the parent is gone, or sent an invalid task
 
 
-def _run_task(task: Task, preparation: Preparation, say: Callable[[dict[str, Any]], object]) -> None:
+def run_task(task: Task, preparation: Preparation, say: Callable[[dict[str, Any]], object]) -> None:
+    """Train the jobs of a task and write their records; say each scored epoch, and how it ended."""
     parts, prune = _parts(task.parts), task.prune
     index = {job.run_key: j for j, job in enumerate(task.jobs)}
     should_stop = {job.run_key: _pruning(prune).watch(job.number) for job in task.jobs} if prune else None

@@ -113,6 +113,10 @@ def sweep(
         list[str] | None,
         typer.Option("--backend", metavar="NAME", help="Sweep only this one of the spec's backends; repeatable."),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="WHERE", help="Train the trials on a Dask cluster: ADDRESS, FILE.yaml or local:N."),
+    ] = None,
     changes: Changes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -126,7 +130,8 @@ def sweep(
         from mfbench.search.pareto import table as pareto_table
         from mfbench.tracking.pages import charts_page, pointer
 
-        result = mfbench.sweep(spec, trials, workers, changes or (), _seconds(timeout) if timeout else None, backends or ())
+        within = _seconds(timeout) if timeout else None
+        result = mfbench.sweep(spec, trials, workers, changes or (), within, backends or (), cluster)
         if result.swept.stopped:
             warn(f"{result.swept.stopped}; rerun the command to resume")
             show(None, as_json, result.summary())
