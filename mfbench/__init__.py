@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from mfbench.commands.run import run
     from mfbench.commands.sweep import sweep
     from mfbench.models.factorize import factorize
+    from mfbench.runs.merging import merge
 
-__all__ = ["compare", "factorize", "load_model", "race", "recommender", "reproduce", "run", "sweep", "write_report"]
+__all__ = ["compare", "factorize", "load_model", "merge", "race", "recommender", "reproduce", "run", "sweep", "write_report"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "compare": "mfbench.commands.compare",
     "factorize": "mfbench.models.factorize",
     "load_model": "mfbench.commands.load",
+    "merge": "mfbench.runs.merging",
     "race": "mfbench.commands.race",
     "recommender": "mfbench.commands.load",
     "reproduce": "mfbench.commands.reproduce",

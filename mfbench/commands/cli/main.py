@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mfbench
-from mfbench.commands.cli import inventory, models
+from mfbench.commands.cli import inventory, models, records
 from mfbench.commands.cli.terminal import AsJson, fail, say, show, stoppable, terminate, warn
 from mfbench.core.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app)
 app.add_typer(inventory.app)
+app.add_typer(records.app)
 
 SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="The spec, a YAML file; `mfbench new NAME` writes one.")]
 Changes = Annotated[
