@@ -36,6 +36,7 @@ def compiled(
         def machine_code() -> Function:
             from numba import njit  # here and not above: a process that trains nothing should not load it
 
+            _teach_prefetch()
             options: dict[str, Any] = {"nogil": True, "fastmath": REORDERED if reordered else False}
             if unchecked_division:
                 options["error_model"] = "numpy"
@@ -66,6 +67,36 @@ def _disjoint() -> Any:
             return super().define_pipelines()
 
     return Disjoint
+
+
+def prefetch(table: Array, row: int, column: int) -> None:
+    """In compiled code: start to bring the cache line of table[row, column] into the cache. No result depends on it."""
+
+
+@cache
+def _teach_prefetch() -> None:
+    """Tell Numba that `prefetch` is LLVM's instruction of that name."""
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import lower_builtin, type_callable
+
+    @type_callable(prefetch)  # type: ignore[untyped-decorator]
+    def result(context: Any) -> Any:  # noqa: ARG001
+        return lambda table, row, column: types.none  # noqa: ARG005
+
+    @lower_builtin(prefetch, types.Array, types.Integer, types.Integer)  # type: ignore[untyped-decorator]
+    def instruction(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        of_array, *of_indices = signature.args
+        table = context.make_array(of_array)(context, builder, arguments[0])
+        indices = [context.cast(builder, *each, types.intp) for each in zip(arguments[1:], of_indices, strict=True)]
+        address = cgutils.get_item_pointer(context, builder, of_array, table, indices)
+        number, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        takes = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        known = builder.module.declare_intrinsic("llvm.prefetch", [pointer], takes)
+        to_write, into_all_caches, data = number(1), number(3), number(1)
+        builder.call(known, [builder.bitcast(address, pointer), to_write, into_all_caches, data])
+        return context.get_dummy_value()
 
 
 def aligned(array: Array, dtype: npt.DTypeLike) -> Array:
