@@ -73,6 +73,21 @@ def test_also_for_more_rows_than_stand_abreast_and_more_ratings_than_are_summed_
     check_one_epoch(train, 6, 0.3, bias)
 
 
+@pytest.mark.parametrize("K", [7, 8, 14, 15, 16, 17, 40])
+@pytest.mark.parametrize("bias", [False, True])
+def test_also_for_more_factors_than_are_eliminated_at_once(K, bias):
+    check_one_epoch(small_ratings(n_users=30, n_items=20, n=300), K, 0.3, bias)
+
+
+def test_equations_without_a_solution_are_no_error():
+    train = Ratings(np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, np.float32), 1, 1)
+    start = Factors(np.ones((1, 2)), np.ones((1, 2)), np.zeros(1), np.zeros(1), 0.0)
+    *_, model = Als(dtype="float64").epochs(
+        train, start, HyperParams(2, None, 0.0, 1, False), Als().arrange(train, None)[1], None
+    )
+    assert not np.isfinite(model.P).all()
+
+
 def objective(train: Ratings, model: Factors, beta: float) -> float:
     """The SGD rule's: Σ e² + beta/2 (|p|² + |q|² + the biases squared), over the ratings."""
     u, i = train.users, train.items

@@ -14,12 +14,15 @@ import numpy as np
 from mfbench.backends.base import AtLeast1
 from mfbench.core.arrays import Array
 from mfbench.core.machine import core_list
-from mfbench.matrix.compiled import aligned, compiled, unsigned
+from mfbench.matrix.compiled import CACHE_LINE, aligned, compiled, prefetch, unsigned
 from mfbench.matrix.cuts import blocks, shuffled, waves
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Epoch, Replayed, Schedule
 from mfbench.matrix.steps import BIAS, FIRST_HALF, Adaptive, accumulators
+
+AHEAD = 6
+"""The number of ratings between the one whose rows are being fetched from memory and the one that is trained on."""
 
 Cut = Literal["blocks", "waves"]
 Dtype = Literal["float32", "float64"]
@@ -120,9 +123,12 @@ def _sweep(
 ) -> None:  # fmt: skip
     """The update rule for each rating of the groups sequence[first:end:by], in place."""
     K = np.uint32(P.shape[1])
+    last = len(users) - 1
     for s in range(first, end, by):
         for n in range(offsets[sequence[s]], offsets[sequence[s] + 1]):
-            u, i = users[n], items[n]
+            u, i, ahead = users[n], items[n], min(n + AHEAD, last)
+            prefetch(P, users[ahead], 0)  # the processor itself fetches the lines that follow
+            prefetch(Q, items[ahead], 0)
             prediction = mean + user_bias[u] + item_bias[i]
             for k in range(K):
                 prediction += P[u, k] * Q[i, k]
@@ -152,13 +158,17 @@ def _sweep_adagrad(
     both halves move.
     """
     K = np.uint32(P.shape[1])
+    line, last = CACHE_LINE // P.itemsize, len(users) - 1
     half = min(K, np.uint32(FIRST_HALF))
     zero, both = P.dtype.type(0), whole and half < K
     rate, gain1 = alpha * per_s, gain / P.dtype.type(half)
     rate2, gain2 = (rate, gain / P.dtype.type(K - half)) if both else (zero, zero)
     for s in range(first, end, by):
         for n in range(offsets[sequence[s]], offsets[sequence[s] + 1]):
-            u, i = users[n], items[n]
+            u, i, ahead = users[n], items[n], min(n + AHEAD, last)
+            for k in range(0, K, line):
+                prefetch(P, users[ahead], k)
+                prefetch(Q, items[ahead], k)
             pq, pp, qq = zero, zero, zero
             for k in range(K):
                 p, q = P[u, k], Q[i, k]
