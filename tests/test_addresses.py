@@ -1,7 +1,7 @@
 import json
 from urllib.parse import parse_qs, unquote
 
-from mfbench.tracking.addresses import charts_address, charts_view, compare_address, run_address
+from mfbench.tracking.addresses import charts_address, charts_view, compare_address, curve, parallel, run_address, scatter
 
 BASE = "http://127.0.0.1:5000/"
 
@@ -26,12 +26,15 @@ def test_charts_are_in_the_right_mode_and_as_their_view_says():
         "compareRunsMode": "CHART",
         "viewStateShareKey": "little-0badcafe-finals",
     }
-    assert json.loads(charts_view("tags.`a.b` LIKE 'f%'", "test_rmse", "^test")) == {
-        "searchFilter": "tags.`a.b` LIKE 'f%'",
-        "orderByKey": "metrics.`test_rmse`",
-        "orderByAsc": True,
-        "chartsSearchFilter": "^test",
-    }
+    charts = {"Runs": [scatter("seconds", "error"), parallel(["K"], ["error"])], "Curves": [curve("error")]}
+    view = json.loads(charts_view("tags.`a.b` LIKE 'f%'", "test_rmse", charts))
+    assert [view[name] for name in ("searchFilter", "orderByKey", "orderByAsc")] == [
+        "tags.`a.b` LIKE 'f%'", "metrics.`test_rmse`", True
+    ]  # fmt: skip
+    assert [one["type"] for one in view["compareRunCharts"]] == ["SCATTER", "PARALLEL", "LINE"]
+    headings = {one["uuid"]: (one["name"], one["display"]) for one in view["compareRunSections"]}
+    assert [headings[one["metricSectionId"]][0] for one in view["compareRunCharts"]] == ["Runs", "Runs", "Curves"]
+    assert list(headings.values())[2:] == [("Model metrics", False), ("System metrics", False)]
 
 
 def test_addresses_are_percent_encoded_and_can_be_pasted():

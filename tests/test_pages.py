@@ -72,7 +72,13 @@ def test_the_address_of_the_charts_finds_the_final_runs_best_first(address: str,
     assert [run["info"]["run_id"] for run in runs] == [final["run_id"] for final in searched["finals"]]
     metrics = {metric["key"] for run in runs for metric in run["data"]["metrics"]}
     shown = {"train_rmse", "valid_rmse", "test_rmse", "test_mae", "test_ndcg_10", "train_seconds"}
-    assert {name for name in metrics if re.search(view["chartsSearchFilter"], name)} == shown
+    assert shown <= metrics
+    assert set(re.findall(r'"((?:train|valid|test)_\w+)"', json.dumps(view["compareRunCharts"]))) == shown
+    assert len(json.dumps(view, separators=(",", ":"))) < 5000  # MLflow's limit for a tag
+    (lines,) = (one for one in view["compareRunCharts"] if one["type"] == "PARALLEL")
+    assert lines["selectedParams"] == ["K", "alpha", "beta"]
+    assert [one["metricKey"] for one in view["compareRunCharts"] if one["type"] == "LINE"] == ["train_rmse"]
+    assert not any(one["type"] == "BAR" for one in view["compareRunCharts"])
     colours = {tag["value"] for run in runs for tag in run["data"]["tags"] if tag["key"] == "mlflow.runColor"}
     assert len(colours) == len(runs)
 
@@ -83,7 +89,10 @@ def test_an_experiment_shows_its_latest_sweep_that_has_finals_and_plain_runs_whe
     write([record(0, stage="run", study="little-11111111"), record(3, stage="run", study="little-22222222")])
     plain = charted("little")
     assert {made.stage for made in plain} == {"run"}
-    assert view_of("little", charts_page(plain))["searchFilter"] == "tags.`mfbench.stage` = 'run'"
+    view = view_of("little", charts_page(plain))
+    assert view["searchFilter"] == "tags.`mfbench.stage` = 'run'"
+    assert "test_rmse" not in json.dumps(view)
+    assert [one["metricKey"] for one in view["compareRunCharts"] if one["type"] == "LINE"] == ["valid_rmse", "train_rmse"]
     write([record(number, study="little-33333333") for number in range(2)])
     write(sweep_records("little-44444444"))
     write([record(9, study="little-55555555")])
@@ -111,7 +120,7 @@ def test_without_a_valid_part_the_charts_are_ordered_by_the_train_part() -> None
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     """An empty page, in which MLflow's assistant keeps quiet."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1160})
+    context = browser.new_context(viewport={"width": 1400, "height": 1500})
     context.add_init_script(
         "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');"
         "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');"
@@ -125,12 +134,15 @@ def test_the_charts_show_the_curves_of_all_backends_by_name(page: Any, address: 
     for name in NAMES:
         page.get_by_text(f"{name} (train_rmse)").first.wait_for(timeout=SEEN)
         page.get_by_role("link", name=name).wait_for(timeout=SEEN)  # just one, else it raises
-    for metric in ("test_mae", "test_ndcg_10", "test_rmse", "train_rmse", "train_seconds", "valid_rmse"):
-        page.get_by_text(metric, exact=True).first.wait_for(timeout=SEEN)
+    for chart in ("valid_rmse vs. test_rmse", "train_seconds vs. valid_rmse", "test_mae vs. test_ndcg_10", "train_rmse"):
+        page.get_by_text(chart, exact=True).first.wait_for(timeout=SEEN)
+    page.get_by_text("Parallel Coordinates").first.wait_for(timeout=SEEN)
+    (below,) = page.get_by_text("Model metrics").all()
+    below.wait_for(timeout=SEEN)
     page.get_by_text("4 matching runs").wait_for(timeout=SEEN)
     page.wait_for_timeout(1000)  # until the curves have been drawn
     picture = Path(os.environ.get("MFBENCH_SCREENSHOT", tmp_path / "charts.png"))  # the README's is made so
-    page.screenshot(path=picture, clip={"x": 0, "y": 0, "width": 1400, "height": 1085})
+    page.screenshot(path=picture, clip={"x": 0, "y": 0, "width": 1400, "height": 1400})
     assert picture.stat().st_size < 300_000
 
 

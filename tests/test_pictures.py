@@ -7,7 +7,7 @@ from processes import said_by
 from record_factory import record, sweep_records, swept
 
 from mfbench.report.curves import mae_curves, residual_picture, run_curves, trial_curves
-from mfbench.report.search_pictures import alpha_beta_map, importance_bars, sweep_picture
+from mfbench.report.search_pictures import alpha_beta_map, importance_bars, sweep_picture, trade_off_picture
 from mfbench.report.style import save, save_page
 from mfbench.runs.records import Record
 from mfbench.tracking.contents import files, parent_files
@@ -90,6 +90,31 @@ def test_the_errors_of_each_backends_best_on_train_and_valid_stand_beside_the_fl
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "mean absolute error")
     assert len(figure.legends[0].get_texts()) == 5
     assert figure.get_suptitle() == "little: mean absolute error by epoch"
+
+
+ALL = [trial_curves, mae_curves, sweep_picture, alpha_beta_map, trade_off_picture]
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_a_narrow_picture_has_the_same_panels_below_each_other(draw):
+    records = [r for r in sweep_records() if draw is not trade_off_picture or r.stage == "trial"]
+    wide, narrow = draw(records), draw(records, narrow=True)
+    assert narrow.get_figwidth() < 5 < wide.get_figwidth()
+    assert len(narrow.axes) == len(wide.axes)
+    places = [axes.get_subplotspec() for axes in narrow.axes]
+    assert all(place is None or place.is_first_col() for place in places)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("draw", ALL[:4])
+def test_no_legend_is_wider_than_its_picture(draw, narrow):
+    long = {f"hyper_{name}": 1234.5 for name in "abcdef"}
+    figure = draw([r.model_copy(update={"hyper": {**r.hyper, **long}}) for r in sweep_records()], narrow=narrow)
+    save(figure)  # which warns if no room is left for the panels
+    (drawn,) = figure.legends
+    box = drawn.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
 
 
 def test_a_sweep_has_a_panel_for_each_hyperparameter_and_a_mark_for_each_trial():

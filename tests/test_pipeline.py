@@ -79,6 +79,22 @@ def test_the_lock_belongs_to_the_committed_specs_and_results(tree: Path) -> None
         assert all(judged in metrics[backend] for backend in spec.backends())
 
 
+def test_a_report_of_a_spec_of_ones_own_is_nothing_to_commit_unless_it_is_named(tree: Path) -> None:
+    def untracked() -> str:
+        command = ["git", "status", "--porcelain", "--untracked-files=all", "results"]
+        return subprocess.run(command, cwd=tree, check=True, timeout=SECONDS, capture_output=True, text=True).stdout
+
+    subprocess.run(["git", "add", "--force", "results/quickstart"], cwd=tree, check=True, timeout=SECONDS)
+    before = untracked()
+    (tree / "results/mine").mkdir()
+    for name in ("mine/leaderboard.csv", "mine/sweep.png", "mine/report.html", "quickstart/report.html"):
+        (tree / "results" / name).write_text("")
+    assert untracked() == before
+    assert "results/quickstart/leaderboard.csv" in before
+    subprocess.run(["git", "add", "--force", "results/mine"], cwd=tree, check=True, timeout=SECONDS)
+    assert "results/mine/leaderboard.csv" in untracked()
+
+
 def test_a_fresh_clone_has_its_work_before_it_and_a_changed_spec_is_seen(tree: Path) -> None:
     spec = tree / "experiments/quickstart.yaml"
     spec.write_text(spec.read_text().replace("  epochs: ", "  epochs: 1"))

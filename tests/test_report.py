@@ -11,7 +11,7 @@ from record_factory import STUDY, altered, record, sweep_records, write
 from mfbench.commands.compare import compared
 from mfbench.report.page import page, write_report
 
-VOID = {"meta", "img", "link", "br"}
+VOID = {"meta", "img", "link", "br", "source"}
 
 
 class Reader(HTMLParser):
@@ -27,7 +27,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.open += [] if tag in VOID else [tag]
         self.scripts += tag == "script"
-        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        self.addresses += [value for name, value in attrs if name in ("src", "srcset", "href")]
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -77,6 +77,45 @@ def test_it_needs_nothing_else(report):
     assert report.stat().st_size < 3_000_000
 
 
+def test_a_sentence_under_the_leaderboard_is_a_paragraph_of_its_own(report):
+    text = report.read_text()
+    assert re.search("<p>[^<]* Best of 3 runs on valid: [^<]*</p>", text)
+    assert '<p class="pale">Ordered by the score on valid, never on test.</p>' in text
+
+
+def headings(comparison) -> list[str]:
+    return re.findall("<h2>(.*?)</h2>", page(comparison))
+
+
+def test_a_search_has_a_picture_of_each_kind_under_a_title_of_its_own(report):  # noqa: ARG001
+    shown = headings(compared(["little"]))
+    assert {"Learning curves", "MAE", "What each trial tried", "Step size and penalty", "Search audit"} <= set(shown)
+    assert len(shown) == len(set(shown))
+
+
+def test_where_nothing_was_searched_there_is_no_picture_of_a_search(workplace):  # noqa: ARG001
+    write([record(0, backend=name, stage=stage) for name in ("jax", "adam") for stage in ("trial", "final")])
+    assert not {"What each trial tried", "Step size and penalty", "Search audit"} & set(headings(compared(["little"])))
+
+
+def test_plain_runs_of_one_backend_are_told_apart_and_one_epoch_is_no_curve(workplace):  # noqa: ARG001
+    runs = [record(number, stage="run", study=f"little-{number}{number}111111") for number in (1, 2, 3)]
+    same = runs[2].model_copy(update={"study": "little-44111111", "path": runs[2].path})
+    flat = record(0, backend="mean", stage="run", epochs=1, study="little-55111111")
+    write([*runs, same, flat])
+    shown = headings(compared(["little"]))
+    curves = [title for title in shown if title.startswith("Learning curves of ")]
+    assert len(set(curves)) == len(curves) == 4
+    assert sum(f"K={runs[0].K} " in title for title in curves) == 1
+    assert all(made.run_key in "".join(curves) for made in (runs[2], same))
+    assert not any("mean" in title for title in curves)
+
+
+def test_each_picture_has_a_narrow_form_for_phones(report):
+    text = report.read_text()
+    assert text.count('<source media="(max-width: 40rem)" srcset="data:') == text.count("<img ") >= 5
+
+
 def test_what_it_is_given_is_escaped(workplace):  # noqa: ARG001
     made = record(0, stage="run", study="little-11111111")
     write([altered(made, data={"name": "<b>R & D</b>"})])
@@ -91,6 +130,8 @@ def test_a_browser_opens_it_on_a_phone_and_asks_for_nothing(report, browser):
     tab.on("pageerror", lambda error: said.append(str(error)))
     tab.goto(report.resolve().as_uri())
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    phone = tab.evaluate("[...document.images].map(image => image.naturalWidth)")
+    assert max(phone) < 600  # drawn for a narrow screen, so that its words can be read
     assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
     if folder := os.environ.get("MFBENCH_SCREENSHOTS"):
         tab.screenshot(path=f"{folder}/report-phone.png")

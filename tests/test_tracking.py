@@ -31,7 +31,7 @@ from mfbench.tracking.store import make_store, shown, store_uri
 from mfbench.tracking.ui import ui
 
 TESTS = Path(__file__).parent
-STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
+STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "FINISHED"}
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,24 @@ def test_a_sweep_is_a_parent_with_a_child_for_each_record():
         by_id, by_digits = exported_record(run.info.run_id), exported_record(run.info.run_id[:8])
         assert by_id.model_dump() == by_digits.model_dump() == made.model_dump()
     names = {runs[made.run_key].info.run_name for made in records}
-    assert {"jax #0", "adam #3", "jax final", "mean floor"} <= names
+    assert {"jax #0", "adam #3 pruned", "jax final", "mean floor"} <= names
+
+
+def test_a_pruned_trial_that_an_older_version_exported_reads_like_the_others_once_its_sweep_goes_on():
+    records = sweep_records()
+    write(records)
+    export(records)
+    whole, client = everything(all_runs()), make_store()
+    older = [run for run in all_runs() if run.data.tags.get("mfbench.outcome") == "pruned"]
+    assert len(older) == 2
+    for run in older:
+        client.update_run(run.info.run_id, name=run.info.run_name.removesuffix(" pruned"))
+        client.set_terminated(run.info.run_id, "KILLED", run.info.end_time)
+    tracker = Tracker("little")
+    sweep_itself = swept(records, {"test_rmse": 0.5})
+    for _ in range(2):  # the second time there is nothing left to change
+        tracker.close_sweep(tracker.open_sweep(records[0]), sweep_itself)
+        assert everything(all_runs()) == whole
 
 
 def test_a_record_is_read_without_a_progress_bar(capfd, monkeypatch):
@@ -461,7 +478,7 @@ def test_a_server_that_is_down_stops_nothing_and_sync_sends_all_later(monkeypatc
             exported_record("ab" * 16)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert sync(STUDY) == len(records)
-    assert {run.info.status for run in all_runs()} == {"FINISHED", "FAILED", "KILLED"}
+    assert {run.info.status for run in all_runs()} == {"FINISHED", "FAILED"}
 
 
 @pytest.mark.usefixtures("hasty")

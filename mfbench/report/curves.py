@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mfbench.report.style import (
     GREY,
+    PANEL,
     TRAIN,
     VALID,
     add_line,
@@ -15,11 +16,14 @@ from mfbench.report.style import (
     colours_of,
     fit,
     hyperparameters,
+    in_lines,
     legend_entry,
+    legend_outside,
     limit,
     numbers,
     panel_grid,
     plain,
+    sheet,
     tip,
     value_of,
     words_of,
@@ -31,12 +35,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def run_curves(record: Record) -> Figure:
+def run_curves(record: Record, narrow: bool = False) -> Figure:
     """RMSE by epoch, on train and, if the split has that part, on valid, with the best epoch marked."""
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7.2, 4.3), layout="constrained")
+    figure = sheet(7.2, 4.3, narrow)
     axes, scores = figure.add_subplot(), record.scores
     drawn: list[float] = []
     for part, colour, curve in (("train", TRAIN, scores.train_rmse), ("valid", VALID, scores.valid_rmse)):
@@ -54,25 +57,26 @@ def run_curves(record: Record) -> Figure:
     axes.set_ylabel("RMSE")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     outcome = "" if record.outcome == "completed" else f"   {record.outcome}"
-    axes.set_title(f"{record.title}   {hyperparameters(record)}{outcome}", fontsize=10, loc="left")
+    axes.set_title(
+        in_lines(f"{record.title}   {hyperparameters(record)}{outcome}", figure.get_figwidth()), fontsize=10, loc="left"
+    )
     plain(axes)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(frameon=False, fontsize=9)
     return figure
 
 
-def residual_picture(record: Record) -> Figure | None:
+def residual_picture(record: Record, narrow: bool = False) -> Figure | None:
     """RMSE and mean error by rating value and by popularity of the item; None if the run has no such metrics.
 
     They are those on test for a final run or a floor, on valid for a plain run. Groups without ratings are left out.
     """
-    from matplotlib.figure import Figure
-
     kinds = {kind: groups for kind in ("rating", "popularity") if (groups := _groups(record, kind))}
     if not kinds:
         return None
-    figure = Figure(figsize=(5.2 * len(kinds) + 0.3, 4.2), layout="constrained")
-    panels: Sequence[Axes] = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    rows, columns = (len(kinds), 1) if narrow else (1, len(kinds))
+    figure = sheet(5.2 * columns + 0.3, 4.2 if not narrow else 3.4 * rows, narrow)
+    panels: Sequence[Axes] = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for axes, (kind, groups) in zip(panels, kinds.items(), strict=True):
         for what, colour, marker, label in (("rmse", TRAIN, "o", "RMSE"), ("bias", VALID, "s", "mean error r̂ − r")):
             values = [group[what] for group in groups.values()]
@@ -81,8 +85,11 @@ def residual_picture(record: Record) -> Figure | None:
         axes.set_xticks(range(len(groups)), [POPULARITY.get(name, name) if kind == "popularity" else name for name in groups])
         axes.set_xlabel({"rating": "rating", "popularity": "item popularity: quintile by number of train ratings"}[kind])
         plain(axes)
-    panels[0].set_ylabel(f"error on {_part(record)}, in units of the ratings")
-    figure.suptitle(f"{record.title}   {hyperparameters(record)}", fontsize=10, x=0.01, ha="left")
+    for axes in panels[:rows]:
+        axes.set_ylabel(f"error on {_part(record)}, in units of the ratings")
+    figure.suptitle(
+        in_lines(f"{record.title}   {hyperparameters(record)}", figure.get_figwidth()), fontsize=10, x=0.01, ha="left"
+    )
     panels[0].legend(frameon=False, fontsize=9)
     return figure
 
@@ -105,7 +112,7 @@ def _groups(record: Record, kind: str) -> dict[str, dict[str, float]]:
     return dict(sorted(whole.items(), key=lambda group: float(group[0])))
 
 
-def trial_curves(records: Sequence[Record]) -> Figure:
+def trial_curves(records: Sequence[Record], narrow: bool = False) -> Figure:
     """RMSE by epoch on train and valid, one panel per backend: all trials faint, the best one strong, floors dashed."""
     from matplotlib.ticker import MaxNLocator
 
@@ -113,7 +120,7 @@ def trial_curves(records: Sequence[Record]) -> Figure:
     best = best_of_each(trials)
     floors = [record for record in records if record.stage == "floor" and record.valid_rmse is not None]
     searched = [name for name in colours_of(trials) if any(len(t.scores.epoch) > 1 for t in trials if t.backend == name)]
-    figure, panels = panel_grid(searched or list(colours_of(trials)), 3.6)
+    figure, panels = panel_grid(searched or list(colours_of(trials)), 3.6, narrow=narrow)
     drawn = [value_of(floor) for floor in floors]
     for backend, axes in panels.items():
         for trial in sorted((t for t in trials if t.backend == backend), key=lambda t: t is best.get(backend)):
@@ -133,7 +140,7 @@ def trial_curves(records: Sequence[Record]) -> Figure:
             tip(line, words_of(floor))
         chosen = best.get(backend)
         named = (
-            f"{chosen.title}, the best: {value_of(chosen):.4f}\n{hyperparameters(chosen)}"
+            f"{chosen.title}, the best: {value_of(chosen):.4f}\n{in_lines(hyperparameters(chosen), PANEL)}"
             if chosen
             else f"{backend}: none completed\n"
         )
@@ -147,18 +154,21 @@ def trial_curves(records: Sequence[Record]) -> Figure:
         legend_entry("other trials, faint", GREY, line=0.8),
     ]
     keys += [legend_entry(f"{floor.title}: {value_of(floor):.4f}", GREY, line=1.2, dash=True) for floor in floors]
-    figure.legend(handles=keys, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
-    figure.supxlabel("epoch", fontsize=10)
-    figure.supylabel("RMSE", fontsize=10)
+    legend_outside(figure, keys, 4)
+    if narrow:  # where one panel fills the screen
+        for axes in panels.values():
+            axes.set(xlabel="epoch", ylabel="RMSE")
+    else:
+        figure.supxlabel("epoch", fontsize=10)
+        figure.supylabel("RMSE", fontsize=10)
     return figure
 
 
-def mae_curves(records: Sequence[Record]) -> Figure:
+def mae_curves(records: Sequence[Record], narrow: bool = False) -> Figure:
     """MAE by epoch of each backend's best trial, on valid and on train; the valid MAE of a floor is a horizontal line."""
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7.2, 5.0), layout="constrained")
+    figure = sheet(7.2, 5.0, narrow)
     axes = figure.add_subplot()
     floors = [record for record in records if record.stage == "floor" and record.valid_mae is not None]
     level = {floor.backend for floor in floors}
@@ -171,7 +181,7 @@ def mae_curves(records: Sequence[Record]) -> Figure:
             values = numbers(getattr(record.scores, f"{part}_mae"))
             drawn.extend(values)
             epochs = record.scores.epoch[: len(values)]
-            label = f"{backend} on {part}   {hyperparameters(record)}"
+            label = in_lines(f"{backend} on {part}   {hyperparameters(record)}", figure.get_figwidth())
             axes.plot(epochs, values, style, color=colours[backend], linewidth=1.8, label=label)
 
     draw("valid", "-")
@@ -180,7 +190,7 @@ def mae_curves(records: Sequence[Record]) -> Figure:
         drawn.append(floor.valid_mae)
         options = floor.spec.model.options.get(floor.backend, {})
         label = f"{floor.backend} on valid   " + "  ".join(f"{name}={value}" for name, value in options.items())
-        axes.axhline(floor.valid_mae, color=GREY, linewidth=1.2, linestyle="-.", label=label)
+        axes.axhline(floor.valid_mae, color=GREY, linewidth=1.2, linestyle="-.", label=in_lines(label, figure.get_figwidth()))
     draw("train", "--")
     limit(axes, drawn)
     axes.set_xlabel("epoch")
@@ -189,6 +199,6 @@ def mae_curves(records: Sequence[Record]) -> Figure:
     plain(axes)
     if records:
         figure.suptitle(f"{records[0].spec.name}: mean absolute error by epoch", fontsize=11)
-    if axes.get_legend_handles_labels()[1]:
-        figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
+    if entries := axes.get_legend_handles_labels()[0]:
+        legend_outside(figure, entries, 2, below=True)
     return figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from mfbench.report.curves import mae_curves, trial_curves
@@ -18,45 +18,54 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """A title, a caption, and the function that draws it."""
+    """A title, a caption, and the function that draws it, narrow if its argument is True."""
 
     title: str
     says: str
-    draw: Callable[[], Figure]
+    draw: Callable[[bool], Figure]
 
     @cached_property
     def png(self) -> bytes:
         """The picture as PNG."""
-        return save(self.draw())
+        return save(self.draw(False))
+
+    @property
+    def narrow_png(self) -> bytes:
+        """The picture as PNG for a narrow screen."""
+        return save(self.draw(True))
 
     def page(self, title: str) -> bytes:
         """The picture as one HTML page with tooltips."""
-        return save_page(self.draw(), title)
+        return save_page(self.draw(False), title)
 
 
 def gallery(swept: Swept) -> dict[str, Picture]:
-    """The pictures of a sweep that has trials, by file name without suffix, in the order of the report."""
+    """The pictures of a sweep that has trials, by file name without suffix, in the order of the report.
+
+    If nothing was searched (one trial per backend), those of what each trial tried are left out.
+    """
     runs, trials, shares = swept.runs, swept.all_trials, swept.importances
     pictures = {
         "learning_curves": Picture(
-            "Learning curves", "All trials are faint, the best trial of each backend is strong.", lambda: trial_curves(runs)
+            "Learning curves", "All trials are faint, the best trial of each backend is strong.", partial(trial_curves, runs)
         ),
         "mae": Picture(
-            "MAE", "By epoch, for the best trial of each backend; a floor is a horizontal line.", lambda: mae_curves(runs)
+            "MAE", "By epoch, for the best trial of each backend; a floor is a horizontal line.", partial(mae_curves, runs)
         ),
         "trade_off": Picture(
             "RMSE against training time",
             "The line joins the Pareto front: trials that no other trial beats in both.",
-            lambda: trade_off_picture(trials),
+            partial(trade_off_picture, trials),
         ),
-        "sweep": Picture("What each trial tried", "The best valid RMSE of each trial.", lambda: sweep_picture(runs)),
+        "sweep": Picture("What each trial tried", "The best valid RMSE of each trial.", partial(sweep_picture, runs)),
         "alpha_beta": Picture(
             "Step size and penalty",
             "Colour is valid RMSE, size is K; a cross is a trial that diverged.",
-            lambda: alpha_beta_map(trials),
+            partial(alpha_beta_map, trials),
         ),
         "importance": Picture(
-            "Importance", "How much each hyperparameter mattered, by backend.", lambda: importance_bars(shares)
+            "Importance", "How much each hyperparameter mattered, by backend.", partial(importance_bars, shares)
         ),
     }  # fmt: skip
-    return {name: picture for name, picture in pictures.items() if name != "importance" or shares}
+    left_out = (set() if shares else {"importance"}) | (set() if swept.is_searched else {"sweep", "alpha_beta", "importance"})
+    return {name: picture for name, picture in pictures.items() if name not in left_out}

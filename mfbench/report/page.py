@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from mfbench.core.paths import RESULTS
 from mfbench.report.curves import residual_picture, run_curves
 from mfbench.report.leaderboard import cells, note
 from mfbench.report.results import Comparison, in_one_line
-from mfbench.report.style import save
+from mfbench.report.style import hyperparameters, save
 from mfbench.runs.record_files import later_repeats
 from mfbench.runs.records import Record, RunName
 
@@ -38,11 +40,9 @@ def page(comparison: Comparison) -> str:
         name=first.spec.name,
         summary=_summary(comparison),
         board=cells(comparison.board, comparison.oracle),
-        oracle=comparison.oracle,
-        intervals=any(record.intervals for record in comparison.records),
-        mark=note(comparison.board),
+        notes=_notes(comparison),
         pictures=_pictures(comparison),
-        audit=comparison.audit,
+        audit=comparison.audit if comparison.swept and comparison.swept.is_searched else None,
         data=_data(first),
         commands=[(run.title, f"mfbench reproduce {run.run_key}") for one in comparison.records for run in _made_by(one)],
         environment=_lines(first.environment.model_dump()),
@@ -58,15 +58,43 @@ def _summary(comparison: Comparison) -> str:
     return f"{data.name}: {data.n_users:,} users, {data.n_items:,} items. Best {of}on valid: {best.title}, {scores}."
 
 
+def _notes(comparison: Comparison) -> list[str]:
+    """What a reader of the leaderboard has to know, a sentence each."""
+    notes = ["Ordered by the score on valid, never on test."]
+    if comparison.oracle:
+        notes.append("The ratings are planted (generated), so the best possible error is known: oracle.")
+    if any(record.intervals for record in comparison.records):
+        notes.append("± is half the width of the 95 % confidence interval of a mean over repeats.")
+    mark = note(comparison.board)
+    return [*notes, f"{mark}."] if mark else notes
+
+
 def _pictures(comparison: Comparison) -> list[dict[str, str]]:
-    drawn = [(picture.title, picture.says, picture.png) for picture in comparison.gallery.values()]
-    if not drawn:
-        drawn = [(f"Learning curves of {one.title}", "RMSE by epoch.", save(run_curves(one))) for one in comparison.records]
-    for one in comparison.records:
-        if (errs := residual_picture(one)) is not None:
+    """Title, caption, and the picture as base64 for a wide and for a narrow screen."""
+    drawn = [(picture.title, picture.says, picture.png, picture.narrow_png) for picture in comparison.gallery.values()]
+    named = list(zip(_titles(comparison.records), comparison.records, strict=True))
+    for title, one in named if not drawn else ():
+        if len(one.scores.epoch) > 1:  # a mean has no curve
+            both = save(run_curves(one)), save(run_curves(one, narrow=True))
+            drawn.append((f"Learning curves of {title}", "RMSE by epoch.", *both))
+    for title, one in named:
+        if (wide := residual_picture(one)) and (narrow := residual_picture(one, narrow=True)):
             says = "By rating value, and by how often the item was rated in training."
-            drawn.append((f"Errors of {one.title} by group", says, save(errs)))
-    return [{"title": title, "says": says, "png": base64.b64encode(png).decode()} for title, says, png in drawn]
+            drawn.append((f"Errors of {title} by group", says, save(wide), save(narrow)))
+    texts = [(title, says, *(base64.b64encode(png).decode() for png in pngs)) for title, says, *pngs in drawn]
+    return [dict(zip(("title", "says", "png", "narrow"), one, strict=True)) for one in texts]
+
+
+def _titles(records: Sequence[Record]) -> list[str]:
+    """The title of each run; of runs that share one (plain runs of a backend), with what tells them apart."""
+    titles = [record.title for record in records]
+    for more in (hyperparameters, lambda record: record.run_key):
+        shared = Counter(titles)
+        titles = [
+            f"{title} {more(record)}".rstrip() if shared[title] > 1 else title
+            for title, record in zip(titles, records, strict=True)
+        ]
+    return titles
 
 
 def _made_by(record: Record) -> list[RunName]:
@@ -84,7 +112,7 @@ def _data(record: Record) -> list[tuple[str, str]]:
 
 def _lines(tree: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values as text, without those that are None."""
-    return [(name, _as_text(value)) for name, value in tree.items() if value is not None and value != ""]
+    return [(name, _as_text(value)) for name, value in tree.items() if value not in (None, "", {})]
 
 
 def _as_text(value: Any) -> str:

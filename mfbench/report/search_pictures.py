@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mfbench.report.style import (
-    ABREAST,
     COLOURS,
     add_line,
     best_of_each,
     colours_of,
     fit,
     legend_entry,
+    legend_outside,
     limit,
     log_ticks,
     panel_grid,
     plain,
+    sheet,
     tip,
     value_of,
     what_matters,
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 
-def sweep_picture(records: Sequence[Record]) -> Figure:
+def sweep_picture(records: Sequence[Record], narrow: bool = False) -> Figure:
     """The best valid RMSE of each trial against each searched hyperparameter: one panel each, one colour per backend."""
     trials = [record for record in records if record.stage == "trial"]
     colours = colours_of(trials)
-    figure, panels = panel_grid(varied(trials), 3.4, width=3.5)
+    figure, panels = panel_grid(varied(trials), 3.4, narrow=narrow)
     first = next(iter(panels.values()))
     limit(first, [value_of(t) for t in trials if t.outcome == "completed"] or [value_of(t) for t in trials])
     top = first.get_ylim()[1]
@@ -54,8 +55,7 @@ def sweep_picture(records: Sequence[Record]) -> Figure:
                 ring.set(markeredgecolor=colours[best.backend], markeredgewidth=1.5)
                 tip(ring, words_of(best))
         axes.set_xlabel(name)
-    for axes in list(panels.values())[::ABREAST]:
-        axes.set_ylabel("best valid RMSE of the trial")
+    _label_rows(panels, "best valid RMSE of the trial")
     searched = {trial.backend for trial in trials if trial.hyper}
     keys = [legend_entry(backend, colour) for backend, colour in colours.items() if backend in searched]
     keys.append(legend_entry("best of a backend", size=11, face="none"))
@@ -66,7 +66,7 @@ def sweep_picture(records: Sequence[Record]) -> Figure:
         keys.append(legend_entry("pruned", size=4.5, face="white"))
     if outcomes & {"diverged", "failed"}:
         keys.append(legend_entry("diverged or failed", marker="x"))
-    figure.legend(handles=keys, loc="outside upper center", ncols=min(len(keys), 6), frameon=False, fontsize=9)
+    legend_outside(figure, keys, min(len(keys), 6))
     return figure
 
 
@@ -79,7 +79,7 @@ def varied(trials: Sequence[Record]) -> list[str]:
     return ordered({*FIRST, *(name for (_, name), found in values.items() if len(found) > 1)})
 
 
-def alpha_beta_map(records: Sequence[Record]) -> Figure:
+def alpha_beta_map(records: Sequence[Record], narrow: bool = False) -> Figure:
     """Each trial at its alpha and beta, one panel per backend: colour is valid RMSE, size is K, a cross has diverged."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -87,7 +87,7 @@ def alpha_beta_map(records: Sequence[Record]) -> Figure:
 
     trials = [r for r in records if r.stage == "trial" and r.alpha is not None and r.beta is not None]
     best = best_of_each(trials)
-    figure, panels = panel_grid(list(colours_of(trials)), 3.9)
+    figure, panels = panel_grid(list(colours_of(trials)), 3.9, narrow=narrow)
     shown = what_matters([value_of(t) for t in trials if t.outcome == "completed"]) or (0.0, 1.0)
     norm, colour = Normalize(*shown), colormaps["cividis"]
     most = max((trial.K or 1 for trial in trials), default=1)
@@ -111,8 +111,7 @@ def alpha_beta_map(records: Sequence[Record]) -> Figure:
         axes.set_title(backend, fontsize=10, loc="left")
         axes.set_xlabel("alpha, the step size")
         plain(axes)
-    for axes in list(panels.values())[::ABREAST]:
-        axes.set_ylabel("beta, the L2 penalty")
+    _label_rows(panels, "beta, the L2 penalty")
     figure.colorbar(ScalarMappable(norm, colour), ax=list(panels.values()), label="valid RMSE", extend="max")
     sizes = sorted({min((t.K or 1 for t in trials), default=1), most})
     keys = [legend_entry(f"K={K}", size=_size(K, most)) for K in sizes]
@@ -120,16 +119,14 @@ def alpha_beta_map(records: Sequence[Record]) -> Figure:
         legend_entry("best of a backend", "#D55E00", size=9, face="none"),
         legend_entry("diverged or failed", "#D55E00", marker="x"),
     ]
-    figure.legend(handles=keys, loc="outside upper center", ncols=len(keys), frameon=False, fontsize=9)
+    legend_outside(figure, keys, len(keys))
     return figure
 
 
-def importance_bars(importances: Mapping[str, Mapping[str, float]]) -> Figure:
+def importance_bars(importances: Mapping[str, Mapping[str, float]], narrow: bool = False) -> Figure:
     """The importance of each hyperparameter, one group of bars per backend; the shares of a backend add up to 1."""
-    from matplotlib.figure import Figure
-
     names = ordered({name for shares in importances.values() for name in shares})
-    figure = Figure(figsize=(7.2, 1.3 + 0.75 * max(1, len(importances))), layout="constrained")
+    figure = sheet(7.2, 1.3 + 0.75 * max(1, len(importances)), narrow)
     axes, height = figure.subplots(), 0.8 / max(1, len(names))
     for k, name in enumerate(names):
         for place, (backend, shares) in enumerate(importances.items()):
@@ -142,11 +139,19 @@ def importance_bars(importances: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_yticks(range(len(importances)), list(importances))
     axes.invert_yaxis()
     axes.set_xlim(0, 1.05)
-    axes.set_xlabel("importance for reaching the best 10 % of trials (PED-ANOVA), as a share")
+    of = "importance for reaching the best 10 % of trials"
+    axes.set_xlabel(f"{of}\n(PED-ANOVA), as a share" if narrow else f"{of} (PED-ANOVA), as a share")
     plain(axes)
     if names:
-        figure.legend(loc="outside upper right", ncols=len(names), frameon=False, fontsize=9)
+        legend_outside(figure, axes.get_legend_handles_labels()[0], len(names))
     return figure
+
+
+def _label_rows(panels: Mapping[str, Axes], label: str) -> None:
+    """Label the value axis at the first panel of each row."""
+    for axes in panels.values():
+        if (place := axes.get_subplotspec()) and place.is_first_col():
+            axes.set_ylabel(label)
 
 
 def _size(K: int | None, most: int) -> float:
@@ -205,14 +210,12 @@ def best_for_time(records: Sequence[Record]) -> list[Record]:
     return undominated(records, lambda one: (one.clocks.train_seconds, value_of(one)))
 
 
-def trade_off_picture(records: Sequence[Record]) -> Figure:
+def trade_off_picture(records: Sequence[Record], narrow: bool = False) -> Figure:
     """The valid RMSE of each completed run against its training time, one colour per backend; a line is the Pareto front."""
-    from matplotlib.figure import Figure
-
     shown = [
         one for one in records if one.outcome == "completed" and math.isfinite(value_of(one)) and one.clocks.train_seconds
     ]
-    figure = Figure(figsize=(8.5, 4.6), layout="constrained")
+    figure = sheet(8.5, 4.6, narrow)
     axes = figure.subplots()
     for backend, colour in colours_of(shown).items():
         for place, one in enumerate(own := [one for one in shown if one.backend == backend]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 TRAIN, VALID, GREY = "#0072B2", "#D55E00", "#666666"
 DPI = 120
+NARROW = 4.2
+"""The width in inches of a narrow picture, for phones: its panels stand below each other."""
 
 SVG = "http://www.w3.org/2000/svg"
 TIP = "tip: "
@@ -180,16 +183,28 @@ def plain(axes: Axes) -> None:
 
 
 ABREAST = 3
+PANEL = 3.5
+"""The width of a panel in inches."""
 
 
-def panel_grid(names: Sequence[str], height: float, width: float = 3.5) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with a panel for each name (at least one), three to a row, with a shared value axis; and the panels by name."""
+def sheet(width: float, height: float, narrow: bool) -> Figure:
+    """An empty figure of this size in inches; a narrow one is `NARROW` wide."""
     from matplotlib.figure import Figure
 
+    return Figure(figsize=(min(width, NARROW) if narrow else width, height), layout="constrained")
+
+
+def panel_grid(
+    names: Sequence[str], height: float, width: float = PANEL, narrow: bool = False
+) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a panel for each name (at least one), with a shared value axis; and the panels by name.
+
+    Three panels to a row; in a narrow figure one.
+    """
     names = names or [""]
-    columns = min(ABREAST, len(names))
+    columns = 1 if narrow else min(ABREAST, len(names))
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(max(6.0, width * columns + 0.6), height * rows + 0.6), layout="constrained")
+    figure = sheet(max(6.0, width * columns + 0.6), height * rows + 0.6, narrow)
     grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     panels = dict(zip(names, grid, strict=False))
     for unused in grid[len(names) :]:
@@ -197,6 +212,21 @@ def panel_grid(names: Sequence[str], height: float, width: float = 3.5) -> tuple
     for axes in panels.values():
         plain(axes)
     return figure, panels
+
+
+def in_lines(text: str, inches: float) -> str:
+    """The text in lines that fit into a picture or panel of this width."""
+    return textwrap.fill(text, int(11.5 * inches))
+
+
+def legend_outside(figure: Figure, entries: Sequence[Artist], columns: int, below: bool = False) -> None:
+    """Put a legend above or below the panels, in that many columns or in as many as the figure is wide enough for."""
+    given: dict[str, Any] = {"handles": entries, "loc": f"outside {'lower' if below else 'upper'} center"}
+    for ncols in range(max(1, columns), 0, -1):
+        legend = figure.legend(**given, ncols=ncols, frameon=False, fontsize=9)
+        if ncols == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def legend_entry(

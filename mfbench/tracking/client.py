@@ -90,6 +90,7 @@ class Tracker:
             if (run := self._find(run_key, None)) is not None:
                 self.client.set_tag(run.info.run_id, "mlflow.note.content", text)
         self._set_apart(swept)
+        self._finish_pruned(swept.study)
         self.client.set_terminated(parent_run_id, "FINISHED", milliseconds(swept.ended))
 
     def stop_sweep(self, parent_run_id: str, swept: Swept, status: str) -> None:
@@ -142,6 +143,12 @@ class Tracker:
                 title = name.title if counts else f"{name.title} of #{name.number}, replaced"
                 self.client.set_tag(run.info.run_id, "mfbench.stage", stage)
                 self.client.update_run(run.info.run_id, name=title)
+
+    def _finish_pruned(self, study: str) -> None:
+        """Give pruned trials that an older version exported as KILLED the status and the name that they have now."""
+        for run in self._search(f"{_of_study(study)} and tags.`mfbench.outcome` = 'pruned' and attributes.status = 'KILLED'"):
+            self.client.update_run(run.info.run_id, name=f"{run.info.run_name} pruned")
+            self.client.set_terminated(run.info.run_id, contents.STATUS["pruned"], run.info.end_time)
 
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException

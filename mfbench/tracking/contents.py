@@ -22,7 +22,8 @@ from mfbench.runs.records import CURVES, METRICS, Record
 from mfbench.search.outcome import Swept
 from mfbench.spec import Spec
 
-STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
+# MLflow's KILLED is for runs that a user stopped. A pruned trial ended as its search decided, and its name and tag say so.
+STATUS = {"completed": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "pruned": "FINISHED"}
 RECORD = "record.json"
 MODEL = "model"  # the artifact folder of the model: `runs:/<run id>/model`
 DIGEST_LENGTH = 36  # MLflow's limit for the digest of a data set; the whole digest is in the tags
@@ -42,8 +43,10 @@ def milliseconds(seconds: float) -> int:
 
 
 def run_name(record: Record) -> str:
-    """The run's title; with its hyperparameters for a plain run, of which there may be many."""
-    return f"{record.title} {hyperparameters(record)}".rstrip() if record.stage == "run" else record.title
+    """The run's title; with its hyperparameters for a plain run, of which there may be many; with `pruned` if it was."""
+    if record.stage == "run":
+        return f"{record.title} {hyperparameters(record)}".rstrip()
+    return f"{record.title} pruned" if record.outcome == "pruned" else record.title
 
 
 def tags(record: Record) -> dict[str, str]:

@@ -7,12 +7,19 @@ from typing import Any
 
 from mfbench.core.errors import WorkError
 from mfbench.runs.records import Record
-from mfbench.tracking.addresses import UI_PORT, charts_address, charts_view, compare_address, run_address
+from mfbench.spec import ordered
+from mfbench.tracking.addresses import (
+    UI_PORT,
+    charts_address,
+    charts_view,
+    compare_address,
+    curve,
+    parallel,
+    run_address,
+    scatter,
+)
 from mfbench.tracking.client import Tracker
 from mfbench.tracking.store import shown, store_uri
-
-CHARTS = r"^((train|valid|test)_rmse|test_mae|(valid|test)_ndcg_10|train_seconds)$"
-"""The metrics with a chart, as a regular expression; a run has a hundred more."""
 
 
 def charts_page(records: Sequence[Record], base: str | None = None) -> str:
@@ -24,14 +31,35 @@ def charts_page(records: Sequence[Record], base: str | None = None) -> str:
     stages, study = {record.stage for record in records}, records[0].study
     name, search = study, f"tags.`mfbench.study` = '{study}'"
     if stages & {"final", "floor"}:
+        records = [record for record in records if record.stage in ("final", "floor")]
         # MLflow's search has neither IN nor OR for tags.
         name, search = f"{study}-finals", f"{search} and tags.`mfbench.stage` LIKE 'f%'"
     elif stages == {"run"}:
         name, search = "runs", "tags.`mfbench.stage` = 'run'"
     metric = "train_rmse" if all(record.valid_rmse is None for record in records) else "valid_rmse"
     tracker = Tracker(records[0].spec.name)
-    tracker.keep_view(name, charts_view(search, metric, CHARTS))
+    tracker.keep_view(name, charts_view(search, metric, _charts(records)))
     return charts_address(base or _base(), tracker.experiment_id, name)
+
+
+def _charts(records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
+    """The charts of these runs by heading.
+
+    No bars: MLflow's begin at 0 and show two digits, so that all errors look the same. The axes of the others begin near
+    the data.
+    """
+    scored = [part for part in ("valid", "test") if any(getattr(one, f"{part}_rmse") is not None for one in records)]
+    errors = [f"{part}_rmse" for part in scored or ["train"]]
+    charts = [scatter("train_seconds", errors[0])]
+    if "test" in scored:
+        charts = [scatter("valid_rmse", "test_rmse"), *charts, scatter("test_mae", "test_ndcg_10")]
+    names = [set(one.hyper) for one in records if one.hyper]
+    if common := ordered(set.intersection(*names)) if names else []:
+        charts.append(parallel(common, errors))
+    by_epoch = [(part, getattr(one.scores, f"{part}_rmse")) for part in ("valid", "train") for one in records]
+    drawn = dict.fromkeys(part for part, values in by_epoch if sum(value is not None for value in values) > 1)
+    curves = [curve(f"{part}_rmse") for part in drawn]
+    return {"Runs": charts} | ({"Learning curves": curves} if curves else {})
 
 
 def compare_page(experiment: str, run_ids: Sequence[str]) -> str:

@@ -195,7 +195,7 @@ def report(
 ) -> None:
     """Write leaderboard, pictures and an HTML page to results/."""
     path = mfbench.write_report(spec)
-    show(f"wrote the leaderboard, pictures and {path.name} to {path.parent}", as_json, {"report_path": str(path)})
+    show(f"wrote the leaderboard, pictures and a page: {path}", as_json, {"report_path": str(path)})
 
 
 @app.command()
