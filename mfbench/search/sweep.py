@@ -103,11 +103,9 @@ class Plan:
             for sentence in none_relevant(self.spec.evaluation, self.parts[0].highest):
                 watcher.say(sentence)
             data = self.parts[0].described()
-            if data.resolution is not None:
-                watcher.say(
-                    f"the test part has {data.n_test:,} ratings by {data.n_users_in['test']:,} users: differences in test RMSE"
-                    f" below about {data.resolution:.2g} are too small for it to resolve"
-                )
+            if data.too_small is not None:
+                users = data.n_users_in["test"]
+                watcher.say(f"the test part has {data.n_test:,} ratings by {users:,} users: {data.too_small}")
         if "train_seconds" in self.studies[0].sweep.objectives:
             watcher.say("sweep.objectives: train_seconds varies from run to run, so a repeated sweep may propose other trials")
         for study in self.studies:
