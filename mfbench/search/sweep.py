@@ -68,8 +68,6 @@ class Plan:
         _tell_what_is_new(self.spec, key, watcher)
         self._tell_limits(watcher)
         with _alone(key, watcher), Workers(shares(workers)) as own, self._crew(cluster, own, watcher) as crew:
-            if not all(_run(study, number).path.exists() for study in self.studies for number in range(study.budget)):
-                crew.start()
             for study in self.studies:
                 watcher.study(study.backend, study.budget * self.spec.folds * self.spec.seeds)
                 for batch in _search(study, self.parts, crew, watcher):
@@ -126,6 +124,8 @@ def _search(study: Study, parts: Sequence[Parts], crew: Crew, watcher: Watcher) 
     while not study.is_over(trials):
         first, size = len(trials), min(study.sweep.batch, study.budget - len(trials))
         found = dict(_read(study, number) for number in range(first, first + size))
+        if None in found.values():
+            crew.start()  # now, since they need a second to be ready, as the proposals may
         jobs = [job for trial in past.jobs(list(found.values())) for job in trial]
         now = [job for job in jobs if job.repeat == 0] if study.prunes else jobs
         made = _records_of(now, parts, partial(study.prune, firsts), crew, watcher, study.together, found)
