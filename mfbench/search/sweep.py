@@ -126,6 +126,7 @@ def _search(study: Study, parts: Sequence[Parts], crew: Crew, watcher: Watcher) 
         found = dict(_read(study, number) for number in range(first, first + size))
         if None in found.values():
             crew.start()  # now, since they need a second to be ready, as the proposals may
+            watcher.trains()
         jobs = [job for trial in past.jobs(list(found.values())) for job in trial]
         now = [job for job in jobs if job.repeat == 0] if study.prunes else jobs
         made = _records_of(now, parts, partial(study.prune, firsts), crew, watcher, study.together, found)
