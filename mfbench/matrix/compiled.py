@@ -51,6 +51,11 @@ def compiled(reordered: bool = False, unchecked_division: bool = False) -> Calla
     return decorate
 
 
+def load() -> None:
+    """Import Numba, which takes half a second: for a process that will train, while it waits for what to train."""
+    import numba  # noqa: F401
+
+
 def aligned(array: Array, dtype: npt.DTypeLike) -> Array:
     """A copy that starts on a cache line, so that a row of 16 float32 is read from one line and not from two."""
     dtype = np.dtype(dtype)

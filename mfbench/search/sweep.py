@@ -126,7 +126,6 @@ def _search(study: Study, parts: Sequence[Parts], crew: Crew, watcher: Watcher) 
         found = dict(_read(study, number) for number in range(first, first + size))
         if None in found.values():
             crew.start()  # now, since they need a second to be ready, as the proposals may
-            watcher.trains()
         jobs = [job for trial in past.jobs(list(found.values())) for job in trial]
         now = [job for job in jobs if job.repeat == 0] if study.prunes else jobs
         made = _records_of(now, parts, partial(study.prune, firsts), crew, watcher, study.together, found)
@@ -194,6 +193,8 @@ def _records_of(
     groups = [group for same in alike.values() for first in range(step) if (group := same[first::step])]
     rule = prune() if groups and prune else None
     tasks = [Task(jobs=group, parts=_fold_of(group[0], parts).folder, prune=rule) for group in groups]
+    if tasks:
+        watcher.trains()
     crew.run_tasks(tasks, on_done, watcher.epoch)
     return [records[job.run_key] for job in jobs]
 
