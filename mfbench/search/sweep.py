@@ -146,14 +146,9 @@ def _search(study: Study, parts: Sequence[Parts], crew: Crew, watcher: Watcher) 
         )
 
 
-def _run(study: Study, number: int) -> RunName:
-    """The first repeat of a trial."""
-    return RunName(study=study.key, backend=study.backend, stage="trial", number=number)
-
-
 def _read(study: Study, number: int) -> tuple[Path, Record | None]:
     """The path of the record of a trial's first repeat, and the record; None if there is none that can be read."""
-    run = _run(study, number)
+    run = RunName(study=study.key, backend=study.backend, stage="trial", number=number)
     try:
         return run.path, find_record(run)
     except RecordError:
