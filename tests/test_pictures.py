@@ -20,6 +20,15 @@ def lines(axes) -> dict[str, Any]:
     return {line.get_label(): line for line in axes.lines if not str(line.get_label()).startswith("_")}
 
 
+def places(points: Any) -> list[tuple[float, float]]:
+    """The places of points that are one artist."""
+    return [(x, y) for x, y in points.get_offsets().tolist()]
+
+
+def marks(axes) -> list[tuple[float, float]]:
+    return [place for points in axes.collections for place in places(points)]
+
+
 def legend(figure) -> set[str]:
     return {text.get_text() for text in figure.legends[0].get_texts()}
 
@@ -64,7 +73,9 @@ def test_each_backend_has_a_panel_with_all_its_trials_and_its_best():
     assert len(figure.axes) == 2
     for axes, backend in zip(figure.axes, ("adam", "jax"), strict=True):
         trials = [r for r in records if r.stage == "trial" and r.backend == backend]
-        assert len(axes.lines) == 2 * (len(trials) + 1) + 1  # train and valid, a halo under those of the best, the floor
+        assert len(axes.lines) == 2 * 2 + 1  # train and valid of the best, each with a halo, and the floor
+        others: Any = axes.collections[0]
+        assert len(others.get_segments()) == 2 * (len(trials) - 1)
         best = min((r for r in trials if r.outcome == "completed"), key=lambda r: r.valid_rmse)
         assert axes.get_title(loc="left").startswith(f"{backend} #{best.number}, the best: {best.valid_rmse:.4f}")
     assert (figure.get_supxlabel(), figure.get_supylabel()) == ("epoch", "RMSE")
@@ -123,7 +134,11 @@ def test_a_sweep_has_a_panel_for_each_hyperparameter_and_a_mark_for_each_trial()
     assert [axes.get_xlabel() for axes in figure.axes] == ["K", "alpha", "beta"]
     assert figure.axes[1].get_xscale() == figure.axes[2].get_xscale() == "log"
     n_trials = sum(r.stage == "trial" for r in records)
-    assert {len(axes.lines) for axes in figure.axes} == {n_trials + 2}  # a ring around the best of each backend
+    assert {len(marks(axes)) for axes in figure.axes} == {n_trials}
+    assert {len(axes.lines) for axes in figure.axes} == {2}  # a ring around the best of each backend
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        assert all(low <= x <= high for x, _ in marks(axes))
     assert {"jax", "adam", "pruned", "diverged or failed"} <= legend(figure)
 
 
@@ -135,13 +150,12 @@ def test_the_map_puts_each_trial_at_its_alpha_and_beta():
     for axes, backend in zip(panels, ("adam", "jax"), strict=True):
         assert axes.get_title(loc="left") == backend
         trials = {(r.alpha, r.beta): r for r in records if r.stage == "trial" and r.backend == backend}
-        drawn: list[Any] = list(axes.lines)
-        marks = {(line.get_xdata()[0], line.get_ydata()[0]): line for line in drawn}
-        assert marks.keys() == trials.keys()
-        for at, mark in marks.items():
-            assert (mark.get_marker() == "x") == (trials[at].outcome == "diverged")
-        by_size = sorted((at for at in marks if marks[at].get_marker() == "o"), key=lambda at: marks[at].get_markersize())
-        assert [trials[at].K for at in by_size] == sorted(trials[at].K for at in by_size)
+        usable, diverged = list[Any](axes.collections)
+        assert sorted(marks(axes)) == sorted(trials)
+        assert {trials[at].outcome for at in places(diverged)} == {"diverged"}
+        assert "diverged" not in {trials[at].outcome for at in places(usable)}
+        sizes = dict(zip(places(usable), usable.get_sizes(), strict=True))
+        assert [trials[at].K for at in sorted(sizes, key=sizes.__getitem__)] == sorted(trials[at].K for at in sizes)
 
 
 def test_importance_is_a_bar_for_each_hyperparameter_of_each_backend():

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import mfbench
+from mfbench.backends.adam import Adam
 from mfbench.backends.loop import Loop
+from mfbench.backends.mlp import Mlp
 from mfbench.backends.numba import Numba
 from mfbench.core.randomness import generator
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
@@ -78,6 +80,18 @@ def test_decay_is_an_epoch_with_another_alpha_each_time() -> None:
     for t in range(4):
         *_, model = Loop(order="rows").epochs(TRAIN, model, HyperParams(4, 0.1 / (1 + 0.5 * t**1.5), 0.1, 1, True), rows, rng)
     np.testing.assert_allclose(found.P, model.P, rtol=1e-13)
+
+
+@pytest.mark.parametrize("backend", [Adam(), Adam(device="cpu"), Mlp(), Mlp(device="cpu")], ids=str)
+def test_the_learning_rate_of_adam_is_its_own(backend: Any) -> None:
+    assert not {"step", "decay"} & backend.tunable
+    train, schedule = backend.arrange(TRAIN, generator(0, "order"))
+    start = draw_start(train, 4, {"normal": 0.1}, True, generator(0, "start"))
+    plain, decayed = (
+        list(backend.epochs(train, start, HyperParams(4, 0.1, 0.1, 3, True, step, 0.5), schedule, generator(0, "order")))[-1]
+        for step in ("constant", "decay")
+    )
+    assert all(np.array_equal(values, decayed.arrays()[name]) for name, values in plain.arrays().items())
 
 
 def test_a_positive_start_scales_with_the_number_of_factors() -> None:

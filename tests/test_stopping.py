@@ -16,6 +16,7 @@ from mfbench.data.splits import parts_of
 from mfbench.report.leaderboard import note
 from mfbench.runs.progress import Watcher
 from mfbench.runs.records import Record, RunName
+from mfbench.search.workers import Workers
 from mfbench.spec import Sweep, load_spec
 
 FAST = {"alpha": 0.05, "K": 6}
@@ -170,7 +171,9 @@ def test_the_sampler_may_have_the_first_trial_too(small: dict[str, Any]) -> None
 
 
 @pytest.mark.usefixtures("served")
-def test_a_search_ends_once_it_has_found_nothing_better_for_long(small: dict[str, Any]) -> None:
+def test_a_search_ends_once_it_has_found_nothing_better_for_long(
+    small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     small["model"] |= {"epochs": 2}
     small["sweep"] |= {"trials": 40, "batch": 4}
     whole = swept(small).trials["loop"]
@@ -183,6 +186,9 @@ def test_a_search_ends_once_it_has_found_nothing_better_for_long(small: dict[str
     (said,) = [sentence for sentence in listener.said if "sweep.stop" in sentence]
     assert said.startswith(f"loop: none of the last {ends - 1 - values.index(min(values[:ends]))} trials was better, so")
 
+    with monkeypatch.context() as patch:
+        patch.delattr(Workers, "start")  # answered from its records, it needs no worker
+        assert bits(swept(small, "sweep.stop=6")) == bits(stopped)
     RunName(study=stopped.study, backend="loop", stage="trial", number=2).path.unlink()
     assert bits(swept(small, "sweep.stop=6", "sweep.trials=99")) == bits(stopped)  # as of one that was killed and raised
     further = swept(small)  # without the rule it goes on: the same study
@@ -220,7 +226,7 @@ def test_a_sweep_says_first_which_differences_its_test_part_is_too_small_for(sma
     result = swept(small, watcher=(listener := Listener()))
     parts = parts_of(load_spec(small))
     expected = 1.96 * 0.2 * parts.train.values.std(dtype="float64") / math.sqrt(parts.n["test"])
-    said = f"differences in test RMSE below about {expected:.2g} are too small for it to resolve"
+    said = f"differences in test RMSE below about {expected:.2g} are too small for this test part to resolve"
     assert listener.heard[0].endswith(said)
     assert all(final.data.resolution == pytest.approx(expected) for final in result.finals)
     assert f"below about {expected:.2g} are too small" in str(note(mfbench.sweep(small).leaderboard()))

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -26,7 +27,7 @@ from mfbench.runs.record_files import model_path
 from mfbench.search.audit import audit
 from mfbench.tracking.client import Tracker
 from mfbench.tracking.export import Export, sync
-from mfbench.tracking.exported import exported_record
+from mfbench.tracking.exported import experiment_id, exported_record, run_ids
 from mfbench.tracking.store import make_store, shown, store_uri
 from mfbench.tracking.ui import ui
 
@@ -351,6 +352,31 @@ def test_a_finished_sweep_that_is_answered_again_looks_for_no_trial(monkeypatch,
     assert afresh.run_ids.keys() == longer.run_ids.keys()
     assert sorted(run.data.tags["mfbench.run_key"] for run in all_runs()) == sorted(longer.run_ids)
     assert "not exported" not in capsys.readouterr().err
+
+
+def test_a_finished_sweep_is_answered_and_compared_without_importing_mlflow(small):
+    Path("spec.json").write_text(json.dumps({**small, "name": "little"}))
+    script = (
+        "import json, sys, mfbench\n"
+        "from mfbench.tracking.pages import charts_page, compare_page\n"
+        "spec = json.load(open('spec.json'))\n"
+        "result = mfbench.sweep(spec, trials=3)\n"
+        "(board,) = mfbench.compare('little')\n"
+        "ids = [row.run_id for row in board.board]\n"
+        "print(sorted(result.run_ids.items()), ids, charts_page(result.swept.finals), compare_page('little', ids))\n"
+        "print('mlflow' in sys.modules)\n"
+    )
+    made = sweep(small | {"name": "little"}, trials=3)
+    here = os.pathsep.join(sys.path)
+    said = [in_process(script, PYTHONPATH=here).communicate(timeout=120)[0].split("\n") for _ in "ab"]
+    assert [imports for _, imports, _ in said] == ["True", "False"]  # the first time, the page of the charts is missing
+    assert said[0][0] == said[1][0]
+    assert all(run_id in said[0][0] for run_id in (made.run_ids[made.swept.study], made.leaderboard()[0].run_id))
+    with sqlite3.connect("mlflow.db") as database:
+        database.execute("ALTER TABLE tags RENAME TO labels")  # as a later MLflow may have it
+    assert experiment_id("little") == Tracker("little").experiment_id
+    with pytest.raises(WorkError, match="no such table"):
+        run_ids("little", made.swept.study)
 
 
 def test_a_trial_that_was_not_exported_is_exported_when_the_sweep_is_answered_again(monkeypatch, small):

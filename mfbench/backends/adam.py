@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mfbench.backends.base import Model, SideBySideTraining, Training
-from mfbench.backends.embeddings.in_batches import InBatches, columns_of, epochs_in_batches, none_of, room_for
+from mfbench.backends.embeddings.in_batches import InBatches, columns_of, room_for, trained
 from mfbench.backends.embeddings.rows import DTYPE, AdamRows, Steps
 from mfbench.core.arrays import Array
 from mfbench.matrix.compiled import compiled
@@ -26,8 +26,9 @@ class Adam(InBatches):
     """Embeddings trained by Adam on the mean squared error of mini-batches, as Keras does it.
 
     The loss of a batch is its mean of e² + beta/2 (|p|² + |q|² + user_bias² + item_bias²), the biases only if they are
-    learned; alpha is Adam's learning rate. Every epoch is reshuffled, the last batch is averaged over its own size, and
-    the moments of all rows are updated at every step, so a row without ratings in a batch still moves.
+    learned; alpha is Adam's learning rate, the same in all epochs, whatever `model.step` says of SGD. Every epoch is
+    reshuffled, the last batch is averaged over its own size, and the moments of all rows are updated at every step, so a row
+    without ratings in a batch still moves.
 
     batch_size: ratings per batch. device: by default compiled code trains on the CPU, one core a trial; with gpu, tpu, cpu,
     cpu:0, ... JAX trains on that device. float32 throughout.
@@ -62,16 +63,7 @@ class Adam(InBatches):
             user_bias, item_bias = (P.bias, Q.bias) if hyper.bias else fixed
             return Factors(P.factors, Q.factors, user_bias, item_bias, start.mean)
 
-        descend(*none_of(columns))  # compiles, and changes nothing
-        yield factors()
-        for number, batches in enumerate(epochs_in_batches(columns, schedule, rng, hyper.epochs)):
-            steps.begin(hyper.rate(number), len(batches))
-            for batch in batches:
-                steps.next()
-                descend(*batch)
-            P.catch_up(steps)
-            Q.catch_up(steps)
-            yield factors()
+        yield from trained(columns, schedule, rng, hyper, steps, descend, factors, (P, Q))
 
     def epochs_many(self, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
         """Yield the starts once compiled, then all models after each epoch: in one JAX program, or one after another."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mfbench.backends.embeddings.in_batches import InBatches, columns_of, epochs_in_batches, none_of, room_for
+from mfbench.backends.embeddings.in_batches import InBatches, columns_of, room_for, trained
 from mfbench.backends.embeddings.network import (
     Network,
     drawn_layers,
@@ -83,16 +83,7 @@ class Mlp(InBatches):
             user_bias, item_bias = (P.bias, Q.bias) if hyper.bias else fixed
             return Network(P.factors, Q.factors, user_bias, item_bias, start.mean, layers_of(dense.factors[0], K))
 
-        descend(*none_of(columns))  # compiles, and changes nothing
-        yield network()
-        for batches in epochs_in_batches(columns, schedule, rng, hyper.epochs):
-            steps.begin(hyper.alpha or 0.0, len(batches))
-            for batch in batches:
-                steps.next()
-                descend(*batch)
-            P.catch_up(steps)
-            Q.catch_up(steps)
-            yield network()
+        yield from trained(columns, schedule, rng, hyper, steps, descend, network, (P, Q))
 
     def _in_jax(self) -> MlpInJax:
         from mfbench.backends.on_device.mlp import MlpInJax

@@ -15,7 +15,7 @@ from mfbench.runs.record_files import study_records
 from mfbench.runs.records import Record
 from mfbench.runs.repeats import averaged
 from mfbench.search.outcome import Swept, standing
-from mfbench.tracking.client import Tracker
+from mfbench.tracking.exported import run_ids
 from mfbench.tracking.pages import compare_page, pointer
 
 
@@ -65,7 +65,7 @@ def compare(*what: str) -> list[Comparison]:
     with_trials = {record.study for record in records.values() if record.stage == "trial"}
     for study, name in {(record.study, record.spec.name) for record in records.values()}:
         try:
-            ids |= Tracker(name).run_ids(study, trials=study in with_trials)
+            ids |= run_ids(name, study, trials=study in with_trials)
         except WorkError as error:  # the leaderboard needs only records
             problem = str(error)
     alike: dict[tuple[str, str], list[Record]] = {}

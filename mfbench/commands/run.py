@@ -113,6 +113,7 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
         for sentence in none_relevant(checked.evaluation, parts[0].highest) if "valid" in parts[0].n else []:
             watcher.say(sentence)
         watcher.study(backend, len(jobs))
+        watcher.trains()
         records: list[Record] = []
 
         def watch(job: Job, epoch: int, value: float) -> bool:

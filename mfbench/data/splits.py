@@ -61,6 +61,13 @@ class DataDescription(BaseModel):
             return None
         return 1.96 * APART * self.deviation / math.sqrt(self.n_test)
 
+    @property
+    def too_small(self) -> str | None:
+        """Which differences of test RMSE between two models the test part cannot resolve, in words; None if unknown."""
+        if self.resolution is None:
+            return None
+        return f"differences in test RMSE below about {self.resolution:.2g} are too small for this test part to resolve"
+
     def oracle_of(self, part: str) -> dict[str, float] | None:
         """The RMSE and MAE that no model can beat on that part, by metric name, where the data knows them."""
         return {name: value for name, value in self.oracle.items() if name.startswith(f"{part}_")} or None

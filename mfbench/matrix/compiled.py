@@ -99,6 +99,11 @@ def _teach_prefetch() -> None:
         return context.get_dummy_value()
 
 
+def load() -> None:
+    """Import Numba, which takes half a second: for a process that will train, while it waits for what to train."""
+    import numba  # noqa: F401
+
+
 def aligned(array: Array, dtype: npt.DTypeLike) -> Array:
     """A copy that starts on a cache line, so that a row of 16 float32 is read from one line and not from two."""
     dtype = np.dtype(dtype)

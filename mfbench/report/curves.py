@@ -6,14 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mfbench.core.arrays import Floats64
 from mfbench.report.style import (
     GREY,
     PANEL,
     TRAIN,
     VALID,
-    add_line,
     best_of_each,
     colours_of,
+    curves,
     fit,
     hyperparameters,
     in_lines,
@@ -123,17 +124,21 @@ def trial_curves(records: Sequence[Record], narrow: bool = False) -> Figure:
     figure, panels = panel_grid(searched or list(colours_of(trials)), 3.6, narrow=narrow)
     drawn = [value_of(floor) for floor in floors]
     for backend, axes in panels.items():
-        for trial in sorted((t for t in trials if t.backend == backend), key=lambda t: t is best.get(backend)):
-            strong = trial is best.get(backend)
+        faint: list[tuple[list[int], Floats64, str, str]] = []
+        for trial in (t for t in trials if t.backend == backend):
             for part, colour in (("train", TRAIN), ("valid", VALID)):
                 values = numbers(getattr(trial.scores, f"{part}_rmse"))
                 drawn += list(values) if trial.outcome == "completed" else []
-                epochs = trial.scores.epoch[: len(values)]
-                if strong:
-                    axes.plot(epochs, values, color="white", linewidth=4.5, zorder=3)  # a halo
-                line = add_line(axes, epochs, values, color=colour, marker="o" if len(values) == 1 else "")
-                line.set(linewidth=2.2 if strong else 0.8, alpha=1.0 if strong else 0.3, zorder=4 if strong else 2)
-                tip(line, f"{words_of(trial)}  ({part})")
+                epochs, words = trial.scores.epoch[: len(values)], f"{words_of(trial)}  ({part})"
+                if trial is not best.get(backend):
+                    faint.append((epochs, values, words, colour))
+                    continue
+                axes.plot(epochs, values, color="white", linewidth=4.5, zorder=3)  # a halo
+                marker = "o" if len(values) == 1 else ""
+                (line,) = axes.plot(epochs, values, color=colour, linewidth=2.2, zorder=4, marker=marker)
+                tip(line, words)
+        lines, tips, shades = [one[:2] for one in faint], [one[2] for one in faint], [one[3] for one in faint]
+        curves(axes, lines, tips, shades, linewidths=0.8, alpha=0.3, zorder=2)
         fit(axes, [epoch for trial in trials if trial.backend == backend for epoch in trial.scores.epoch])
         for floor in floors:
             line = axes.axhline(value_of(floor), color=GREY, linewidth=1.2, linestyle="--")

@@ -150,10 +150,8 @@ def note(board: Sequence[Row]) -> str | None:
     meaning = "; ".join(text for part, text in MEANING.items() if any(row.marked == part for row in board))
     legend = f"{MARK}: {meaning} (paired bootstrap over users; Wilcoxon with Holm's correction)" if meaning else None
     tested = [row.record.data for row in board if row.record.test_rmse is not None]
-    if len(tested) < 2 or tested[0].resolution is None or len({data.test_digest for data in tested}) > 1:
-        return legend
-    small = f"differences in test RMSE below about {tested[0].resolution:.2g} are too small for this test part to resolve"
-    return f"{legend}; {small}" if legend else small
+    small = tested[0].too_small if len(tested) > 1 and len({data.test_digest for data in tested}) == 1 else None
+    return "; ".join(filter(None, (legend, small))) or None
 
 
 def to_frame(board: Sequence[Row]) -> pd.DataFrame:

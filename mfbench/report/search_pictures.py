@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from mfbench.report.style import (
     COLOURS,
-    add_line,
     best_of_each,
     colours_of,
     fit,
@@ -18,6 +17,7 @@ from mfbench.report.style import (
     log_ticks,
     panel_grid,
     plain,
+    points,
     sheet,
     tip,
     value_of,
@@ -31,7 +31,6 @@ from mfbench.spec import FIRST, Value, ordered
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 
 def sweep_picture(records: Sequence[Record], narrow: bool = False) -> Figure:
@@ -45,8 +44,7 @@ def sweep_picture(records: Sequence[Record], narrow: bool = False) -> Figure:
     for name, axes in panels.items():
         having = [trial for trial in trials if name in trial.hyper]
         places = _places(axes, name, [trial.hyper[name] for trial in having])
-        for trial in having:
-            tip(_mark(axes, trial, places[trial.hyper[name]], top, colours[trial.backend]), words_of(trial))
+        _marks(axes, having, [places[trial.hyper[name]] for trial in having], top, colours)
         fit(axes, [places[trial.hyper[name]] for trial in having])
         for best in best_of_each(having).values():
             if value_of(best) <= top:
@@ -93,18 +91,15 @@ def alpha_beta_map(records: Sequence[Record], narrow: bool = False) -> Figure:
     most = max((trial.K or 1 for trial in trials), default=1)
     for backend, axes in panels.items():
         mine = [trial for trial in trials if trial.backend == backend]
-        for trial in sorted(mine, key=value_of, reverse=True):  # draws the best on top
-            assert trial.alpha is not None
-            assert trial.beta is not None
-            if trial.outcome in ("completed", "pruned") and math.isfinite(value_of(trial)):
-                edge = "#D55E00" if trial is best.get(backend) else "white"
-                size = _size(trial.K, most)
-                mark = _point(axes, trial.alpha, trial.beta, "o", markersize=size, markeredgecolor=edge)
-                mark.set(color=colour(norm(value_of(trial))), markeredgewidth=2.5 if trial is best.get(backend) else 0.5)
-            else:
-                mark = _point(axes, trial.alpha, trial.beta, "x", color="#D55E00", markersize=7, markeredgewidth=1.6)
-            tip(mark, words_of(trial))
-        fit(axes, [trial.alpha or 0.0 for trial in mine], [trial.beta or 0.0 for trial in mine])
+        usable = sorted(filter(_has_value, mine), key=value_of, reverse=True)  # draws the best on top
+        firsts = [trial is best.get(backend) for trial in usable]
+        points(
+            axes, *_at(usable), marker="o", s=[_size(trial.K, most) ** 2 for trial in usable], c=list(map(value_of, usable)),
+            norm=norm, cmap=colour, edgecolors=["#D55E00" if first else "white" for first in firsts],
+            linewidths=[2.5 if first else 0.5 for first in firsts],
+        )  # fmt: skip
+        without = [trial for trial in mine if not _has_value(trial)]
+        points(axes, *_at(without), marker="x", c="#D55E00", s=7**2, linewidths=1.6)
         for which, name in (("x", "alpha"), ("y", "beta")):
             if (values := [getattr(trial, name) for trial in mine]) and min(values) > 0:
                 log_ticks(axes, which, values)
@@ -121,6 +116,11 @@ def alpha_beta_map(records: Sequence[Record], narrow: bool = False) -> Figure:
     ]
     legend_outside(figure, keys, len(keys))
     return figure
+
+
+def _at(trials: Sequence[Record]) -> tuple[list[float], list[float], list[str]]:
+    """The alpha and beta of trials that have both, and the tooltips."""
+    return [trial.alpha or 0.0 for trial in trials], [trial.beta or 0.0 for trial in trials], list(map(words_of, trials))
 
 
 def importance_bars(importances: Mapping[str, Mapping[str, float]], narrow: bool = False) -> Figure:
@@ -159,22 +159,30 @@ def _size(K: int | None, most: int) -> float:
     return 4.0 + 9.0 * math.sqrt((K or 1) / most)
 
 
-def _point(axes: Axes, x: float, y: float, marker: str, **style: Any) -> Line2D:
-    return add_line(axes, [x], [y], linestyle="", marker=marker, **style)
+def _marks(axes: Axes, trials: Sequence[Record], x: Sequence[float], top: float, colours: Mapping[str, str]) -> None:
+    """Mark the trials at these x; those without a value, or with one above `top`, at the upper edge of the panel."""
+    alike: dict[tuple[str, bool, str], list[int]] = {}  # a page with tooltips is much smaller if an artist has one size
+    for k, trial in enumerate(trials):
+        marker = "x" if not _has_value(trial) else "^" if value_of(trial) > top else "o"
+        alike.setdefault((marker, trial.outcome == "pruned", colours[trial.backend]), []).append(k)
+    for (marker, pruned, colour), which in alike.items():
+        style: dict[str, Any] = {"marker": marker, "c": "white" if pruned and marker != "x" else colour}
+        if marker == "x":
+            style |= {"s": 6**2, "linewidths": 1.5}
+        elif marker == "^":
+            style |= {"s": 5**2, "linewidths": 1.0, "edgecolors": colour, "alpha": 0.75}
+        elif pruned:
+            style |= {"s": 4.5**2, "linewidths": 1.0, "edgecolors": colour, "alpha": 0.8}
+        else:
+            style |= {"s": 6**2, "linewidths": 0.0, "alpha": 0.75}
+        y = [{"x": 0.98, "^": 0.93}.get(marker) or value_of(trials[k]) for k in which]
+        if marker != "o":
+            style["transform"] = axes.get_xaxis_transform()  # y as a fraction of the panel's height
+        points(axes, [x[k] for k in which], y, [words_of(trials[k]) for k in which], **style)
 
 
-def _mark(axes: Axes, trial: Record, where: float, top: float, colour: str) -> Line2D:
-    """The mark of a trial; top: the upper limit of the value axis."""
-    value = value_of(trial)
-    edge = axes.get_xaxis_transform()  # y as a fraction of the panel's height, for trials outside the value axis
-    face = "white" if trial.outcome == "pruned" else colour
-    if trial.outcome not in ("completed", "pruned") or not math.isfinite(value):
-        return _point(axes, where, 0.98, "x", markersize=6, color=colour, transform=edge, markeredgewidth=1.5)
-    if value > top:
-        return _point(axes, where, 0.93, "^", markersize=5, color=colour, markerfacecolor=face, transform=edge, alpha=0.75)
-    if trial.outcome == "completed":
-        return _point(axes, where, value, "o", markersize=6, color=colour, alpha=0.75, markeredgewidth=0)
-    return _point(axes, where, value, "o", markersize=4.5, markerfacecolor=face, markeredgecolor=colour, alpha=0.8)
+def _has_value(trial: Record) -> bool:
+    return trial.outcome in ("completed", "pruned") and math.isfinite(value_of(trial))
 
 
 def _places(axes: Axes, name: str, values: Sequence[Value]) -> dict[Value, float]:
@@ -218,18 +226,15 @@ def trade_off_picture(records: Sequence[Record], narrow: bool = False) -> Figure
     figure = sheet(8.5, 4.6, narrow)
     axes = figure.subplots()
     for backend, colour in colours_of(shown).items():
-        for place, one in enumerate(own := [one for one in shown if one.backend == backend]):
-            label = f"{backend} ({len(own)})" if place == 0 else None
-            mark = _point(axes, one.clocks.train_seconds, value_of(one), "o", color=colour, markersize=5, label=label)
-            tip(mark, words_of(one))
+        own = [one for one in shown if one.backend == backend]
+        seconds, values = [one.clocks.train_seconds for one in own], list(map(value_of, own))
+        points(axes, seconds, values, list(map(words_of, own)), c=colour, s=5**2, label=f"{backend} ({len(own)})")
     front = best_for_time(shown)
-    seconds = [one.clocks.train_seconds for one in shown]
     axes.step(
-        [one.clocks.train_seconds for one in front], list(map(value_of, front)), "k-", where="post", linewidth=1, zorder=1
+        [one.clocks.train_seconds for one in front], list(map(value_of, front)), "k-", where="post", linewidth=1, zorder=0.9
     )
-    if seconds:
-        fit(axes, seconds, [value_of(one) for one in shown])
-        log_ticks(axes, "x", seconds)
+    if shown:
+        log_ticks(axes, "x", [one.clocks.train_seconds for one in shown])
         limit(axes, [value_of(one) for one in shown])
     axes.set_xlabel("training time, seconds")
     axes.set_ylabel("valid RMSE")

@@ -32,7 +32,8 @@ DPI = 120
 NARROW = 4.2
 """The width in inches of a narrow picture, for phones: its panels stand below each other."""
 
-SVG = "http://www.w3.org/2000/svg"
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+LINK = f"{{{XLINK}}}href"
 TIP = "tip: "
 STYLE = """body { margin: 1em; font: 14px sans-serif; color: #333 } svg { max-width: 100%; height: auto }
 .tip:hover path { stroke-width: 3; stroke-opacity: 1 } .tip:hover use { opacity: 1; stroke-width: 3 }
@@ -47,18 +48,19 @@ def save(figure: Figure) -> bytes:
 
 
 def save_page(figure: Figure, title: str) -> bytes:
-    """The figure as one HTML page: an SVG whose lines and points show the tooltips set by `tip`."""
+    """The figure as one HTML page: an SVG whose lines and points show the tooltips set by `tip`, `points` and `curves`."""
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "mfbench", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    for prefix, namespace in {"": SVG, "xlink": "http://www.w3.org/1999/xlink"}.items():  # HTML knows no others
+    for prefix, namespace in {"": SVG, "xlink": XLINK}.items():  # HTML knows no others
         ElementTree.register_namespace(prefix, namespace)
     root = ElementTree.fromstring(buffer.getvalue())
-    for group in root.iter(f"{{{SVG}}}g"):
-        if (words := group.get("id", "")).startswith(TIP):
-            group.attrib = {"class": "tip"}
+    for group in root.iter():
+        # An artist is a group with an id, and each of many that are one artist is a link.
+        if (words := group.get("id") or group.get(LINK) or "").startswith(TIP):
+            group.tag, group.attrib = f"{{{SVG}}}g", {"class": "tip"}
             for line in [path for path in group if path.tag == f"{{{SVG}}}path"]:
                 # A thin line is hard to point at, so an invisible wide one lies over it.
                 reach = ElementTree.SubElement(group, line.tag, {"d": line.get("d", ""), "fill": "none", "class": "reach"})
@@ -157,16 +159,29 @@ def log_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def add_line(axes: Axes, x: Sequence[float], y: Sequence[float] | Floats64, **style: Any) -> Line2D:
-    """Draw a line or a point as `axes.plot` does, without adjusting the limits of the axes, which takes most of its time.
+def points(axes: Axes, x: Sequence[float], y: Sequence[float], tips: Sequence[str], **style: Any) -> None:
+    """Draw points as `axes.scatter` does, each with a tooltip: all of them as one artist, as thousands take seconds."""
+    axes.scatter(x, y, urls=[TIP + words for words in tips], **style)
 
-    To be followed by `fit`, once all of the thousands are drawn.
-    """
-    from matplotlib.lines import Line2D
 
-    line = Line2D(x, y, **style)
-    axes.add_artist(line)
-    return line
+def curves(
+    axes: Axes, drawn: Sequence[tuple[Sequence[float], Floats64]], tips: Sequence[str], colours: Sequence[str], **style: Any
+) -> None:
+    """Draw lines (x, y), each with a tooltip, as one artist; a line of one point is a dot. To be followed by `fit`."""
+    from matplotlib.collections import LineCollection
+
+    kept = [k for k, (x, _) in enumerate(drawn) if len(x) > 1]
+    axes.add_collection(
+        LineCollection(
+            [np.column_stack(drawn[k]) for k in kept], colors=[colours[k] for k in kept],
+            urls=[TIP + tips[k] for k in kept], **style,
+        ),
+        autolim=False,
+    )  # fmt: skip
+    dots = [k for k, (x, _) in enumerate(drawn) if len(x) == 1]
+    if dots:
+        x, y = ([float(drawn[k][axis][0]) for k in dots] for axis in (0, 1))
+        points(axes, x, y, [tips[k] for k in dots], c=[colours[k] for k in dots], **style)
 
 
 def fit(axes: Axes, x: Sequence[float], y: Sequence[float] | None = None) -> None:

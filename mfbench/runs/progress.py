@@ -25,6 +25,9 @@ class Watcher:
     def study(self, backend: str, trials: int) -> None:
         """A study with this number of trials starts."""
 
+    def trains(self) -> None:
+        """Runs that have no record are about to be trained."""
+
     def epoch(self, job: Job, epoch: int, value: float) -> None:
         """A run scored an epoch with this RMSE, on valid if the split has one, else on train."""
 
@@ -49,6 +52,11 @@ class Watchers(Watcher):
         """Notify all watchers."""
         for watcher in self._watchers:
             watcher.study(backend, trials)
+
+    def trains(self) -> None:
+        """Notify all watchers."""
+        for watcher in self._watchers:
+            watcher.trains()
 
     def epoch(self, job: Job, epoch: int, value: float) -> None:
         """Notify all watchers."""

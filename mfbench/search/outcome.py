@@ -72,6 +72,12 @@ class Swept:
         return front(self.all_trials)
 
     @property
+    def has_all_finals(self) -> bool:
+        """Whether each backend of the latest spec has its final run or floor."""
+        latest = max(self.records, key=lambda record: record.started).spec
+        return set(latest.backends()) <= {record.backend for record in self.finals}
+
+    @property
     def is_searched(self) -> bool:
         """Whether any backend has more than one trial."""
         return len(self.all_trials) > len({trial.backend for trial in self.all_trials})

@@ -68,8 +68,6 @@ class Plan:
         _tell_what_is_new(self.spec, key, watcher)
         self._tell_limits(watcher)
         with _alone(key, watcher), Workers(shares(workers)) as own, self._crew(cluster, own, watcher) as crew:
-            if not all(_run(study, number).path.exists() for study in self.studies for number in range(study.budget)):
-                crew.start()
             for study in self.studies:
                 watcher.study(study.backend, study.budget * self.spec.folds * self.spec.seeds)
                 for batch in _search(study, self.parts, crew, watcher):
@@ -103,11 +101,9 @@ class Plan:
             for sentence in none_relevant(self.spec.evaluation, self.parts[0].highest):
                 watcher.say(sentence)
             data = self.parts[0].described()
-            if data.resolution is not None:
-                watcher.say(
-                    f"the test part has {data.n_test:,} ratings by {data.n_users_in['test']:,} users: differences in test RMSE"
-                    f" below about {data.resolution:.2g} are too small for it to resolve"
-                )
+            if data.too_small is not None:
+                users = data.n_users_in["test"]
+                watcher.say(f"the test part has {data.n_test:,} ratings by {users:,} users: {data.too_small}")
         if "train_seconds" in self.studies[0].sweep.objectives:
             watcher.say("sweep.objectives: train_seconds varies from run to run, so a repeated sweep may propose other trials")
         for study in self.studies:
@@ -128,6 +124,8 @@ def _search(study: Study, parts: Sequence[Parts], crew: Crew, watcher: Watcher) 
     while not study.is_over(trials):
         first, size = len(trials), min(study.sweep.batch, study.budget - len(trials))
         found = dict(_read(study, number) for number in range(first, first + size))
+        if None in found.values():
+            crew.start()  # now, since they need a second to be ready, as the proposals may
         jobs = [job for trial in past.jobs(list(found.values())) for job in trial]
         now = [job for job in jobs if job.repeat == 0] if study.prunes else jobs
         made = _records_of(now, parts, partial(study.prune, firsts), crew, watcher, study.together, found)
@@ -148,14 +146,9 @@ def _search(study: Study, parts: Sequence[Parts], crew: Crew, watcher: Watcher) 
         )
 
 
-def _run(study: Study, number: int) -> RunName:
-    """The first repeat of a trial."""
-    return RunName(study=study.key, backend=study.backend, stage="trial", number=number)
-
-
 def _read(study: Study, number: int) -> tuple[Path, Record | None]:
     """The path of the record of a trial's first repeat, and the record; None if there is none that can be read."""
-    run = _run(study, number)
+    run = RunName(study=study.key, backend=study.backend, stage="trial", number=number)
     try:
         return run.path, find_record(run)
     except RecordError:
@@ -195,6 +188,8 @@ def _records_of(
     groups = [group for same in alike.values() for first in range(step) if (group := same[first::step])]
     rule = prune() if groups and prune else None
     tasks = [Task(jobs=group, parts=_fold_of(group[0], parts).folder, prune=rule) for group in groups]
+    if tasks:
+        watcher.trains()
     crew.run_tasks(tasks, on_done, watcher.epoch)
     return [records[job.run_key] for job in jobs]
 

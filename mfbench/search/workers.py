@@ -27,6 +27,7 @@ from pydantic import BaseModel
 from mfbench.core.errors import InputError, MfbenchError, WorkError, is_disk_full, of_the_machine
 from mfbench.core.machine import core_list
 from mfbench.data.splits import Parts, parts_in
+from mfbench.matrix.compiled import load
 from mfbench.runs.jobs import Job, give_up
 from mfbench.runs.preparation import Preparation
 from mfbench.runs.record_files import read_record
@@ -219,6 +220,7 @@ def main() -> None:
             os._exit(0)  # the parent is gone
 
     say({"ready": True})
+    load()
     preparation = Preparation()
     while True:
         run_task(tasks.get(), preparation, say)

@@ -15,6 +15,7 @@ from mfbench.runs.record_files import study_records
 from mfbench.runs.records import Record
 from mfbench.search.outcome import Swept
 from mfbench.tracking.client import Tracker
+from mfbench.tracking.exported import ids_if_complete
 from mfbench.tracking.store import shown, sqlite_path, store_uri, why
 
 FAILURES = 6  # in a row after the end of the training; then the rest is left to `mfbench sync`
@@ -31,8 +32,6 @@ class Export:
 
         with Export(spec.name) as export:
             export.put(record)
-            export.close_sweep(swept)
-        export.run_ids, export.problem
 
     Failures are retried until the block ends, and a few times more at its end, which waits until everything is exported or
     there was no progress for `patience` seconds. Then `run_ids` has the MLflow run ids by run key, and `problem` is None or
@@ -58,9 +57,12 @@ class Export:
         self._thread.start()
         return self
 
+    def make_ready(self) -> None:
+        """Import mlflow and open the store, which takes seconds, before there is something to export."""
+        self._add(lambda _: None)
+
     def put(self, record: Record) -> None:
         """Queue this record for export; a run of a sweep becomes a child of the sweep's run."""
-
         if record.stage != "run":
             self._swept.append(record)
         self._queue(record)
@@ -83,6 +85,9 @@ class Export:
         finished and exported before, nothing is sent, and only the ids of its finals and floors are found.
         """
         older = [record for record in swept.records if record.run_key not in self._put]
+        if len(older) == len(swept.records) and (known := ids_if_complete(self._name, swept)) is not None:
+            self.run_ids |= known
+            return
 
         def start(tracker: Tracker) -> None:
             parent = tracker.open_sweep(swept.records[0])
@@ -152,15 +157,14 @@ class Export:
             if self._closing and not closing:
                 failures, pause, closing = 0, FIRST_PAUSE, True
             try:
-                # Not only at the first record, since importing mlflow and creating a store take seconds.
-                if tracker is None:
-                    tracker = Tracker(self._name)
-                    self._progress = time.monotonic()
                 with self._changed:
                     self._changed.wait_for(lambda: self._jobs or self._closing)
                     if not self._jobs:
                         return
                     job = self._jobs[0]
+                if tracker is None:
+                    tracker = Tracker(self._name)
+                    self._progress = time.monotonic()
                 job(tracker)
             except Exception as error:  # whatever MLflow raises; `problem` reports it
                 self._error = error
@@ -200,7 +204,7 @@ def sync(study: str) -> int:
                 _export(tracker, record)
                 sent += 1
         swept = Swept.of(found)
-        if swept and _complete(swept):
+        if swept and swept.has_all_finals:
             parent = tracker.open_sweep(swept.records[0])
             if not tracker.is_closed(parent, swept):
                 tracker.close_sweep(parent, swept)
@@ -219,17 +223,14 @@ def _export(tracker: Tracker, record: Record) -> str:
     return tracker.export(record, None if record.stage == "run" else tracker.open_sweep(record))
 
 
-def _complete(swept: Swept) -> bool:
-    """Whether each backend of the latest spec has its final run or floor."""
-    latest = max(swept.records, key=lambda record: record.started).spec
-    return set(latest.backends()) <= {record.backend for record in swept.finals}
-
-
 class _Exporting(Watcher):
     """Puts each finished record into the export."""
 
     def __init__(self, export: Export):
         self._export = export
+
+    def trains(self) -> None:
+        self._export.make_ready()
 
     def done(self, record: Record) -> None:
         self._export.put(record)

@@ -1,17 +1,27 @@
-"""Reading an exported run back: its record and its model."""
+"""Reading back what is exported: the record and the model of a run, and the ids of runs and experiments.
+
+Ids are read from the tables of MLflow's SQLite database where that is possible, because importing mlflow takes 2 seconds.
+A store of another kind, or whose tables are not as expected, is asked through the client.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from mfbench.core.errors import InputError
 from mfbench.runs.record_files import read_record
 from mfbench.runs.records import Record
-from mfbench.tracking.contents import MODEL, RECORD
+from mfbench.search.outcome import Swept
+from mfbench.tracking import contents
+from mfbench.tracking.addresses import VIEW_TAG
+from mfbench.tracking.client import EXPORTED, Tracker
+from mfbench.tracking.contents import MODEL, RECORD, milliseconds
 from mfbench.tracking.model import ARRAYS
-from mfbench.tracking.store import make_store, quoted, shown, store_errors, store_uri
+from mfbench.tracking.store import make_store, quoted, shown, sqlite_path, store_errors, store_uri
 
 
 def exported_record(run_id: str) -> Record:
@@ -52,3 +62,71 @@ def _exported(run_id: str) -> tuple[Any, Any]:
     if len(found) > 1:
         raise InputError(f"run {run_id}: ambiguous run id; give more digits")
     return client, ours[0]
+
+
+# --- without mlflow, where that is possible --------------------------------------------------------------------------
+
+
+def experiment_id(name: str) -> str:
+    """The id of an experiment, which is created if it is missing; WorkError if the store cannot be reached."""
+    return _experiment(name) or Tracker(name).experiment_id
+
+
+def run_ids(name: str, study: str, trials: bool = True) -> dict[str, str]:
+    """As `Tracker.run_ids`, of a study of that experiment."""
+    found = _tags_of(name, study) if _experiment(name) else None
+    if found is None:
+        return Tracker(name).run_ids(study, trials)
+    return {tags["run_key"]: run for run, tags in found.items() if trials or tags["stage"] != "trial"}
+
+
+def ids_if_complete(name: str, swept: Swept) -> dict[str, str] | None:
+    """The ids of a sweep, its finals and floors by run key; None if it is not known to be exported, as `is_complete` says."""
+    found = _tags_of(name, swept.study) or {}
+    parents = [run for run, tags in found.items() if tags["stage"] == "sweep"]
+    if not parents or found[parents[-1]].get(EXPORTED.removeprefix(OURS)) != contents.digest(swept):
+        return None
+    ended = _rows("SELECT status, end_time FROM runs WHERE run_uuid = ?", parents[-1])
+    return run_ids(name, swept.study, trials=False) if ended == [("FINISHED", milliseconds(swept.ended))] else None
+
+
+def has_view(name: str, view: str, content: str) -> bool:
+    """Whether the experiment is known to have that view, see `Tracker.keep_view`."""
+    query = "SELECT value FROM experiment_tags WHERE experiment_id = ? AND key = ?"
+    return _rows(query, _experiment(name), f"{VIEW_TAG}{view}") == [(content,)]
+
+
+OURS = "mfbench."
+"""How our tags begin."""
+
+
+def _experiment(name: str) -> str | None:
+    """The id of an experiment that is neither missing nor deleted."""
+    found = _rows("SELECT experiment_id, lifecycle_stage FROM experiments WHERE name = ?", name) or []
+    return str(found[0][0]) if [stage for _, stage in found] == ["active"] else None
+
+
+def _tags_of(name: str, study: str) -> dict[str, dict[str, str]] | None:
+    """Our tags of all runs of a study, by run id, in the order in which they started."""
+    query = """SELECT run_uuid, tags.key, tags.value FROM runs JOIN tags USING (run_uuid) JOIN tags study USING (run_uuid)
+        WHERE experiment_id = ? AND lifecycle_stage = 'active' AND study.key = 'mfbench.study' AND study.value = ?
+        AND tags.key LIKE 'mfbench.%' ORDER BY start_time"""
+    found = _rows(query, _experiment(name), study)
+    if found is None:
+        return None
+    tags: dict[str, dict[str, str]] = {}
+    for run, key, value in found:
+        tags.setdefault(run, {})[key.removeprefix(OURS)] = value
+    return tags
+
+
+def _rows(query: str, *values: str | None) -> list[tuple[Any, ...]] | None:
+    """The answer of the SQLite database, which is not changed; None if there is none, or it has no such tables."""
+    path = sqlite_path(store_uri())
+    if path is None or not path.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute(query, values).fetchall()
+    except sqlite3.Error:
+        return None

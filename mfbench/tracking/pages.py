@@ -19,6 +19,7 @@ from mfbench.tracking.addresses import (
     scatter,
 )
 from mfbench.tracking.client import Tracker
+from mfbench.tracking.exported import experiment_id, has_view
 from mfbench.tracking.store import shown, store_uri
 
 
@@ -37,9 +38,10 @@ def charts_page(records: Sequence[Record], base: str | None = None) -> str:
     elif stages == {"run"}:
         name, search = "runs", "tags.`mfbench.stage` = 'run'"
     metric = "train_rmse" if all(record.valid_rmse is None for record in records) else "valid_rmse"
-    tracker = Tracker(records[0].spec.name)
-    tracker.keep_view(name, charts_view(search, metric, _charts(records)))
-    return charts_address(base or _base(), tracker.experiment_id, name)
+    experiment, view = records[0].spec.name, charts_view(search, metric, _charts(records))
+    if not has_view(experiment, name, view):
+        Tracker(experiment).keep_view(name, view)
+    return charts_address(base or _base(), experiment_id(experiment), name)
 
 
 def _charts(records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
@@ -64,12 +66,12 @@ def _charts(records: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
 
 def compare_page(experiment: str, run_ids: Sequence[str]) -> str:
     """The address of the page that compares these runs of an experiment; WorkError if the store cannot be reached."""
-    return compare_address(_base(), _experiment_id(experiment), run_ids)
+    return compare_address(_base(), experiment_id(experiment), run_ids)
 
 
 def run_page(experiment: str, run_id: str) -> str:
     """The address of the curves of one run; WorkError if the store cannot be reached."""
-    return run_address(_base(), _experiment_id(experiment), run_id)
+    return run_address(_base(), experiment_id(experiment), run_id)
 
 
 def pointer(page: Callable[..., str], *about: Any) -> str:
@@ -79,10 +81,6 @@ def pointer(page: Callable[..., str], *about: Any) -> str:
         return f"MLflow{hint}: {page(*about)}"
     except WorkError as error:
         return str(error)
-
-
-def _experiment_id(name: str) -> str:
-    return Tracker(name).experiment_id
 
 
 def _served() -> bool:

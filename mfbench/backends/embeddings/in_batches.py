@@ -1,21 +1,22 @@
-"""What `adam` and `mlp` have in common: their knobs, and the batches of an epoch."""
+"""What `adam` and `mlp` have in common: their knobs, the batches of an epoch, and the loop over both."""
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 
 from mfbench.backends.base import AtLeast1
+from mfbench.backends.embeddings.rows import AdamRows, Steps
 from mfbench.core.arrays import Array
 from mfbench.matrix.compiled import unsigned
-from mfbench.matrix.factors import Factors
+from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Schedule, Shuffled
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Columns = tuple[Array, Array, Array]
 """Users and items (uint32) and values (float32) of some ratings."""
+
+Trained = TypeVar("Trained")
 
 LEAST = 1024
 """The least room for rows, so that those of a whole table are not read in too small parts."""
@@ -112,7 +115,29 @@ def epochs_in_batches(columns: Columns, schedule: Schedule, rng: np.random.Gener
             yield batches
 
 
-def none_of(columns: Columns) -> Columns:
-    """No ratings at all, with which code is compiled."""
+def trained(
+    columns: Columns,
+    schedule: Schedule,
+    rng: np.random.Generator,
+    hyper: HyperParams,
+    steps: Steps,
+    descend: Callable[[Array, Array, Array], None],
+    model: Callable[[], Trained],
+    rows: Sequence[AdamRows],
+) -> Iterator[Trained]:
+    """Yield the start once compiled, then a model after each epoch.
+
+    descend: takes one step of Adam along the gradient of a batch. model: a copy of the present parameters. rows: those to
+    bring up to date before it.
+    """
     users, items, values = columns
-    return users[:0], items[:0], values[:0]
+    descend(users[:0], items[:0], values[:0])  # compiles, and changes nothing
+    yield model()
+    for batches in epochs_in_batches(columns, schedule, rng, hyper.epochs):
+        steps.begin(hyper.alpha or 0.0, len(batches))
+        for batch in batches:
+            steps.next()
+            descend(*batch)
+        for table in rows:
+            table.catch_up(steps)
+        yield model()

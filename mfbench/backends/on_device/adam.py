@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ class AdamInJax(SideBySideOnDevice):
     def epochs_many(self, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
         """Yield the starts once compiled, then Factors in float32 after each epoch, for all trials in one program."""
         use_compile_cache()
+        trainings = [replace(one, hyper=replace(one.hyper, step="constant")) for one in trainings]
         device, width, bias = device_named(self.device), widest(trainings), trainings[0].hyper.bias
         ratings = ratings_on(device, train, DTYPE, beyond=width)
         P, Q, user_bias, item_bias = tables_on(device, trainings, DTYPE)
