@@ -71,7 +71,7 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Write a commented spec to start from."""
-    from mfbench.commands.new import new_spec
+    from mfbench.commands.start.new import new_spec
 
     path = new_spec(name)
     sentence = f"wrote {path}, a commented spec; edit it, then run\n  mfbench sweep {path}\n  mfbench report {path}"
