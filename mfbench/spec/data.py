@@ -11,7 +11,10 @@ from mfbench.spec.fields import FilePath, Seed, Strict
 
 
 class Planted(Strict):
-    """Parameters of a generated data set, see `mfbench.data.planted`."""
+    """Parameters of a generated data set, see `mfbench.data.planted`.
+
+    users, items, ratings: how many of each.
+    """
 
     users: int = Field(ge=1)
     items: int = Field(ge=1)
@@ -53,12 +56,12 @@ class Data(Strict):
     """The source of the ratings; exactly one of `dataset`, `planted` and `file` is given.
 
     dataset: the name of a data set of the catalogue. planted: the parameters of a generated data set. file: the path of a
-    table of ratings, as delimited text, JSON lines (either also gzipped) or Parquet. user, item, rating, timestamp: its
-    columns, by name or by position, from 0. delimiter: the separator of its columns; `blanks` is any run of spaces and tabs.
-    By default it is found out. header: whether the first line names the columns; without a header user, item and rating are
-    by default columns 0, 1 and 2. By default a first line that looks like ratings is an error, which asks for this key.
-    wide: the file is a matrix, with a row for each user. duplicates: what to make of several ratings of one item by one
-    user: an `error`, the `last` (by timestamp, if there is one, and by place), or their `mean`.
+    table of ratings, as delimited text, JSON lines (either also gzipped) or Parquet. user, item, rating, timestamp: this
+    column of the file, by name or by position, from 0. delimiter: the separator of its columns; `blanks` is any run of
+    spaces and tabs. By default it is found out. header: whether the first line names the columns; without a header user,
+    item and rating are by default columns 0, 1 and 2. By default a first line that looks like ratings is an error, which
+    asks for this key. wide: how to read a file that is a matrix. duplicates: what to make of a pair of user and item that is
+    rated more than once; an `error`, the `last` rating (by timestamp, if there is one, and by place), or their `mean`.
     """
 
     dataset: str | None = None

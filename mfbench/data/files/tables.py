@@ -26,9 +26,9 @@ def read_table(data: Data) -> Dataset:
     """
     path = Path(data.file or "").expanduser()
     raw = bytes_of(path)
-    if raw[:4] == b"PAR1" or path.suffix in (".parquet", ".pq"):
+    if _is_parquet(path, raw):
         columns, where = _parquet(path, raw, data)
-    elif raw.lstrip()[:1] == b"{" or {".jsonl", ".ndjson"} & set(path.suffixes):
+    elif _is_json_lines(path, raw):
         columns, where = _json_lines(path, raw, data)
     else:
         text = Text.of(path, raw, data)
@@ -48,6 +48,25 @@ def read_table(data: Data) -> Dataset:
         timestamps=seconds(columns["timestamp"], where) if "timestamp" in columns else None,
         duplicates=data.duplicates,
     )
+
+
+def names_of(data: Data) -> list[str]:
+    """The names of the columns of `data.file`, of a text the first line, whether or not it is a header."""
+    path = Path(data.file or "").expanduser()
+    raw = bytes_of(path)
+    if _is_parquet(path, raw):
+        return list(_open_parquet(path, raw).schema_arrow.names)
+    if _is_json_lines(path, raw):
+        return list(_read_json_lines(path, raw).column_names)
+    return Text.of(path, raw, data).first()
+
+
+def _is_parquet(path: Path, raw: bytes) -> bool:
+    return raw[:4] == b"PAR1" or path.suffix in (".parquet", ".pq")
+
+
+def _is_json_lines(path: Path, raw: bytes) -> bool:
+    return raw.lstrip()[:1] == b"{" or bool({".jsonl", ".ndjson"} & set(path.suffixes))
 
 
 def _wanted(path: Path, names: Sequence[str], data: Data) -> dict[str, int]:
@@ -99,15 +118,8 @@ def _delimited(text: Text, data: Data) -> dict[str, Any]:
 
 def _json_lines(path: Path, raw: bytes, data: Data) -> tuple[dict[str, Any], Where]:
     """The wanted keys of JSON objects, one a line, and a function that locates the k-th object."""
-    import pyarrow as pa
-    import pyarrow.json
-
     _refuse_wide(path, data)
-    try:
-        table = pyarrow.json.read_json(pa.BufferReader(raw), read_options=pyarrow.json.ReadOptions(use_threads=False))
-    except pa.ArrowInvalid as error:
-        first = str(error).splitlines()[0].rstrip(".")
-        raise DataError(f"{path}: these are not JSON objects, one a line ({first}); write one for each rating") from None
+    table = _read_json_lines(path, raw)
 
     def where(k: int) -> str:
         lines = [number for number, line in enumerate(raw.splitlines(), 1) if line.strip()]
@@ -117,21 +129,45 @@ def _json_lines(path: Path, raw: bytes, data: Data) -> tuple[dict[str, Any], Whe
     return {key: table.column(k) for key, k in wanted.items()}, where
 
 
+def _read_json_lines(path: Path, raw: bytes) -> Any:
+    import pyarrow as pa
+    import pyarrow.json
+
+    try:
+        return pyarrow.json.read_json(pa.BufferReader(raw), read_options=pyarrow.json.ReadOptions(use_threads=False))
+    except pa.ArrowInvalid as error:
+        first = str(error).splitlines()[0].rstrip(".")
+        raise DataError(f"{path}: these are not JSON objects, one a line ({first}); write one for each rating") from None
+
+
 def _parquet(path: Path, raw: bytes, data: Data) -> tuple[dict[str, Any], Where]:
     """The wanted columns in the file's types, and a function that locates their k-th row."""
     import pyarrow as pa
-    import pyarrow.parquet
 
     _refuse_wide(path, data)
+    file = _open_parquet(path, raw)
+    names = file.schema_arrow.names
+    wanted = {key: names[k] for key, k in _wanted(path, names, data).items()}
     try:
-        file = pyarrow.parquet.ParquetFile(pa.BufferReader(raw))
-        names = file.schema_arrow.names
-        wanted = {key: names[k] for key, k in _wanted(path, names, data).items()}
         table = file.read(columns=list(wanted.values()), use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        first = str(error).splitlines()[0].rstrip(".")
-        raise DataError(f"{path}: this is not a valid Parquet file ({first}); write it again") from None
+        raise _not_parquet(path, error) from None
     return {key: table.column(name) for key, name in wanted.items()}, lambda k: f"{path}, row {k + 1}"
+
+
+def _open_parquet(path: Path, raw: bytes) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.ParquetFile(pa.BufferReader(raw))
+    except (pa.ArrowException, OSError) as error:
+        raise _not_parquet(path, error) from None
+
+
+def _not_parquet(path: Path, error: Exception) -> DataError:
+    first = str(error).splitlines()[0].rstrip(".")
+    return DataError(f"{path}: this is not a valid Parquet file ({first}); write it again")
 
 
 def _refuse_wide(path: Path, data: Data) -> None:
