@@ -227,7 +227,8 @@ def test_a_sweep_says_first_which_differences_its_test_part_is_too_small_for(sma
     parts = parts_of(load_spec(small))
     expected = 1.96 * 0.2 * parts.train.values.std(dtype="float64") / math.sqrt(parts.n["test"])
     said = f"differences in test RMSE below about {expected:.2g} are too small for this test part to resolve"
-    assert listener.heard[0].endswith(said)
+    assert listener.heard[0].startswith("planted-60x80x2000-s1: 2,000 ratings by 60 users of 80 items")
+    assert listener.heard[1].endswith(said)
     assert all(final.data.resolution == pytest.approx(expected) for final in result.finals)
     assert f"below about {expected:.2g} are too small" in str(note(mfbench.sweep(small).leaderboard()))
 

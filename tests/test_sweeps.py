@@ -284,7 +284,7 @@ def test_lists_of_another_length_are_a_matter_of_the_finals_alone(small: dict[st
 def test_a_new_study_says_in_which_keys_it_differs_from_the_last(small: dict[str, Any]) -> None:
     swept(small, "sweep.trials=1")
     swept(small, "model.epochs=2", "sweep.trials=1", watcher=(listener := Listener()))
-    said, _, worn = listener.said
+    _, said, _, worn = listener.said
     assert said.endswith("in model.epochs")
     assert "has been opened by 1 other study" in worn
 

@@ -16,7 +16,7 @@ def recommend_to(recommender: Recommender, path: Path, data: Data, n: int) -> li
     The file has a header with the columns `item` and `rating`, or the column names in the spec's data. InputError if it
     cannot be read, a rating is not a number, or the model knows none of the items.
     """
-    items, ratings = ratings_in(path, ("item", data.item), ("rating", data.rating))
+    items, ratings = ratings_in(path, ("item", str(data.item)), ("rating", str(data.rating)))
     return recommender.recommend_to_new(recommender.typed("item", items), ratings, n)
 
 

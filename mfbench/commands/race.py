@@ -18,6 +18,7 @@ from mfbench.core.errors import InputError, SpecError, WorkError
 from mfbench.core.files import write_whole
 from mfbench.core.machine import core_list
 from mfbench.core.paths import RESULTS
+from mfbench.data.files.frames import with_frames_kept
 from mfbench.data.splits import Parts, parts_of
 from mfbench.report.style import COLOURS, save
 from mfbench.runs.jobs import backend_of, job_of
@@ -82,6 +83,7 @@ def run_race(spec: Spec, target: tuple[str, float] | None, watcher: Watcher) -> 
     # A race measures whole epochs, so nothing may stop it.
     spec = spec.model_copy(update={"sweep": None, "model": spec.model.model_copy(update={"patience": None})})
     parts = parts_of(spec)
+    watcher.say(parts.says)
     rounds: dict[Entry, list[Record]] = {entry: [] for entry in entries}
     for backend in race.backends:
         watcher.study(backend, race.rounds * len(entries) // len(race.backends))
@@ -236,7 +238,7 @@ def race(spec: SpecSource, target: str | None = None, changes: Iterable[str] = (
     >>> lap.backend, lap.K, lap.threads, lap.updates_per_second > 0
     ('loop', 4, 1, True)
     """
-    checked = load_spec(spec, changes)
+    checked = load_spec(*with_frames_kept(spec, changes, None))
     with ProgressBar() as bar:
         laps = run_race(checked, target_of(target) if target else None, bar)
     write_race(checked.name, laps)

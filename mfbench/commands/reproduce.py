@@ -14,6 +14,7 @@ from mfbench.commands.find import one_run
 from mfbench.core import tables
 from mfbench.core.errors import InputError, MfbenchError, RecordError, WorkError
 from mfbench.core.machine import core_list, on_cores
+from mfbench.data.files.frames import FOLDER, is_frame, keep
 from mfbench.data.splits import parts_of
 from mfbench.runs.environment import environment
 from mfbench.runs.jobs import BestTrial, Job, hardware
@@ -142,9 +143,10 @@ def _job(record: Record, file: str | None) -> Job:
     if file is not None and recorded is None:
         raise InputError(f"--data {file}: {record.run_key} was not trained on a file of your own; leave --data out")
     if recorded is not None and not Path(file or recorded).expanduser().exists():
-        raise InputError(
-            f"{file or recorded}: the ratings file of {record.run_key} does not exist; give its path with --data FILE"
-        )
+        kept = file is None and Path(recorded).parent.name == FOLDER
+        what = "DataFrame, kept as this file," if kept else "ratings file"
+        advice = "its path with --data FILE" + (", or the DataFrame in Python with data=" if kept else "")
+        raise InputError(f"{file or recorded}: the {what} of {record.run_key} does not exist; give {advice}")
     if file is not None:
         tree["data"]["file"] = file
     best = None
@@ -164,11 +166,11 @@ def _shown(largest: float | None, epoch: int | None) -> str:
     return f"{largest:.1e}" + (f" (epoch {epoch})" if epoch is not None else "")
 
 
-def reproduce(run: str | Path, strict: bool = False, data: str | None = None) -> Reproduction:
+def reproduce(run: str | Path, strict: bool = False, data: Any = None) -> Reproduction:
     """Re-run a recorded run from its record alone, and compare every number and the digest of its factors.
 
     run: a run key, an MLflow run id, or the path of a record. strict: do not run if something differs that can change a bit.
-    data: the current path of the ratings, for a run on your own file. The record itself is not changed.
+    data: for a run on your own ratings the current path of their file, or the DataFrame. The record itself is not changed.
     InputError if there is no such run, or its data is not available.
 
     >>> import mfbench
@@ -183,9 +185,10 @@ def reproduce(run: str | Path, strict: bool = False, data: str | None = None) ->
         record = one_run(str(run))
     except RecordError as error:
         raise InputError(str(error)) from None
+    file = keep(data) if is_frame(data) else data
     with ProgressBar() as bar:
         try:
-            return make_again(record, bar, strict, data)
+            return make_again(record, bar, strict, file)
         except Exception as error:
             if record.is_sealed or isinstance(error, WorkError):
                 raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mfbench.data.files.frames import with_frames_kept
 from mfbench.data.splits import parts_of
 from mfbench.models.evaluation import none_relevant
 from mfbench.models.trained import TrainedModel
@@ -85,11 +86,13 @@ class RunResult:
         return TrainedModel.read(model_path(record.path), record.factors_digest, (record.beta or 0.0) / 2)
 
 
-def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
+def run(spec: SpecSource, changes: Iterable[str] = (), data: Any = None) -> RunResult:
     """Train the spec's model once on train, and score it on train and valid; the test part stays sealed.
 
     With a k-fold split there is one training on each fold, or only on the fold that the split names.
-    spec: a YAML file, a mapping or a Spec. changes: to the spec, e.g. `model.K=32`. InputError if one of these is invalid.
+    spec: a YAML file, a mapping or a Spec. changes: to the spec, e.g. `model.K=32`. data: if given, the data section instead
+    of the spec's, or a DataFrame with the columns user, item and rating; in a mapping it may be one too. A DataFrame is kept
+    as a file, see `mfbench.data.files.frames`. InputError if one of these is invalid.
 
     >>> import mfbench
     >>> spec = {
@@ -104,12 +107,13 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
     >>> result.record.run_key  # doctest: +ELLIPSIS
     'example-.../loop/0/run'
     """
-    checked = load_spec(spec, changes)
+    checked = load_spec(*with_frames_kept(spec, changes, data))
     study, backend = run_study_key(checked), checked.model.backend
     backend_of(checked.model, backend)
     jobs = [job_of(checked, study, backend, "run", repeat=r) for r in range(checked.folds)]
     parts = [parts_of(job.spec) for job in jobs]
     with watched(checked.name) as (watcher, export):
+        watcher.say(parts[0].says)
         for sentence in none_relevant(checked.evaluation, parts[0].highest) if "valid" in parts[0].n else []:
             watcher.say(sentence)
         watcher.study(backend, len(jobs))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mfbench.data.files.frames import with_frames_kept
 from mfbench.report.leaderboard import Row, rows
 from mfbench.runs.records import CURVES
 from mfbench.search.outcome import Swept
@@ -72,6 +73,7 @@ def sweep(
     timeout: float | None = None,
     backends: Sequence[str] = (),
     cluster: str | None = None,
+    data: Any = None,
 ) -> SweepResult:
     """Search each backend of a spec on the valid part, then train the best of each on train and valid, and open test once.
 
@@ -79,9 +81,9 @@ def sweep(
     spec: a YAML file, a mapping or a Spec. trials: number per backend, instead of the spec's. workers: processes that train
     in parallel; the result does not depend on their number. changes: to the spec, e.g. `model.epochs=10`. timeout: seconds
     after which the sweep stops at the end of a batch, without final runs. backends: sweep only these of the spec's backends;
-    the trials are shared with a sweep of all of them. cluster:
-    train the trials on a Dask cluster, with the same result: the address of its scheduler, a YAML file that describes one to
-    start (see `search.cluster.description`), or `local:2` for two processes here. InputError if an argument or the data is
+    the trials are shared with a sweep of all of them. cluster: train the trials on a Dask cluster, with the same result: the
+    address of its scheduler, a YAML file that describes one to start (see `search.cluster.description`), or `local:2` for
+    two processes here. data: the ratings, as in `mfbench.run`. InputError if an argument or the data is
     invalid, WorkError if no trial of any backend completed.
 
     >>> import mfbench
@@ -98,7 +100,8 @@ def sweep(
     >>> 2 <= result.leaderboard()[0].record.K <= 8
     True
     """
-    checked = load_spec(spec, [*changes, *([f"sweep.trials={trials}"] if trials is not None else [])]).only(backends)
+    changes = [*changes, *([f"sweep.trials={trials}"] if trials is not None else [])]
+    checked = load_spec(*with_frames_kept(spec, changes, data)).only(backends)
     plan = Plan.of(checked)
     with watched(checked.name) as (watcher, export):
         try:

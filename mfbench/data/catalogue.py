@@ -11,10 +11,10 @@ import numpy as np
 from mfbench.core.errors import DataError
 from mfbench.data.dataset import Dataset, make_dataset
 from mfbench.data.download import Archive, fetch
+from mfbench.data.files.tables import read_table
 from mfbench.data.movielens import read_movielens
 from mfbench.data.planted import planted as _plant
 from mfbench.data.prepared import read_or_make
-from mfbench.data.tables import read_table
 from mfbench.spec import Data, Planted
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mfbench.core.arrays import Array, Floats, Floats64, Positions
 from mfbench.core.errors import DataError
 from mfbench.matrix.ratings import Ratings, canonical_order, exact_values
+from mfbench.spec import Duplicates
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Dataset:
 
     user_ids: [n_users], item_ids: [n_items], int64 or str, sorted, so that the indices do not depend on the order of
     the rows. titles: str [n_items]. timestamps: int64 [n], seconds. folds: by name, bool [n], True in the test part.
+    merged: how many rows of the source are not among the ratings, because another row has the same user and item.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Dataset:
     timestamps: Positions | None = None
     folds: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     truth: Truth | None = None
+    merged: int = 0
 
     @cached_property
     def digest(self) -> str:
@@ -73,9 +76,12 @@ def make_dataset(
     timestamps: Positions | None = None,
     titles: dict[object, str] | None = None,
     folds: dict[str, npt.NDArray[np.bool_]] | None = None,
+    duplicates: Duplicates = "error",
 ) -> Dataset:
     """A data set from raw triples; DataError if there are none, a rating is not finite, or a (user, item) pair is repeated.
 
+    duplicates: what to make of such a pair; `last` keeps the row with the latest timestamp, of equal ones or without
+    timestamps the later row; `mean` gives that row the mean of all. Row k is dropped from `folds` too.
     where(k) locates the k-th triple for a message, e.g. `ratings.csv, line 7`.
     """
     if len(values) == 0:
@@ -86,21 +92,55 @@ def make_dataset(
     user_index, user_ids = number_ids(users)
     item_index, item_ids = number_ids(items)
     ratings = Ratings(user_index, item_index, exact_values(values), len(user_ids), len(item_ids))
-    _refuse_duplicates(ratings, user_ids, item_ids, where)
+    merged, order = 0, canonical_order(ratings)
+    again = np.flatnonzero(_same_cell(ratings, order)) + 1
+    if len(again):
+        if duplicates == "error":
+            _refuse_duplicates(ratings, order, again, user_ids, item_ids, where)
+        merged, everything, timestamped = len(again), ratings, timestamps
+        rows, kept = _one_row_each(ratings, timestamps, again, duplicates)
+        ratings = replace(everything.take(rows), values=exact_values(kept))
+        timestamps = None if timestamped is None else timestamped[rows]
+        folds = {name: mask[rows] for name, mask in (folds or {}).items()}
     named = None if titles is None else np.array([titles.get(i, "") for i in item_ids.tolist()])
-    return Dataset(name, ratings, user_ids, item_ids, named, timestamps, folds or {})
+    return Dataset(name, ratings, user_ids, item_ids, named, timestamps, folds or {}, merged=merged)
 
 
-def _refuse_duplicates(ratings: Ratings, user_ids: Array, item_ids: Array, where: Callable[[int], str]) -> None:
-    order = canonical_order(ratings)
+def _same_cell(ratings: Ratings, order: Positions) -> npt.NDArray[np.bool_]:
+    """bool [n - 1]: whether the next rating in this order has the same user and item."""
     users, items = ratings.users[order], ratings.items[order]
-    again = np.flatnonzero((users[1:] == users[:-1]) & (items[1:] == items[:-1]))
-    if len(again) == 0:
-        return
+    same: npt.NDArray[np.bool_] = (users[1:] == users[:-1]) & (items[1:] == items[:-1])
+    return same
+
+
+def _one_row_each(
+    ratings: Ratings, timestamps: Positions | None, again: Positions, duplicates: Duplicates
+) -> tuple[Positions, Floats64]:
+    """The rows to keep, ascending, and their values float64: one for each pair of user and item.
+
+    again: the places in canonical order where the pair is that of the place before. A mean is summed by value, so that it
+    does not depend on the order of the rows.
+    """
+    n, cell = len(ratings), ratings.users.astype(np.int64) * ratings.n_items + ratings.items
+    starts = np.setdiff1d(np.arange(n), again)
+    ends = np.append(starts[1:], n)
+    values = ratings.values.astype(np.float64)
+    last = np.lexsort((np.zeros(n) if timestamps is None else timestamps, cell))[ends - 1]
+    kept = values[last]
+    if duplicates == "mean":
+        kept = np.add.reduceat(values[np.lexsort((values, cell))], starts) / (ends - starts)
+    ascending = np.argsort(last)
+    return last[ascending], kept[ascending]
+
+
+def _refuse_duplicates(
+    ratings: Ratings, order: Positions, again: Positions, user_ids: Array, item_ids: Array, where: Callable[[int], str]
+) -> None:
     # The sort is stable, so of equal pairs the earlier row comes first; report the first repetition in the file.
-    at = again[np.argmin(order[again + 1])]
-    first, second = int(order[at]), int(order[at + 1])
+    at = again[np.argmin(order[again])]
+    first, second = int(order[at - 1]), int(order[at])
+    user, item = user_ids[ratings.users[second]], item_ids[ratings.items[second]]
     raise DataError(
-        f"{where(second)}: user {user_ids[users[at]]} has already rated item {item_ids[items[at]]} ({where(first)}); "
-        "keep one rating for each pair of user and item"
+        f"{where(second)}: user {user} has already rated item {item} ({where(first)}); keep one rating for each pair of user"
+        " and item, or set data.duplicates to last or mean"
     )

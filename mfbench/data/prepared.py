@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mfbench.core.arrays import Positions
 from mfbench.core.errors import DataError, WorkError
 from mfbench.core.files import sole_writer
 from mfbench.core.paths import data_home
@@ -78,11 +79,30 @@ def summary(dataset: Dataset) -> dict[str, Any]:
         "lowest": float(values.min()),
         "highest": float(values.max()),
         "mean": dataset.ratings.mean(),
+        "duplicates": dataset.merged,
+        "first_day": _day(dataset.timestamps, np.min),
+        "last_day": _day(dataset.timestamps, np.max),
         "titles": dataset.titles is not None,
         "timestamps": dataset.timestamps is not None,
         "truth": dataset.truth is not None,
         "folds": list(dataset.folds),
     }
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """The `summary` of a data set as one line for people."""
+    days = (found.get("first_day"), found.get("last_day"))
+    says = [
+        f"{found['name']}: {found['ratings']:,} ratings by {found['users']:,} users of {found['items']:,} items",
+        f"from {found['lowest']:g} to {found['highest']:g}",
+        f"duplicates merged: {found['duplicates']:,}" if found.get("duplicates") else "no duplicates",
+        f"{days[0]} to {days[1]}" if all(days) else "no timestamps",
+    ]
+    return ", ".join(says)
+
+
+def _day(timestamps: Positions | None, of: Callable[[Positions], Any]) -> str | None:
+    return None if timestamps is None else str(np.datetime64(int(of(timestamps)), "s").astype("datetime64[D]"))
 
 
 def _write(folder: Path, dataset: Dataset, source: dict[str, Any]) -> None:

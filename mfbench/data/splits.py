@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from mfbench.core.paths import data_home
 from mfbench.data.catalogue import load
 from mfbench.data.dataset import Dataset
 from mfbench.data.partition import positions_of_parts
+from mfbench.data.prepared import sentence, summary
 from mfbench.data.sealed import sealed_path
 from mfbench.matrix.metrics import rmse_and_mae
 from mfbench.matrix.ratings import Ratings
@@ -80,7 +81,8 @@ class Parts:
     test_digest: over the cells and values of the test part alone, None if there is none. n: the number of ratings by part.
     n_users_in: the number of users with a rating, by part. n_unknown: for valid and test, the number of ratings whose user
     or item has no rating in train. highest: the highest rating in train and valid. oracle: for planted data the RMSE and
-    MAE by part that no model can beat, else empty. deviation: the standard deviation of the ratings in train.
+    MAE by part that no model can beat, else empty. deviation: the standard deviation of the ratings in train. says: what was
+    read, in one line, where the parts come from `parts_of`.
     """
 
     folder: Path
@@ -96,6 +98,7 @@ class Parts:
     highest: float
     oracle: dict[str, float]
     deviation: float
+    says: str = ""
 
     @property
     def train(self) -> Ratings:
@@ -136,10 +139,11 @@ def parts_of(spec: Spec) -> Parts:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         try:
-            return parts_in(folder)
+            parts = parts_in(folder)
         except DataError:
             _write_parts(folder, dataset, positions, digest)
-    return parts_in(folder)
+            parts = parts_in(folder)
+    return replace(parts, says=sentence(summary(dataset)))
 
 
 def parts_in(folder: Path) -> Parts:
@@ -203,5 +207,5 @@ def _write_parts(folder: Path, dataset: Dataset, positions: dict[str, Positions]
         deviation=float(parts["train"].values.std(dtype=np.float64)),
     )
     card = asdict(described)
-    del card["folder"]
+    del card["folder"], card["says"]
     write_whole(folder / "card.json", json.dumps(card, indent=1).encode())

@@ -65,6 +65,7 @@ class Plan:
         """
         end = math.inf if timeout is None else time.monotonic() + timeout
         key, budgets, made = self.studies[0].key, {study.backend: study.budget for study in self.studies}, list[Record]()
+        watcher.say(self.parts[0].says)
         _tell_what_is_new(self.spec, key, watcher)
         self._tell_limits(watcher)
         with _alone(key, watcher), Workers(shares(workers)) as own, self._crew(cluster, own, watcher) as crew:

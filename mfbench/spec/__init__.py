@@ -5,7 +5,7 @@ wrong with it, and `keys` computes the key of a study. `quickstart.yaml` is the 
 `experiments/quickstart.yaml` is an identical copy.
 """
 
-from mfbench.spec.data import Data, Planted
+from mfbench.spec.data import COLUMNS, Data, Duplicates, Planted, Wide
 from mfbench.spec.experiment import Evaluation, Race, Spec
 from mfbench.spec.keys import run_study_key, study_key
 from mfbench.spec.model import FIRST, OF_MODEL, Init, ModelSpec
@@ -26,11 +26,13 @@ from mfbench.spec.split import (
 from mfbench.spec.sweep import COMPARING, Sweep
 
 __all__ = [
+    "COLUMNS",
     "COMPARING",
     "FIRST",
     "OF_MODEL",
     "Choice",
     "Data",
+    "Duplicates",
     "Evaluation",
     "FloatRange",
     "FoldSplit",
@@ -56,6 +58,7 @@ __all__ = [
     "TemporalSplit",
     "UsersSplit",
     "Value",
+    "Wide",
     "load_model_spec",
     "load_spec",
     "ordered",

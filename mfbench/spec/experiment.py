@@ -18,8 +18,8 @@ from mfbench.spec.sweep import Sweep
 class Race(Strict):
     """A speed comparison: every backend at every K on every number of threads, otherwise with the model's hyperparameters.
 
-    K: if empty, the model's. threads: numbers of CPU cores; "all" stands for as many as the machine has. rounds: how often
-    each combination is run.
+    backends: the names of the backends. K: if empty, the model's. threads: numbers of CPU cores; "all" stands for as many as
+    the machine has. rounds: how often each combination is run.
     """
 
     backends: list[BackendName] = Field(min_length=1)
@@ -43,7 +43,13 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 
 
 class Spec(Strict):
-    """The spec of one experiment."""
+    """The spec of one experiment.
+
+    name: the name of the experiment, of its folders and in MLflow. data: where the ratings come from. split: which of them
+    are held out as valid and test; its `kind` says how. model: the backend and its hyperparameters. sweep: the search for
+    the best ones, for `mfbench sweep`. race: the comparison of speed, for `mfbench race`. evaluation: the lists and what is
+    relevant in them, for the metrics beyond RMSE and MAE.
+    """
 
     name: Name
     data: Data

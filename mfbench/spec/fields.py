@@ -15,11 +15,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, description="the seed of the random numbers")]
 Count = Annotated[int, Field(ge=1)]
 StepSize = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Penalty = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1, description="its fraction of the ratings")]
 
 
 def in_order(bounds: tuple[float, float]) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mfbench.core.errors import SpecError
+from mfbench.spec.data import Data
 from mfbench.spec.experiment import Spec
 from mfbench.spec.model import FIRST, ModelSpec
 from mfbench.spec.sweep import Sweep
@@ -66,6 +67,9 @@ def _identity(spec: Spec) -> dict[str, Any]:
             tree["model"].pop(name)
     if spec.model.init.positive is None:
         tree["model"]["init"].pop("positive")
+    for name in ("header", "wide", "duplicates"):
+        if getattr(spec.data, name) == Data.model_fields[name].default or (name, spec.data.header) == ("header", True):
+            tree["data"].pop(name)
     if spec.data.file is not None:
         try:
             tree["data"]["file"] = hashlib.sha256(Path(spec.data.file).expanduser().read_bytes()).hexdigest()

@@ -59,13 +59,14 @@ class Init(Strict):
 class ModelSpec(Strict):
     """The backend and its hyperparameters.
 
-    K: the number of factors. alpha: the step size. beta: the L2 penalty. step: the step size schedule of the SGD backends,
-    see `mfbench.matrix.steps`. decay: its decay rate with `step: decay`. center: whether predictions start from the mean of
-    the training ratings. bias: whether each user and each item has a learned bias. evaluate_every: the number of epochs
-    between two evaluations. evaluate_train: whether each of them includes the training error; the last one always does.
-    patience: stop once this many evaluations in a row have not lowered the best valid RMSE, and keep the model of the best
-    epoch; null trains all epochs and keeps the last model. epochs is then a ceiling. Without a valid part it has no effect.
-    options: the backends' own options, by backend.
+    backend: its name, `FILE.py:CLASS` or `package.module:CLASS`; `mfbench backends` lists all. K: the number of factors.
+    alpha: the step size. beta: the L2 penalty. step: the step size schedule of the SGD backends, see `mfbench.matrix.steps`.
+    decay: its decay rate with `step: decay`. epochs: the number of passes over the training ratings. init: how the factors
+    start. center: whether predictions start from the mean of the training ratings. bias: whether each user and each item has
+    a learned bias. evaluate_every: the number of epochs between two evaluations. evaluate_train: whether each of them
+    includes the training error; the last one always does. patience: stop once this many evaluations in a row have not
+    lowered the best valid RMSE, and keep the model of the best epoch; null trains all epochs and keeps the last model.
+    epochs is then a ceiling. Without a valid part it has no effect. options: the backends' own options, by backend.
     """
 
     backend: BackendName = "jax"

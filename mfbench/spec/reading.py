@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mfbench.core.errors import SpecError
-from mfbench.spec.data import Data, Planted
+from mfbench.spec.data import Data, Planted, Wide
 from mfbench.spec.experiment import Evaluation, Race, Spec
 from mfbench.spec.faults import fault
 from mfbench.spec.model import Init, ModelSpec
@@ -38,7 +38,7 @@ def load_spec(source: SpecSource, changes: Iterable[str] = ()) -> Spec:
     if isinstance(source, Spec):
         where, tree = "spec", source.model_dump(mode="json", exclude_unset=True)
     elif isinstance(source, Mapping):
-        where, tree = "spec", json.loads(json.dumps(source))
+        where, tree = "spec", _as_json(source)
     else:
         where, tree = str(source), _read_yaml(Path(source))
     for change in changes:
@@ -47,6 +47,14 @@ def load_spec(source: SpecSource, changes: Iterable[str] = ()) -> Spec:
         return Spec.model_validate(tree)
     except ValidationError as error:
         raise SpecError(f"{where}: {_sentence(error)}") from None
+
+
+def _as_json(tree: Mapping[str, Any]) -> dict[str, Any]:
+    def refuse(value: object) -> None:
+        raise SpecError(f"spec: a value of type {type(value).__name__} is not YAML; give a number, text, list or mapping")
+
+    copied: dict[str, Any] = json.loads(json.dumps(tree, default=refuse))
+    return copied
 
 
 def load_model_spec(tree: Mapping[str, Any]) -> ModelSpec:
@@ -115,8 +123,8 @@ def _sentence(error: ValidationError) -> str:
 
 def _known_keys(steps: list[str]) -> list[str]:
     known: dict[str, type[BaseModel]] = {
-        "": Spec, "data": Data, "data.planted": Planted, "model": ModelSpec, "model.init": Init, "sweep": Sweep, "race": Race,
-        "evaluation": Evaluation,
+        "": Spec, "data": Data, "data.planted": Planted, "data.wide": Wide, "model": ModelSpec, "model.init": Init,
+        "sweep": Sweep, "race": Race, "evaluation": Evaluation,
     }  # fmt: skip
     if steps[:1] == ["split"]:
         return sorted({name for kind in SPLITS.values() for name in kind.model_fields})

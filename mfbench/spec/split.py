@@ -18,7 +18,10 @@ def _two_folds(folds: int | tuple[str, ...]) -> int | tuple[str, ...]:
 
 
 class _Fractions(Strict):
-    """Fractions for valid and test; train is the rest and need not be given."""
+    """Fractions for valid and test.
+
+    valid, test: the fraction of this part. train: that of the rest, which need not be given.
+    """
 
     valid: Fraction
     test: Fraction = 0.0
@@ -58,7 +61,10 @@ class TemporalSplit(_Fractions):
 
 
 class _Counts(Strict):
-    """Numbers of ratings to hold out per user. All ratings of a user with at most valid + test of them stay in train."""
+    """Numbers of ratings to hold out per user. All ratings of a user with at most valid + test of them stay in train.
+
+    valid, test: the number of ratings of each user in this part.
+    """
 
     valid: Annotated[int, Field(ge=0)] = 0
     test: Annotated[int, Field(ge=0)] = 0
@@ -121,7 +127,8 @@ class TailSplit(Strict):
 class FoldSplit(Strict):
     """test is a fold that comes with the data set; valid is drawn at random from the remaining ratings.
 
-    Leakage: depends on how the folds were made; those of MovieLens-100K were drawn at random.
+    fold: the name of that fold, such as u1 of ml-100k. Leakage: depends on how the folds were made; those of MovieLens-100K
+    were drawn at random.
     """
 
     kind: Literal["folds"]

@@ -26,23 +26,22 @@ class Sweep(Strict):
     trials: the number of trials of each backend. batch: the number of trials that are proposed at a time, and can be trained
     in parallel; a smaller batch learns sooner, and found a little more on one of four data sets (`results/search-quality`).
     repeats: the number of seeds each trial is trained with, counting up from the model's; a trial's score is its mean.
+    backends: those to search, by default the model's. grid: for the sampler `grid`, the number of values of each range.
     sampler: the method that proposes trials. `tpe`, `gp` and `cmaes` learn from earlier batches; `gp` and `cmaes` need an
-    extra package each. `grid` visits the points of `grid` in random order, at most `trials` of them.
-    first_trial: `model`, the default, gives the first trial the model's own values, as far as they lie in the search space,
-    so that a search is never worse than its model; `sampler` has the sampler propose it. A grid has its points alone.
-    pruner: the rule that stops trials early. `patience`, the default, stops a trial by its own curve alone, as the model's
-    `patience` does (10 evaluations if the model sets none); the trial is completed, with its best epoch. The others compare
-    it with earlier batches: `median` stops a trial that is worse than their median at the same epoch, `hyperband` one outside
-    the best third of its bracket at a rung. These two save more epochs, but they stop small step sizes, which start slowly
-    and often end best; the cost is measured in `results/search-quality`. With repeats, they compare only the first repeats
-    of trials, and further repeats are trained only if the first was not pruned.
-    objectives: `valid_rmse` alone or together with `train_seconds` or `K`; all are minimized. The final run always uses the
-    trial with the best valid_rmse. train_seconds is a measured time, so a search with it is not reproducible.
-    stop: end the search of a backend once this many trials in a row have not lowered the best valid RMSE, checked after
-    each batch; null runs all trials.
-    side_by_side: whether to train the trials of a batch in one program if the backend supports it; by default only on an
-    accelerator.
-    space: the search space of all backends. spaces: by backend, entries that replace or extend those of `space`.
+    extra package each. `grid` visits the points of `grid` in random order, at most `trials` of them. first_trial: `model`,
+    the default, gives the first trial the model's own values, as far as they lie in the search space, so that a search is
+    never worse than its model; `sampler` has the sampler propose it. A grid has its points alone. pruner: the rule that
+    stops trials early. `patience`, the default, stops a trial by its own curve alone, as the model's `patience` does (10
+    evaluations if the model sets none); the trial is completed, with its best epoch. The others compare it with earlier
+    batches: `median` stops a trial that is worse than their median at the same epoch, `hyperband` one outside the best third
+    of its bracket at a rung. These two save more epochs, but they stop small step sizes, which start slowly and often end
+    best; the cost is measured in `results/search-quality`. With repeats, they compare only the first repeats of trials, and
+    further repeats are trained only if the first was not pruned. objectives: `valid_rmse` alone or together with
+    `train_seconds` or `K`; all are minimized. The final run always uses the trial with the best valid_rmse. train_seconds is
+    a measured time, so a search with it is not reproducible. stop: end the search of a backend once this many trials in a
+    row have not lowered the best valid RMSE, checked after each batch; null runs all trials. side_by_side: whether to train
+    the trials of a batch in one program if the backend supports it; by default only on an accelerator. space: the search
+    space of all backends. spaces: by backend, entries that replace or extend those of `space`.
     """
 
     trials: int = Field(default=20, ge=1)

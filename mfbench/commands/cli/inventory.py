@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mfbench.commands.cli.terminal import AsJson, show
+from mfbench.commands.cli.terminal import AsJson, say, show
 
 app = typer.Typer()
 data_app = typer.Typer(help="List, download and describe data sets.", no_args_is_help=True)
@@ -69,16 +69,30 @@ def data_get(name: DataName, as_json: AsJson = False) -> None:
 
 
 @data_app.command("info")
-def data_info(name: DataName, as_json: AsJson = False) -> None:
-    """Describe a data set, in more detail once it is downloaded."""
+def data_info(
+    what: Annotated[
+        str, typer.Argument(metavar="NAME|FILE|SPEC", help="A data set of `mfbench data list`, your own file, or a spec.")
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="How to read a file, e.g. --set data.header=false; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describe a data set of the catalogue, a file or a spec's data."""
     from rich.table import Table
 
-    from mfbench.data.catalogue import entry
-    from mfbench.data.prepared import card
+    from mfbench.commands.start.information import information
+    from mfbench.data.prepared import sentence
 
-    found = {**entry(name).summary(), "here": card(name) is not None, **(card(name) or {})}
+    found = information(what, changes or ())
+    if "what" not in found:
+        show(sentence(found), as_json, found)
+        return
     shown = Table("name", "value", show_header=False)
     for key, value in found.items():
         if value is not None and key not in ("version", "source"):
             shown.add_row(key, str(value))
+    if found["here"]:
+        say(sentence(found), as_json)
     show(shown, as_json, found)

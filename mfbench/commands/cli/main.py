@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mfbench
-from mfbench.commands.cli import inventory, models, records
+from mfbench.commands.cli import inventory, models, records, starting
 from mfbench.commands.cli.terminal import AsJson, fail, say, show, stoppable, terminate, warn
 from mfbench.core.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing rich would double the time of --help
 )
+app.add_typer(starting.app)
 app.add_typer(models.app)
 app.add_typer(inventory.app)
 app.add_typer(records.app)
@@ -64,19 +65,6 @@ def main() -> None:
     except MfbenchError as error:
         print(f"mfbench: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
-
-
-@app.command()
-def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the experiment; the file is NAME.yaml.")],
-    as_json: AsJson = False,
-) -> None:
-    """Write a commented spec to start from."""
-    from mfbench.commands.new import new_spec
-
-    path = new_spec(name)
-    sentence = f"wrote {path}, a commented spec; edit it, then run\n  mfbench sweep {path}\n  mfbench report {path}"
-    show(sentence, as_json, {"name": name, "spec_path": str(path)})
 
 
 @app.command()

@@ -57,13 +57,13 @@ def numbers(column: Any, where: Where) -> Floats64:
     kind = column.type
     if (k := _first(column.is_null())) is not None:
         raise DataError(f"{where(k)}: the rating is missing; each row needs one")
-    if pa.types.is_string(kind):
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column = pc.utf8_trim_whitespace(column)
         try:
             return np.asarray(pc.cast(column, pa.float64()).to_numpy())
         except pa.ArrowInvalid:
             for k, text in enumerate(column.to_pylist()):
-                if not _is_number(text):
+                if not is_number(text):
                     what = f"is {text!r}" if text else "is missing"
                     raise DataError(f"{where(k)}: the rating {what}; ratings must be numbers, such as 3.5") from None
             raise
@@ -72,7 +72,8 @@ def numbers(column: Any, where: Where) -> Floats64:
     return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy())
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a rating can be written so."""
     import pyarrow as pa
 
     try:
