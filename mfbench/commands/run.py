@@ -112,7 +112,7 @@ def run(spec: SpecSource, changes: Iterable[str] = ()) -> RunResult:
     with watched(checked.name) as (watcher, export):
         for sentence in none_relevant(checked.evaluation, parts[0].highest) if "valid" in parts[0].n else []:
             watcher.say(sentence)
-        watcher.study(backend, len(jobs))
+        watcher.expect({backend: len(jobs)})
         records: list[Record] = []
 
         def watch(job: Job, epoch: int, value: float) -> bool:
