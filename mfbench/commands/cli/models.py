@@ -101,10 +101,13 @@ def groups(
 @app.command()
 def fill(
     run: Run,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The Parquet file, with columns user, item, prediction.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file: .csv or .parquet, a row per cell; or .npz.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write the filled-in matrix as Parquet, one row per cell."""
+    """Write the filled-in matrix: a prediction for every cell."""
+    from mfbench.models.filled import check_format
+
+    check_format(out)
     cells = _recommender(run).fill(out)
     show(f"wrote {cells:,} cells to {out}", as_json, {"cells": cells, "out_path": str(out)})
 
