@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mfbench
-from mfbench.commands.cli import inventory, models
+from mfbench.commands.cli import completion, inventory, models, tracking
 from mfbench.commands.cli.terminal import AsJson, fail, say, show, stoppable, terminate, warn
 from mfbench.core.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 
@@ -21,14 +21,19 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Train, tune and compare matrix factorizations of ratings, R ≈ P Qᵀ.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing rich would double the time of --help
 )
+app.add_typer(tracking.app)
 app.add_typer(models.app)
 app.add_typer(inventory.app)
 
-SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="The spec, a YAML file; `mfbench new NAME` writes one.")]
+SpecFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC", help="The spec, a YAML file; `mfbench new NAME` writes one.", autocompletion=completion.specs
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the spec, e.g. --set model.K=32; repeatable."),
@@ -55,7 +60,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, terminate)
     try:
         try:
-            app()
+            app(prog_name="mfbench")  # whatever it was started as, completion is for this name
         except OSError as error:
             if error.filename is None and not is_disk_full(error):
                 raise
@@ -111,7 +116,12 @@ def sweep(
     ] = None,
     backends: Annotated[
         list[str] | None,
-        typer.Option("--backend", metavar="NAME", help="Sweep only this one of the spec's backends; repeatable."),
+        typer.Option(
+            "--backend",
+            metavar="NAME",
+            help="Sweep only this one of the spec's backends; repeatable.",
+            autocompletion=completion.backends,
+        ),
     ] = None,
     cluster: Annotated[
         str | None,
@@ -167,7 +177,11 @@ def race(
 def compare(
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SPEC|EXPERIMENT|RUN", help="Which runs to compare. Default: all final and plain runs."),
+        typer.Argument(
+            metavar="SPEC|EXPERIMENT|RUN",
+            help="Which runs to compare. Default: all final and plain runs.",
+            autocompletion=completion.anything_compared,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -188,7 +202,12 @@ def compare(
 @app.command()
 def report(
     spec: Annotated[
-        str, typer.Argument(metavar="SPEC|EXPERIMENT", help="A spec that has run, or the name of its experiment.")
+        str,
+        typer.Argument(
+            metavar="SPEC|EXPERIMENT",
+            help="A spec that has run, or the name of its experiment.",
+            autocompletion=completion.specs_and_experiments,
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -199,7 +218,12 @@ def report(
 
 @app.command()
 def reproduce(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run key, an MLflow run id, or the path of a record.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run key, an MLflow run id, or the path of a record.", autocompletion=completion.runs
+        ),
+    ],
     strict: Annotated[
         bool, typer.Option("--strict", help="Do not run if something differs here that can change a bit.")
     ] = False,
@@ -215,78 +239,6 @@ def reproduce(
             say(result.table(), as_json)
         show(result.sentence, as_json, result.summary())
     raise typer.Exit(0 if result.reproduced else 1)
-
-
-@app.command()
-def ui(
-    what: Annotated[
-        str | None, typer.Argument(metavar="SPEC|EXPERIMENT", help="Whose charts to show. Default: the latest that has run.")
-    ] = None,
-    port: Annotated[int | None, typer.Option(help="Default: 5000, or a free port if that is taken.")] = None,
-    opened: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser, if there is a screen.")] = True,
-) -> None:
-    """Serve MLflow locally until Ctrl-C, with charts of the runs."""
-    from mfbench.commands.find import charted
-    from mfbench.tracking.pages import charts_page
-    from mfbench.tracking.ui import open_page
-    from mfbench.tracking.ui import ui as serve
-
-    records = charted(what)
-    address, process = serve(port)
-    try:
-        page = charts_page(records, address) if records else address
-        say(f"MLflow: {page}" + ("\npress Ctrl-C to stop it" if process else ""), False)
-        if opened:
-            open_page(page)
-        if process:
-            process.wait()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        if process:
-            process.terminate()
-            process.wait()
-
-
-@app.command()
-def dashboard(
-    port: Annotated[int | None, typer.Option(help="Default: 8080, or a free port if that is taken.")] = None,
-    opened: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser, if there is a screen.")] = True,
-) -> None:
-    """Serve Optuna's dashboard locally until Ctrl-C, with all trials.
-
-    Trials are exported to the file optuna.journal, again whenever new ones have finished.
-    """
-    from mfbench.tracking.dashboard import check_installed, follow, serving
-    from mfbench.tracking.journal import open_journal, update
-    from mfbench.tracking.ui import open_page
-
-    check_installed()
-    try:
-        journal = open_journal()
-        update(journal)
-        with serving(journal, port) as address:
-            say(f"Optuna's dashboard: {address}\npress Ctrl-C to stop it", False)
-            if opened:
-                open_page(address)
-            follow(journal, warn)
-    except KeyboardInterrupt:
-        pass
-
-
-@app.command()
-def sync(
-    what: Annotated[
-        list[str] | None, typer.Argument(metavar="SPEC|EXPERIMENT", help="Whose runs to export. Default: all.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Export to MLflow the runs that are missing there."""
-    from mfbench.commands.find import studies
-    from mfbench.tracking.export import sync as sync_study
-
-    exported = {study: sync_study(study) for study in studies(what or [])}
-    show(f"{sum(exported.values())} runs exported to MLflow", as_json, {"exported": exported})
 
 
 # --- reading arguments -----------------------------------------------------------------------------------------------

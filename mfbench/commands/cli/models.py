@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mfbench.commands.cli import completion
 from mfbench.commands.cli.terminal import AsJson, say, show
 from mfbench.core.errors import InputError
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run key, an MLflow run id, or the path of a record.")]
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run key, an MLflow run id, or the path of a record.", autocompletion=completion.models
+    ),
+]
 Count = Annotated[int, typer.Option("-n", min=1, help="How many to show.")]
 
 
