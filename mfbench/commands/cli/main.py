@@ -12,7 +12,7 @@ import typer
 
 import mfbench
 from mfbench.commands.cli import completion, inventory, models, tracking
-from mfbench.commands.cli.terminal import AsJson, fail, say, show, stoppable, terminate, warn
+from mfbench.commands.cli.terminal import AsJson, fail, say, say_beside, show, stoppable, terminate, warn
 from mfbench.core.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def new(
 def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> None:
     """Train the spec's model once and score it on train and valid."""
     with stoppable("rerun the command to start the run again"):
+        from mfbench.commands.cli.next_steps import after_run
         from mfbench.report.leaderboard import table
         from mfbench.tracking.pages import pointer, run_page
 
@@ -96,10 +97,12 @@ def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> Non
             as_json,
             result.summary(),
         )
+        say_beside(result.given_and_filled(), as_json)
         for record in result.records:
             say(f"run {record.run_key} saved to {record.path}", as_json)
         if result.run_id:
             say(pointer(run_page, result.record.spec.name, result.run_id), as_json)
+        say(after_run(result.records, spec, changes or ()), as_json)
     broken = [record for record in result.records if record.outcome != "completed"]
     if broken:
         fail("; ".join(f"{record.run_key} {record.outcome}: {record.reason}" for record in broken))
@@ -136,6 +139,7 @@ def sweep(
     backend is trained on train and valid together, and scored on the test part, which the search never sees.
     """
     with stoppable("finished trials are saved; rerun the command to resume"):
+        from mfbench.commands.cli.next_steps import after_sweep
         from mfbench.report.leaderboard import table
         from mfbench.search.pareto import table as pareto_table
         from mfbench.tracking.pages import charts_page, pointer
@@ -152,6 +156,7 @@ def sweep(
         if result.swept.audit:
             _say_audit(result.swept.audit, as_json)
         say(pointer(charts_page, result.swept.finals), as_json)
+        say(after_sweep(result.swept, spec, changes or (), backends or ()), as_json)
     if result.swept.failures:
         fail("; ".join(result.swept.failures))
 
