@@ -2,7 +2,7 @@
 
 `factorize` needs only a matrix. `run` and `sweep` train and tune the model of a spec and record every run; `reproduce`
 re-runs a recorded run; `load_model` and `recommender` use its model; `compare` and `write_report` show runs side by side;
-`race` measures speed.
+`race` measures speed. `list_backends`, `list_data`, `data_info`, `get_data` and `doctor` say what there is.
 """
 
 from importlib import import_module
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mfbench.commands.compare import compare, write_report
+    from mfbench.commands.inventory import data_info, doctor, get_data, list_backends, list_data
     from mfbench.commands.load import load_model, recommender
     from mfbench.commands.race import race
     from mfbench.commands.reproduce import reproduce
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from mfbench.models.factorize import factorize
     from mfbench.runs.merging import merge
 
-__all__ = ["compare", "factorize", "load_model", "merge", "race", "recommender", "reproduce", "run", "sweep", "write_report"]
+__all__ = [
+    "compare", "data_info", "doctor", "factorize", "get_data", "list_backends", "list_data", "load_model", "merge", "race",
+    "recommender", "reproduce", "run", "sweep", "write_report",
+]  # fmt: skip
 __version__ = "0.1.0"
 
 _HOMES = {
     "compare": "mfbench.commands.compare",
+    **dict.fromkeys(("data_info", "doctor", "get_data", "list_backends", "list_data"), "mfbench.commands.inventory"),
     "factorize": "mfbench.models.factorize",
     "load_model": "mfbench.commands.load",
     "merge": "mfbench.runs.merging",
@@ -39,7 +44,8 @@ def __getattr__(name: str) -> Any:
     # Loaded at first use, for the start-up time: `import mfbench` must load no numpy, jax, mlflow, optuna or pandas.
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'mfbench' has no attribute {name!r}")
+    hint = f"; use mfbench.recommender(RUN).{name}" if name in ("recommend", "similar", "groups", "fill") else ""
+    raise AttributeError(f"module 'mfbench' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -239,19 +239,28 @@ def test_the_gain_of_the_last_quarter_is_the_best_before_it_against_the_best_of_
     still = falling([1.2, 0.9264, *[1.1] * 28, *[1.0] * 9, 0.9261])
     (one,) = still.searched
     assert (one.last, one.before, one.after) == (10, 0.9264, 0.9261)
-    assert one.more_trials() == "the last 10 of 40 trials gained 0.0003: more trials will hardly help"
+    assert one.more_trials() == (
+        "the last 10 of 40 trials improved the best result only from 0.9264 to 0.9261: more trials will hardly help"
+    )
     assert still.sentences() == []
     gaining = falling([1.2, *[1.1] * 6, 0.9])
     assert gaining.sentences() == [
-        "jax: the last 2 of 8 trials gained 0.2000, from 1.1000 to 0.9000: still gaining, raise --trials"
+        "jax: the last 2 of 8 trials still improved the best result, from 1.1000 to 0.9000: more trials will probably find"
+        " better ones, as with `--trials 16`"
     ]
     assert gaining.searched[0].gain == pytest.approx(0.2)
 
 
 def test_few_trials_or_none_completed_before_are_said_so() -> None:
-    assert falling([1.0] * 8).searched[0].more_trials() == "the last 2 of 8 trials gained nothing, but 8 are too few to tell"
+    assert falling([1.0] * 8).searched[0].more_trials() == (
+        "the last 2 of 8 trials found nothing better than 1.0000, but 8 trials are too few to tell whether more would help"
+    )
+    assert falling([1.0] * 39 + [0.99996]).searched[0].more_trials() == (
+        "the last 10 of 40 trials improved the best result, 1.0000, by less than 0.0001: more trials will hardly help"
+    )
     assert falling([None, None, None, 0.9]).searched[0].more_trials() == (
-        "the first completed trial is among the last 1 of 4: still gaining, raise --trials"
+        "the first trial that completed is among the last 1 of 4: more trials will probably find better ones, as with"
+        " `--trials 8`"
     )
     assert falling([1.0, 0.5, 0.4]).searched[0].gain is None  # three trials have no quarter
 

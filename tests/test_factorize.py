@@ -115,3 +115,8 @@ def test_wrong_hyperparameters_and_divergence() -> None:
         mfbench.factorize(R, backend="lop")
     with pytest.raises(DataError, match="diverged with alpha 9"):
         mfbench.factorize(R, alpha=9.0)
+
+
+def test_a_backend_without_factors_is_refused_before_it_trains() -> None:
+    with pytest.raises(SpecError, match="backend: mlp does not train factors P and Q"):
+        mfbench.factorize(R, backend="mlp", epochs=10**9)

@@ -176,11 +176,23 @@ def test_groups_of_users_and_what_sets_them_apart():
 def test_the_filled_matrix_is_whole_and_written_in_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr("mfbench.models.filled.CELLS_AT_ONCE", 30)
     one = made()
-    assert one.fill(tmp_path / "filled.parquet") == 12 * 9
-    table = pd.read_parquet(tmp_path / "filled.parquet")
-    assert list(table.columns) == ["user", "item", "prediction"]
-    assert not table.duplicated(["user", "item"]).any()
-    assert np.array_equal(table["prediction"], one.model.predict(table["user"], table["item"]).prediction)
+    for name, read in (("filled.parquet", pd.read_parquet), ("filled.csv", pd.read_csv)):
+        assert one.fill(tmp_path / name) == 12 * 9
+        table = read(tmp_path / name)
+        assert list(table.columns) == ["user", "item", "prediction"]
+        assert not table.duplicated(["user", "item"]).any()
+        assert np.array_equal(table["prediction"], one.model.predict(table["user"], table["item"]).prediction)
+    assert one.fill(tmp_path / "filled.npz") == 12 * 9
+    arrays = np.load(tmp_path / "filled.npz")
+    assert arrays["prediction"].shape == (12, 9)
+    assert np.array_equal(arrays["prediction"].ravel(), table["prediction"])
+    assert np.array_equal(arrays["user_ids"], one.model.user_ids)
+    assert np.array_equal(arrays["item_ids"], one.model.item_ids)
+
+
+def test_another_format_is_refused_before_the_model_is_looked_for(command, tmp_path):
+    says = f"mfbench: {tmp_path / 'filled.xlsx'}: this is no format of a filled matrix; give a file name that ends with .csv, "
+    assert command("fill", "nonesuch", "--out", str(tmp_path / "filled.xlsx"))[::2] == (2, f"{says}.parquet, .npz\n")
 
 
 @pytest.mark.parametrize("what", [lambda one: one.recommend([7]), lambda one: one.similar("user", 7)])

@@ -54,7 +54,13 @@ GOOD = {
         ("sweep.space.alpha=0", "sweep.space.alpha: input should be greater than 0, not 0"),
         ("sweep.spaces.adam.K=1.5", "sweep.spaces.adam.K: input should be a valid integer"),
         ("sweep.backends=[loop, loop]", "lists a backend twice"),
-        ("sweep.space.K=[4, 8]", "sweep.space.K: [4, 8] is neither a range, as in {int: [4, 64]}"),
+        (
+            "sweep.space.K=[4, 8]",
+            "sweep.space.K: a list is no search space; write {int: [4, 8]} for a range or {choice: [4, 8]}",
+        ),
+        ("sweep.space.alpha=[1, 2]", "write {float: [1, 2]} for a range or {choice: [1, 2]}"),
+        ("sweep.space.K=[4, 8, 16]", "sweep.space.K: a list is no search space; write {choice: [4, 8, 16]}"),
+        ("sweep.space.K=[4]", "sweep.space.K: a list is no search space; write the value by itself"),
         ("sweep.space.K={float: [1, 4]}", "sweep.space.K: K cannot have a range of kind float; write it as in {int: [4, 64]}"),
         ("sweep.space.alpha={int: [1, 4]}", "sweep.space.alpha: alpha cannot have a range of kind int; write it as in"),
         ("sweep.space.init={float: [0, 1]}", "sweep.space.init: input should be greater than 0"),
@@ -76,6 +82,17 @@ GOOD = {
 def test_what_is_wrong_is_one_sentence(change: str, says: str) -> None:
     with refused(SpecError, says):
         load_spec(GOOD, [change])
+
+
+@pytest.mark.parametrize(
+    "name", ['"my/momentum.py:Momentum"', "my/momentum.py:Momentum", "'../my.own/m.py:M'", "package.own:M"]
+)
+def test_a_knob_of_a_users_own_backend_can_be_set_with_and_without_the_quotes_that_a_shell_removes(name: str) -> None:
+    changes = [f"model.options.{name}.momentum=0.3", f"sweep.spaces.{name}.momentum={{float: [0.1, 0.9]}}"]
+    spec = load_spec(GOOD, changes)
+    bare = name.strip("'\"")
+    assert spec.model.options[bare] == {"momentum": 0.3}
+    assert spec.sweep.spaces[bare] == {"momentum": FloatRange(float=(0.1, 0.9))}
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,11 @@ def test_a_record_of_other_code_data_or_a_failure_does_not_stand_for_the_run(sma
     mended = swept(small, watcher=(listener := Listener()))
     assert mended.failures == []
     assert mended.finals[0].test_rmse is not None
-    assert sum("mine.py:Mine has changed since this run" in sentence for sentence in listener.said) == 6
+    changed = [sentence for sentence in listener.said if "changed" in sentence]
+    assert changed == [
+        f"mine.py:Mine has changed since it was last trained; its runs in runs/{mended.study}/mine.py_Mine are renamed to"
+        " *.aside and trained again"
+    ]
     assert sum("this run failed (ZeroDivisionError" in sentence for sentence in listener.said) == 1
 
 

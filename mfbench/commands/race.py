@@ -22,7 +22,8 @@ from mfbench.data.files.frames import with_frames_kept
 from mfbench.data.splits import Parts, parts_of
 from mfbench.report.style import COLOURS, save
 from mfbench.runs.jobs import backend_of, job_of
-from mfbench.runs.progress import ProgressBar, Watcher
+from mfbench.runs.progress import Watcher
+from mfbench.runs.progress_bar import ProgressBar
 from mfbench.runs.records import CURVES, Record
 from mfbench.search.workers import Task, Workers
 from mfbench.spec import Spec, SpecSource, load_spec, run_study_key
@@ -85,8 +86,7 @@ def run_race(spec: Spec, target: tuple[str, float] | None, watcher: Watcher) -> 
     parts = parts_of(spec)
     watcher.say(parts.says)
     rounds: dict[Entry, list[Record]] = {entry: [] for entry in entries}
-    for backend in race.backends:
-        watcher.study(backend, race.rounds * len(entries) // len(race.backends))
+    watcher.expect(dict.fromkeys(race.backends, race.rounds * len(entries) // len(race.backends)))
     for number, entry in enumerate(entries * race.rounds):
         rounds[entry].append(_one(spec, parts, entry, number, cores[: entry.threads], watcher))
     return [_lap(entry, records, target) for entry, records in rounds.items()]
@@ -100,6 +100,8 @@ def _one(spec: Spec, parts: Parts, entry: Entry, number: int, cores: Sequence[in
     (record,) = made
     if record.outcome != "completed":
         raise WorkError(f"race: {entry.backend} with K={entry.K} {record.outcome} ({record.reason}); see {record.path}")
+    watcher.done(record)
+    watcher.batch(entry.backend)
     return record
 
 

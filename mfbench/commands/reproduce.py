@@ -19,7 +19,8 @@ from mfbench.data.splits import parts_of
 from mfbench.runs.environment import environment
 from mfbench.runs.jobs import BestTrial, Job, hardware
 from mfbench.runs.preparation import Preparation
-from mfbench.runs.progress import ProgressBar, Watcher
+from mfbench.runs.progress import Watcher
+from mfbench.runs.progress_bar import ProgressBar
 from mfbench.runs.records import Record
 from mfbench.runs.training import make
 from mfbench.spec import load_spec
@@ -120,7 +121,7 @@ def make_again(record: Record, watcher: Watcher, strict: bool = False, file: str
             watcher.say(str(one))
         if strict and any(one.weight != "note" for one in found):
             return Reproduction(record.run_key, found, [], exact, None)
-        watcher.study(job.backend, 1)
+        watcher.expect({job.backend: 1})
 
         def watch(job: Job, epoch: int, value: float) -> bool:
             watcher.epoch(job, epoch, value)

@@ -11,6 +11,7 @@ from mfbench.data.files.frames import with_frames_kept
 from mfbench.data.splits import parts_of
 from mfbench.models.evaluation import none_relevant
 from mfbench.models.trained import TrainedModel
+from mfbench.report.filled import MOST_SHOWN, given_and_filled
 from mfbench.report.leaderboard import Row, rows
 from mfbench.runs.jobs import Job, backend_of, job_of
 from mfbench.runs.record_files import model_path
@@ -22,6 +23,7 @@ from mfbench.tracking.export import watched
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,6 +79,13 @@ class RunResult:
             **record.clocks.model_dump(),
         }
 
+    def given_and_filled(self) -> list[Table]:
+        """The given matrix and the filled-in one, to print; empty unless both are small, see `filled.given_and_filled`."""
+        first = self.records[0]
+        if len(self.records) > 1 or max(first.data.n_users, first.data.n_items) > MOST_SHOWN:
+            return []
+        return given_and_filled(first, parts_of(first.spec))
+
     def model(self, repeat: int = 0) -> TrainedModel:
         """The trained model, to predict with; RecordError if the run did not complete, or its model has no factors.
 
@@ -116,7 +125,7 @@ def run(spec: SpecSource, changes: Iterable[str] = (), data: Any = None) -> RunR
         watcher.say(parts[0].says)
         for sentence in none_relevant(checked.evaluation, parts[0].highest) if "valid" in parts[0].n else []:
             watcher.say(sentence)
-        watcher.study(backend, len(jobs))
+        watcher.expect({backend: len(jobs)})
         watcher.trains()
         records: list[Record] = []
 

@@ -99,10 +99,9 @@ def factorize(
     models = trainer.epochs(arranged, start, hyper, schedule, rng)
     console = Console(stderr=True)
     for model in track(models, backend, epochs + 1, console=console, transient=True, disable=not console.is_terminal):
-        last = model
-    factors = factors_of(last)
-    if factors is None:
-        raise SpecError(f"backend: {backend} does not train factors P and Q; choose one that does, e.g. loop")
+        if (found := factors_of(model)) is None:  # known of the start already, before anything is trained
+            raise SpecError(f"backend: {backend} does not train factors P and Q; choose one that does, e.g. loop")
+        last, factors = model, found
     rmse, _ = score(last, train)
     if not np.isfinite(rmse):
         raise DataError(f"the training diverged with alpha {alpha}; try a smaller step size")

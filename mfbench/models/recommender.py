@@ -185,7 +185,7 @@ class Recommender:
         return groups
 
     def fill(self, out: Path) -> int:
-        """Write the filled-in matrix as Parquet, see `models.filled`; return the number of cells."""
+        """Write the filled-in matrix as CSV, Parquet or npz, see `models.filled`; return the number of cells."""
         return fill(self.model, out)
 
     def _well_rated(self, items: Positions, n: int) -> Positions:

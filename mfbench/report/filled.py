@@ -1,14 +1,24 @@
-"""The filled-in matrix of a small factorization as CSV."""
+"""The filled-in matrix of a small factorization: as CSV, and for a terminal beside the given one."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from mfbench.core import tables
+from mfbench.core.arrays import Array, Floats64
 from mfbench.core.files import load_model_arrays
-from mfbench.core.tables import as_csv
 from mfbench.matrix.factors import Factors
 from mfbench.runs.record_files import model_path
 from mfbench.runs.records import Record
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mfbench.data.splits import Parts
+
 MOST_CELLS = 10_000
+MOST_SHOWN = 12
+"""Users and items of a matrix that is shown in a terminal."""
 
 
 def filled_table(record: Record) -> str | None:
@@ -16,16 +26,40 @@ def filled_table(record: Record) -> str | None:
 
     None if the run has no model with factors P and Q, or the matrix has more than 10,000 cells.
     """
-    small = record.data.n_users * record.data.n_items <= MOST_CELLS
+    found = _filled(record) if record.data.n_users * record.data.n_items <= MOST_CELLS else None
+    if found is None:
+        return None
+    users, items, matrix = found
+    columns = ["user", *items]
+    filled = ([user, *(f"{value:.4f}" for value in line)] for user, line in zip(users, matrix, strict=True))
+    return tables.as_csv(columns, [dict(zip(columns, line, strict=True)) for line in filled])
+
+
+def given_and_filled(record: Record, parts: Parts) -> list[Table]:
+    """The given matrix (train and valid, `·` for what is missing) and the filled-in one, as tables for a terminal.
+
+    parts: of the run. Empty if there are more than 12 users or items, or the run has no model with factors P and Q.
+    """
+    small = max(record.data.n_users, record.data.n_items) <= MOST_SHOWN
+    found = _filled(record) if small else None
+    if found is None:
+        return []
+    users, items, matrix = found
+    given = [["·"] * len(items) for _ in users]
+    for part in (parts.train, parts.valid):
+        for user, item, value in zip(part.users, part.items, part.values, strict=True) if part else ():
+            given[user][item] = f"{value:g}"
+    header = ["", *map(str, items)]
+
+    def drawn(title: str, cells: list[list[str]]) -> Table:
+        return tables.drawn(title, header, [[str(user), *line] for user, line in zip(users, cells, strict=True)])
+
+    return [drawn("given", given), drawn("filled in", [[f"{value:.2f}" for value in line] for line in matrix])]
+
+
+def _filled(record: Record) -> tuple[Array, Array, Floats64] | None:
+    """Raw ids of users and items, and the filled-in matrix; None if the run has no model with factors P and Q."""
     path = model_path(record.path)
-    if not small or not path.exists():
-        return None
-    arrays = load_model_arrays(path)
+    arrays = load_model_arrays(path) if path.exists() else {}
     factors = Factors.of(arrays)
-    if factors is None:
-        return None
-    columns = ["user", *arrays["item_ids"]]
-    filled = (
-        [user, *(f"{value:.4f}" for value in line)] for user, line in zip(arrays["user_ids"], factors.filled(), strict=True)
-    )
-    return as_csv(columns, [dict(zip(columns, line, strict=True)) for line in filled])
+    return (arrays["user_ids"], arrays["item_ids"], factors.filled()) if factors else None

@@ -1,16 +1,15 @@
-"""Watchers, which are notified of the progress of runs: their base class and the progress bar."""
+"""Watchers, which are notified of the progress of runs."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from mfbench.runs.jobs import Job
 from mfbench.runs.records import Record
+
+FINALS = "final runs"
+"""What follows the searches of a sweep, as a part of its work beside the backends."""
 
 
 class Watcher:
@@ -22,8 +21,8 @@ class Watcher:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         return None
 
-    def study(self, backend: str, trials: int) -> None:
-        """A study with this number of trials starts."""
+    def expect(self, runs: Mapping[str, int]) -> None:
+        """The number of runs to come of each backend, and of FINALS; called again if some turn out to have fewer."""
 
     def trains(self) -> None:
         """Runs that have no record are about to be trained."""
@@ -38,6 +37,12 @@ class Watcher:
         """A run was finished in an earlier session; by default this counts as done."""
         self.done(record)
 
+    def batch(self, part: str) -> None:
+        """The next runs of a backend, or of FINALS, that belong together are finished."""
+
+    def exporting(self, left: int) -> None:
+        """The runs are finished, and so many exports to MLflow are left."""
+
     def say(self, sentence: str) -> None:
         """A message for the user."""
 
@@ -48,10 +53,10 @@ class Watchers(Watcher):
     def __init__(self, watchers: Sequence[Watcher]):
         self._watchers = watchers
 
-    def study(self, backend: str, trials: int) -> None:
+    def expect(self, runs: Mapping[str, int]) -> None:
         """Notify all watchers."""
         for watcher in self._watchers:
-            watcher.study(backend, trials)
+            watcher.expect(runs)
 
     def trains(self) -> None:
         """Notify all watchers."""
@@ -73,57 +78,31 @@ class Watchers(Watcher):
         for watcher in self._watchers:
             watcher.found(record)
 
+    def batch(self, part: str) -> None:
+        """Notify all watchers."""
+        for watcher in self._watchers:
+            watcher.batch(part)
+
+    def exporting(self, left: int) -> None:
+        """Notify all watchers."""
+        for watcher in self._watchers:
+            watcher.exporting(left)
+
     def say(self, sentence: str) -> None:
         """Notify all watchers."""
         for watcher in self._watchers:
             watcher.say(sentence)
 
 
-class ProgressBar(Watcher):
-    """One progress bar per study on stderr: trials done, best RMSE so far, time left. Hidden if stderr is not a terminal.
+class Once(Watchers):
+    """Passes on everything, but each sentence only once."""
 
-    A trial in progress counts as the share of its epochs, so the bar of a study with one slow trial moves too.
-    """
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._bars = Progress(
-            TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[best]}"),
-            TimeRemainingColumn(), console=self._console, disable=not sys.stderr.isatty(),
-        )  # fmt: skip
-        self._task: dict[str, TaskID] = {}
-        self._best: dict[str, float] = {}
-        self._seen: dict[str, float] = {}
-
-    def __enter__(self) -> Watcher:
-        self._bars.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._bars.stop()
-
-    def study(self, backend: str, trials: int) -> None:
-        """Add a bar."""
-        self._task[backend] = self._bars.add_task(backend, total=float(trials), best="")
-
-    def epoch(self, job: Job, epoch: int, value: float) -> None:
-        """Advance the bar by a part of a trial."""
-        if job.best is None:  # final runs do not count as trials, and their value is a train RMSE
-            self._advance(job.backend, job.run_key, epoch / job.epochs, value)
-
-    def done(self, record: Record) -> None:
-        """Advance the bar to the end of the trial."""
-        if record.best_trial is None:
-            self._advance(record.backend, record.run_key, 1.0, record.valid_rmse)
+    def __init__(self, watcher: Watcher):
+        super().__init__([watcher])
+        self._said: set[str] = set()
 
     def say(self, sentence: str) -> None:
-        """Print the message above the bars, even if stderr is not a terminal."""
-        self._console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
-
-    def _advance(self, backend: str, run_key: str, share: float, value: float | None) -> None:
-        if backend not in self._task:
-            return
-        best = min(self._best.get(backend, float("inf")), float("inf") if value is None else value)
-        self._best[backend] = best
-        step, self._seen[run_key] = share - self._seen.get(run_key, 0.0), share
-        self._bars.update(self._task[backend], advance=step, best=f"best RMSE {best:.4f}" if best < float("inf") else "")
+        """Notify the watcher, unless it has been told."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            super().say(sentence)

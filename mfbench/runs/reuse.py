@@ -19,15 +19,18 @@ def usable_record(job: Job, parts: Parts, watcher: Watcher, read: Mapping[Path, 
 
     read: records by path, as far as they have been read.
     """
-    path = job.path
+    path, aside = job.path, job.path.with_suffix(".aside")
     try:
         record = read.get(path) or find_record(job)
         fault = record and why_not(record, job, parts)
     except RecordError as error:
         record, fault = None, str(error).removeprefix(f"{path}: ").partition("; ")[0]
     if fault:
-        path.replace(path.with_suffix(".aside"))
-        watcher.say(f"{path}: {fault}; renamed it to {path.with_suffix('.aside').name} and training the run again")
+        path.replace(aside)
+        if fault == _changed(job):  # as are all its runs, so it is the same sentence for each
+            watcher.say(f"{fault}; its runs in {path.parent} are renamed to *{aside.suffix} and trained again")
+        else:
+            watcher.say(f"{path}: {fault}; renamed it to {aside.name} and training the run again")
     return None if fault else record
 
 
@@ -46,5 +49,9 @@ def why_not(record: Record, job: Job, parts: Parts) -> str | None:
     if job.stage != "trial" and record.spec.evaluation != job.spec.evaluation:
         return "this run was scored with different evaluation settings"
     if record.backend_digest != registry.digest(job.backend):
-        return f"{job.backend} has changed since this run"
+        return _changed(job)
     return None
+
+
+def _changed(job: Job) -> str:
+    return f"{job.backend} has changed since it was last trained"

@@ -13,7 +13,7 @@ from mfbench.core import tables
 from mfbench.data.sealed import other_openers, worn
 from mfbench.runs.records import Record
 from mfbench.search.sampling.optuna_trials import ENOUGH
-from mfbench.search.searched import Searched
+from mfbench.search.searched import LEAST_SHOWN, Searched
 from mfbench.spec import COMPARING, Sweep
 
 UNEVEN_EPOCHS, UNEVEN_SECONDS = 1.5, 3.0
@@ -101,7 +101,7 @@ class Audit:
             "epochs": lambda search: str(search.epochs),
             "at edge": lambda search: ", ".join(edge.name for edge in search.edges) or "–",
             "importance": _importance,
-            "last ¼ gained": lambda search: "–" if search.gain is None else f"{search.gain:.4f}",
+            "better in last ¼": _gain,
             "search s": lambda search: f"{search.seconds:.2f}",
         }
         return list(columns), [[cell(search) for cell in columns.values()] for search in self.searched]
@@ -124,6 +124,15 @@ def _importance(search: Searched) -> str:
     if search.importance is None:
         return f"needs {ENOUGH} completed"
     return ", ".join(f"{name} {share:.2f}" for name, share in search.importance.items())
+
+
+def _gain(search: Searched) -> str:
+    """By how much the best result improved in the last quarter of the trials."""
+    if search.gain is None:
+        return "–"
+    if not search.gain:
+        return "no"
+    return f"by {search.gain:.4f}" if search.gain >= LEAST_SHOWN else f"by <{LEAST_SHOWN:.4f}"
 
 
 def _listed(numbers: Mapping[str, int]) -> str:

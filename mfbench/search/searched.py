@@ -14,6 +14,8 @@ from mfbench.spec import NumberRange, Space, Sweep
 
 GAIN = 0.001
 """A search is still gaining if its last quarter lowered the best valid RMSE by more than this share of it."""
+LEAST_SHOWN = 0.0001
+"""The smallest gain that is shown as a number."""
 STOP = 20
 """The `sweep.stop` that the audit examines for a sweep that has none."""
 
@@ -122,16 +124,23 @@ class Searched:
 
     def more_trials(self) -> str:
         """Whether more trials would help, as a sentence."""
-        n = len(self.trials)
+        n, more = len(self.trials), f"more trials will probably find better ones, as with `--trials {2 * len(self.trials)}`"
         if self.gain is None:
             if self.still_gaining:
-                return f"the first completed trial is among the last {self.last} of {n}: still gaining, raise --trials"
+                return f"the first trial that completed is among the last {self.last} of {n}: {more}"
             return f"{self.ended('completed')} of {n} trials completed: too few to tell whether more would help"
-        gain = f"{self.gain:.4f}" if self.gain else "nothing"
-        finding = f"the last {self.last} of {n} trials gained {gain}"
+        last = f"the last {self.last} of {n} trials"
         if self.still_gaining:
-            return f"{finding}, from {self.before:.4f} to {self.after:.4f}: still gaining, raise --trials"
-        return f"{finding}: more trials will hardly help" if n >= ENOUGH else f"{finding}, but {n} are too few to tell"
+            return f"{last} still improved the best result, from {self.before:.4f} to {self.after:.4f}: {more}"
+        if not self.gain:
+            finding = f"{last} found nothing better than {self.after:.4f}"
+        elif self.gain < LEAST_SHOWN:
+            finding = f"{last} improved the best result, {self.after:.4f}, by less than {LEAST_SHOWN:.4f}"
+        else:
+            finding = f"{last} improved the best result only from {self.before:.4f} to {self.after:.4f}"
+        if n < ENOUGH:
+            return f"{finding}, but {n} trials are too few to tell whether more would help"
+        return f"{finding}: more trials will hardly help"
 
     @cached_property
     def stopped(self) -> Searched | None:

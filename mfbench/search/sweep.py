@@ -20,7 +20,7 @@ from mfbench.data.sealed import openers, worn
 from mfbench.data.splits import Parts, parts_of
 from mfbench.models.evaluation import none_relevant
 from mfbench.runs.jobs import Job
-from mfbench.runs.progress import Watcher
+from mfbench.runs.progress import FINALS, Once, Watcher
 from mfbench.runs.record_files import find_record, remove_unfinished, studies_of, study_records
 from mfbench.runs.records import Record, RunName
 from mfbench.runs.repeats import averaged, whole_spec
@@ -65,21 +65,28 @@ class Plan:
         """
         end = math.inf if timeout is None else time.monotonic() + timeout
         key, budgets, made = self.studies[0].key, {study.backend: study.budget for study in self.studies}, list[Record]()
+        watcher, seeds = Once(watcher), self.spec.seeds
         watcher.say(self.parts[0].says)
         _tell_what_is_new(self.spec, key, watcher)
         self._tell_limits(watcher)
         with _alone(key, watcher), Workers(shares(workers)) as own, self._crew(cluster, own, watcher) as crew:
+            runs = {study.backend: study.budget * self.spec.folds * seeds for study in self.studies}
+            watcher.expect({**runs, FINALS: len(self.studies) * seeds})
             for study in self.studies:
-                watcher.study(study.backend, study.budget * self.spec.folds * self.spec.seeds)
+                before = len(made)
                 for batch in _search(study, self.parts, crew, watcher):
                     made += batch
+                    watcher.batch(study.backend)
                     if crew.tasks and time.monotonic() > end:
                         return Swept(self.spec, key, made, budgets)
+                watcher.expect({study.backend: len(made) - before})
             searched = Swept(self.spec, key, made, budgets)
             jobs = [job for study in self.studies for job in study.finals(searched.trials[study.backend])]
             if jobs:
                 _tell_how_worn(self.parts[0], key, watcher)
+            watcher.expect({FINALS: len(jobs)})
             finals = _records_of(jobs, self.parts, None, own, watcher)
+            watcher.batch(FINALS)
         if not finals:
             raise WorkError(searched.none_completed)
         return Swept(self.spec, key, made + finals, budgets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ SpecSource = str | Path | Mapping[str, Any] | Spec
 def load_spec(source: SpecSource, changes: Iterable[str] = ()) -> Spec:
     """The spec in a YAML file or a mapping; SpecError if it is not valid.
 
-    changes: as `model.K=32`, applied in order before the spec is validated; the value is parsed as YAML.
+    changes: as `model.K=32`, applied in order before the spec is validated; the value is parsed as YAML. A key with dots in it
+    is quoted, as in `model.options."mine.py:Mine".rate=0.3`.
 
     >>> tree = {"name": "demo", "data": {"dataset": "planted-10k"}, "split": {"kind": "random", "valid": 0.1}}
     >>> spec = load_spec(tree, ["model.K=32"])
@@ -85,7 +87,7 @@ def _set(tree: dict[str, Any], change: str) -> None:
     key, equals, value = change.partition("=")
     if not equals:
         raise SpecError(f"--set {change}: the = is missing; write it as KEY=VALUE, e.g. model.K=32")
-    *path, last = key.split(".")
+    *path, last = _steps(key)
     node = tree
     for step in path:
         node = node.setdefault(step, {})
@@ -95,6 +97,17 @@ def _set(tree: dict[str, Any], change: str) -> None:
         node[last] = yaml.safe_load(value)
     except yaml.YAMLError:
         raise SpecError(f"--set {change}: the value {value!r} is not valid YAML; quote it if it is text") from None
+
+
+def _steps(key: str) -> list[str]:
+    """The keys of a path such as `model.K`. One that contains dots is quoted, but a shell may have removed the quotes of a
+    user's own backend.
+
+    >>> _steps('model.options."my/own.py:Mine".rate'), _steps("sweep.spaces.my.own:Mine.rate.float")
+    (['model', 'options', 'my/own.py:Mine', 'rate'], ['sweep', 'spaces', 'my.own:Mine', 'rate', 'float'])
+    """
+    key = re.sub(r"""^(model\.options|sweep\.spaces)\.([^"':]+:\w+)""", r'\1."\2"', key)
+    return ["".join(step) for step in re.findall(r"""(?:^|\.)(?:"([^"]*)"|'([^']*)'|([^.]*))""", key)]
 
 
 def _sentence(error: ValidationError) -> str:

@@ -144,6 +144,21 @@ def named(tree: Any) -> Any:
     return {name: entry for name, entry in tree.items() if entry is not None} if isinstance(tree, dict) else tree
 
 
+def _no_lists(tree: Any) -> Any:
+    """ValueError for an entry that is a list, with the forms that it may be meant as."""
+    for name, entry in tree.items() if isinstance(tree, dict) else ():
+        if isinstance(entry, list | tuple):
+            listed, forms = ", ".join(map(str, entry)), []
+            numbers = all(isinstance(one, _NUMBERS) and not isinstance(one, bool) for one in entry)
+            if len(entry) == 2 and numbers and entry[0] < entry[1]:
+                whole = all(isinstance(one, _INTEGER) for one in entry) and name not in ("alpha", "beta")
+                forms.append(f"{{{'int' if whole else 'float'}: [{listed}]}} for a range")
+            if len(entry) > 1:
+                forms.append(f"{{choice: [{listed}]}} for these values alone")
+            raise ValueError(f".{name}: a list is no search space; write {' or '.join(forms) or 'the value by itself'}")
+    return tree
+
+
 def _of_the_model(space: dict[str, Range | Value]) -> dict[str, Range | Value]:
     """The search space, ordered, after checking that the model section accepts its values.
 
@@ -167,7 +182,7 @@ def _of_the_model(space: dict[str, Range | Value]) -> dict[str, Range | Value]:
     return checked
 
 
-SpaceSpec = Annotated[dict[str, _Either], BeforeValidator(named), AfterValidator(_of_the_model)]
+SpaceSpec = Annotated[dict[str, _Either], BeforeValidator(_no_lists), BeforeValidator(named), AfterValidator(_of_the_model)]
 """A search space: by name a range, {int: [lo, hi]} or {float: [lo, hi]}, a choice, {choice: [a, b]}, or a single value.
 
 A range may have `log: true`. The names are those of `OF_MODEL`, where init is the scale of the initialization, and the

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from mfbench.core.errors import InputError, MfbenchError, WorkError
-from mfbench.runs.progress import ProgressBar, Watcher, Watchers
+from mfbench.runs.progress import Watcher, Watchers
+from mfbench.runs.progress_bar import ProgressBar
 from mfbench.runs.record_files import study_records
 from mfbench.runs.records import Record
 from mfbench.search.outcome import Swept
@@ -34,14 +35,15 @@ class Export:
             export.put(record)
 
     Failures are retried until the block ends, and a few times more at its end, which waits until everything is exported or
-    there was no progress for `patience` seconds. Then `run_ids` has the MLflow run ids by run key, and `problem` is None or
-    one sentence.
+    there was no progress for `patience` seconds, and tells `watcher` how much is left. Then `run_ids` has the MLflow run ids
+    by run key, and `problem` is None or one sentence.
     """
 
-    def __init__(self, name: str, patience: float | None = None) -> None:
+    def __init__(self, name: str, patience: float | None = None, watcher: Watcher | None = None) -> None:
         self.run_ids: dict[str, str] = {}
         self.problem: str | None = None
         self._name = name
+        self._watcher = watcher or Watcher()
         self._patience = patience or (FILE_PATIENCE if sqlite_path(store_uri()) else SERVER_PATIENCE)
         self._jobs: deque[Callable[[Tracker], None]] = deque()
         self._put: set[str] = set()
@@ -136,9 +138,9 @@ class Export:
             now = time.monotonic()
             if now - self._progress > self._patience or (stopped and now - left_at > STOP_SECONDS):
                 break
+            self._watcher.exporting(len(self._jobs))
             self._thread.join(0.05)
-        missing = len(self._put - set(self.run_ids))
-        if missing:
+        if missing := len(self._put - set(self.run_ids)):
             reason = why(self._error) if self._error else "timeout"
             self.problem = (
                 f"MLflow at {shown(store_uri())}: {missing} of {len(self._put)} runs are not exported ({reason});"
@@ -243,7 +245,7 @@ class _Exporting(Watcher):
 def watched(name: str) -> Iterator[tuple[Watcher, Export]]:
     """Show a progress bar and export to MLflow during the block; report it at the end if the export failed."""
     with ProgressBar() as bar:
-        export = Export(name)
+        export = Export(name, watcher=bar)
         with export:
             yield Watchers([bar, _Exporting(export)]), export
         if export.problem:

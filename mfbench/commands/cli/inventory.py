@@ -6,13 +6,18 @@ from typing import Annotated
 
 import typer
 
+import mfbench
+from mfbench.commands.cli import completion
 from mfbench.commands.cli.terminal import AsJson, say, show
 
 app = typer.Typer()
 data_app = typer.Typer(help="List, download and describe data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-DataName = Annotated[str, typer.Argument(metavar="NAME", help="A data set of `mfbench data list`.")]
+DataName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A data set of `mfbench data list`.", autocompletion=completion.datasets),
+]
 
 
 @app.command()
@@ -20,9 +25,7 @@ def backends(as_json: AsJson = False) -> None:
     """List the backends and their options."""
     from rich.table import Table
 
-    from mfbench.backends.registry import describe, names
-
-    described = [describe(name) for name in names()]
+    described = mfbench.list_backends()
     shown = Table("backend", "algorithm", "searches", "options (model.options.BACKEND)", show_lines=True)
     for one in described:
         knobs = ", ".join(f"{knob}: {default}" for knob, default in one["knobs"].items())
@@ -35,9 +38,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Show versions, cores, memory and devices of this machine."""
     from rich.table import Table
 
-    from mfbench.commands.doctor import findings
-
-    found = findings()
+    found = mfbench.doctor()
     shown = Table("name", "value", show_header=False)
     for name, value in found.items():
         shown.add_row(name, str(value))
@@ -49,21 +50,17 @@ def data_list(as_json: AsJson = False) -> None:
     """List the data sets that have a name."""
     from rich.table import Table
 
-    from mfbench.data.catalogue import catalogue
-
+    found = mfbench.list_data()
     shown = Table("name", "ratings", "users", "items", "description")
-    for entry in catalogue():
-        shown.add_row(entry.name, f"{entry.ratings:,}", f"{entry.users:,}", f"{entry.items:,}", entry.what)
-    show(shown, as_json, {"datasets": [entry.summary() for entry in catalogue()]})
+    for one in found:
+        shown.add_row(one["name"], *(f"{one[size]:,}" for size in ("ratings", "users", "items")), one["what"])
+    show(shown, as_json, {"datasets": found})
 
 
 @data_app.command("get")
 def data_get(name: DataName, as_json: AsJson = False) -> None:
     """Download a data set, check its hash, and prepare it."""
-    from mfbench.data.catalogue import dataset_named
-    from mfbench.data.prepared import summary
-
-    found = summary(dataset_named(name))
+    found = mfbench.get_data(name)
     sentence = f"{name} is ready: {found['ratings']:,} ratings, {found['users']:,} users, {found['items']:,} items"
     show(sentence, as_json, found)
 
@@ -82,10 +79,9 @@ def data_info(
     """Describe a data set of the catalogue, a file or a spec's data."""
     from rich.table import Table
 
-    from mfbench.commands.start.information import information
     from mfbench.data.prepared import sentence
 
-    found = information(what, changes or ())
+    found = mfbench.data_info(what, changes or ())
     if "what" not in found:
         show(sentence(found), as_json, found)
         return

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mfbench
-from mfbench.commands.cli import inventory, models, records, starting
-from mfbench.commands.cli.terminal import AsJson, fail, say, show, stoppable, terminate, warn
+from mfbench.commands.cli import completion, inventory, models, records, starting, tracking
+from mfbench.commands.cli.terminal import AsJson, fail, say, say_beside, show, stoppable, terminate, warn
 from mfbench.core.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 
 if TYPE_CHECKING:
@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Train, tune and compare matrix factorizations of ratings, R ≈ P Qᵀ.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing rich would double the time of --help
 )
 app.add_typer(starting.app)
+app.add_typer(tracking.app)
 app.add_typer(models.app)
 app.add_typer(inventory.app)
 app.add_typer(records.app)
 
-SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="The spec, a YAML file; `mfbench new NAME` writes one.")]
+SpecFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC", help="The spec, a YAML file; `mfbench new NAME` writes one.", autocompletion=completion.specs
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the spec, e.g. --set model.K=32; repeatable."),
@@ -57,7 +62,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, terminate)
     try:
         try:
-            app()
+            app(prog_name="mfbench")  # whatever it was started as, completion is for this name
         except OSError as error:
             if error.filename is None and not is_disk_full(error):
                 raise
@@ -71,6 +76,7 @@ def main() -> None:
 def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> None:
     """Train the spec's model once and score it on train and valid."""
     with stoppable("rerun the command to start the run again"):
+        from mfbench.commands.cli.next_steps import after_run
         from mfbench.report.leaderboard import table
         from mfbench.tracking.pages import pointer, run_page
 
@@ -80,10 +86,12 @@ def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> Non
             as_json,
             result.summary(),
         )
+        say_beside(result.given_and_filled(), as_json)
         for record in result.records:
             say(f"run {record.run_key} saved to {record.path}", as_json)
         if result.run_id:
             say(pointer(run_page, result.record.spec.name, result.run_id), as_json)
+        say(after_run(result.records, spec, changes or ()), as_json)
     broken = [record for record in result.records if record.outcome != "completed"]
     if broken:
         fail("; ".join(f"{record.run_key} {record.outcome}: {record.reason}" for record in broken))
@@ -100,7 +108,12 @@ def sweep(
     ] = None,
     backends: Annotated[
         list[str] | None,
-        typer.Option("--backend", metavar="NAME", help="Sweep only this one of the spec's backends; repeatable."),
+        typer.Option(
+            "--backend",
+            metavar="NAME",
+            help="Sweep only this one of the spec's backends; repeatable.",
+            autocompletion=completion.backends,
+        ),
     ] = None,
     cluster: Annotated[
         str | None,
@@ -115,6 +128,7 @@ def sweep(
     backend is trained on train and valid together, and scored on the test part, which the search never sees.
     """
     with stoppable("finished trials are saved; rerun the command to resume"):
+        from mfbench.commands.cli.next_steps import after_sweep
         from mfbench.report.leaderboard import table
         from mfbench.search.pareto import table as pareto_table
         from mfbench.tracking.pages import charts_page, pointer
@@ -131,6 +145,7 @@ def sweep(
         if result.swept.audit:
             _say_audit(result.swept.audit, as_json)
         say(pointer(charts_page, result.swept.finals), as_json)
+        say(after_sweep(result.swept, spec, changes or (), backends or ()), as_json)
     if result.swept.failures:
         fail("; ".join(result.swept.failures))
 
@@ -156,7 +171,11 @@ def race(
 def compare(
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SPEC|EXPERIMENT|RUN", help="Which runs to compare. Default: all final and plain runs."),
+        typer.Argument(
+            metavar="SPEC|EXPERIMENT|RUN",
+            help="Which runs to compare. Default: all final and plain runs.",
+            autocompletion=completion.anything_compared,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -177,7 +196,12 @@ def compare(
 @app.command()
 def report(
     spec: Annotated[
-        str, typer.Argument(metavar="SPEC|EXPERIMENT", help="A spec that has run, or the name of its experiment.")
+        str,
+        typer.Argument(
+            metavar="SPEC|EXPERIMENT",
+            help="A spec that has run, or the name of its experiment.",
+            autocompletion=completion.specs_and_experiments,
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -188,7 +212,12 @@ def report(
 
 @app.command()
 def reproduce(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run key, an MLflow run id, or the path of a record.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run key, an MLflow run id, or the path of a record.", autocompletion=completion.runs
+        ),
+    ],
     strict: Annotated[
         bool, typer.Option("--strict", help="Do not run if something differs here that can change a bit.")
     ] = False,
@@ -204,78 +233,6 @@ def reproduce(
             say(result.table(), as_json)
         show(result.sentence, as_json, result.summary())
     raise typer.Exit(0 if result.reproduced else 1)
-
-
-@app.command()
-def ui(
-    what: Annotated[
-        str | None, typer.Argument(metavar="SPEC|EXPERIMENT", help="Whose charts to show. Default: the latest that has run.")
-    ] = None,
-    port: Annotated[int | None, typer.Option(help="Default: 5000, or a free port if that is taken.")] = None,
-    opened: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser, if there is a screen.")] = True,
-) -> None:
-    """Serve MLflow locally until Ctrl-C, with charts of the runs."""
-    from mfbench.commands.find import charted
-    from mfbench.tracking.pages import charts_page
-    from mfbench.tracking.ui import open_page
-    from mfbench.tracking.ui import ui as serve
-
-    records = charted(what)
-    address, process = serve(port)
-    try:
-        page = charts_page(records, address) if records else address
-        say(f"MLflow: {page}" + ("\npress Ctrl-C to stop it" if process else ""), False)
-        if opened:
-            open_page(page)
-        if process:
-            process.wait()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        if process:
-            process.terminate()
-            process.wait()
-
-
-@app.command()
-def dashboard(
-    port: Annotated[int | None, typer.Option(help="Default: 8080, or a free port if that is taken.")] = None,
-    opened: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser, if there is a screen.")] = True,
-) -> None:
-    """Serve Optuna's dashboard locally until Ctrl-C, with all trials.
-
-    Trials are exported to the file optuna.journal, again whenever new ones have finished.
-    """
-    from mfbench.tracking.dashboard import check_installed, follow, serving
-    from mfbench.tracking.journal import open_journal, update
-    from mfbench.tracking.ui import open_page
-
-    check_installed()
-    try:
-        journal = open_journal()
-        update(journal)
-        with serving(journal, port) as address:
-            say(f"Optuna's dashboard: {address}\npress Ctrl-C to stop it", False)
-            if opened:
-                open_page(address)
-            follow(journal, warn)
-    except KeyboardInterrupt:
-        pass
-
-
-@app.command()
-def sync(
-    what: Annotated[
-        list[str] | None, typer.Argument(metavar="SPEC|EXPERIMENT", help="Whose runs to export. Default: all.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Export to MLflow the runs that are missing there."""
-    from mfbench.commands.find import studies
-    from mfbench.tracking.export import sync as sync_study
-
-    exported = {study: sync_study(study) for study in studies(what or [])}
-    show(f"{sum(exported.values())} runs exported to MLflow", as_json, {"exported": exported})
 
 
 # --- reading arguments -----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mfbench.commands.cli import completion
 from mfbench.commands.cli.terminal import AsJson, say, show
 from mfbench.core.errors import InputError
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run key, an MLflow run id, or the path of a record.")]
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run key, an MLflow run id, or the path of a record.", autocompletion=completion.models
+    ),
+]
 Count = Annotated[int, typer.Option("-n", min=1, help="How many to show.")]
 
 
@@ -101,10 +107,13 @@ def groups(
 @app.command()
 def fill(
     run: Run,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The Parquet file, with columns user, item, prediction.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file: .csv or .parquet, a row per cell; or .npz.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write the filled-in matrix as Parquet, one row per cell."""
+    """Write the filled-in matrix: a prediction for every cell."""
+    from mfbench.models.filled import check_format
+
+    check_format(out)
     cells = _recommender(run).fill(out)
     show(f"wrote {cells:,} cells to {out}", as_json, {"cells": cells, "out_path": str(out)})
 

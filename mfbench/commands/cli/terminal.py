@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
@@ -34,6 +34,20 @@ def say(for_people: Any, as_json: bool) -> None:
     # Too narrow a terminal wraps the rows; rich would cut them off, and numbers with them.
     needed = Measurement.get(console, console.options.update(width=1000), for_people).minimum
     Console(stderr=as_json, width=max(console.width, needed)).print(for_people, highlight=False)
+
+
+def say_beside(drawn: Sequence[Any], as_json: bool) -> None:
+    """Print tables of rich's side by side, or if the terminal is too narrow one below the other."""
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    row = Table.grid(padding=(0, 4))
+    row.add_row(*drawn)
+    console = Console(stderr=as_json)
+    fits = Measurement.get(console, console.options.update(width=1000), row).minimum <= console.width
+    for one in [row] if drawn and fits else drawn:
+        say(one, as_json)
 
 
 def warn(sentence: str) -> None:
