@@ -149,9 +149,11 @@ def _job(record: Record, file: str | None) -> Job:
         tree["data"]["file"] = file
     best = None
     if record.best_trial is not None:
+        judged = {name: value for name, value in record.evaluation.items() if name == record.objective.name}
         best = BestTrial(
-            number=record.best_trial, valid_rmse=record.valid_rmse, valid_mae=record.valid_mae, intervals=record.intervals
-        )
+            number=record.best_trial, valid_rmse=record.valid_rmse, valid_mae=record.valid_mae, judged=judged,
+            intervals=record.intervals,
+        )  # fmt: skip
     return Job(
         **record.names,
         spec=load_spec(tree), hyper=record.hyper, epochs=record.planned_epochs, best=best,

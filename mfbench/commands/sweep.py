@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mfbench.report.leaderboard import Row, rows
-from mfbench.runs.records import CURVES
+from mfbench.runs.scores import CURVES
 from mfbench.search.outcome import Swept
 from mfbench.search.sweep import Plan
 from mfbench.spec import SpecSource, load_spec

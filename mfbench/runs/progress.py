@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -9,8 +10,9 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from mfbench.core.objective import Objective
 from mfbench.runs.jobs import Job
-from mfbench.runs.records import Record
+from mfbench.runs.records import Record, RunName
 
 
 class Watcher:
@@ -26,7 +28,7 @@ class Watcher:
         """A study with this number of trials starts."""
 
     def epoch(self, job: Job, epoch: int, value: float) -> None:
-        """A run scored an epoch with this RMSE, on valid if the split has one, else on train."""
+        """A run scored an epoch with this value of its objective; train RMSE if the split has no valid part."""
 
     def done(self, record: Record) -> None:
         """A run is finished."""
@@ -72,7 +74,7 @@ class Watchers(Watcher):
 
 
 class ProgressBar(Watcher):
-    """One progress bar per study on stderr: trials done, best RMSE so far, time left. Hidden if stderr is not a terminal.
+    """One progress bar per study on stderr: trials done, best value so far, time left. Hidden if stderr is not a terminal.
 
     A trial in progress counts as the share of its epochs, so the bar of a study with one slow trial moves too.
     """
@@ -84,7 +86,7 @@ class ProgressBar(Watcher):
             TimeRemainingColumn(), console=self._console, disable=not sys.stderr.isatty(),
         )  # fmt: skip
         self._task: dict[str, TaskID] = {}
-        self._best: dict[str, float] = {}
+        self._best: dict[str, tuple[float, str]] = {}
         self._seen: dict[str, float] = {}
 
     def __enter__(self) -> Watcher:
@@ -101,21 +103,24 @@ class ProgressBar(Watcher):
     def epoch(self, job: Job, epoch: int, value: float) -> None:
         """Advance the bar by a part of a trial."""
         if job.best is None:  # final runs do not count as trials, and their value is a train RMSE
-            self._advance(job.backend, job.run_key, epoch / job.epochs, value)
+            self._advance(job, epoch / job.epochs, job.objective, value)
 
     def done(self, record: Record) -> None:
         """Advance the bar to the end of the trial."""
         if record.best_trial is None:
-            self._advance(record.backend, record.run_key, 1.0, record.valid_rmse)
+            self._advance(record, 1.0, record.objective, record.judged)
 
     def say(self, sentence: str) -> None:
         """Print the message above the bars, even if stderr is not a terminal."""
         self._console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
 
-    def _advance(self, backend: str, run_key: str, share: float, value: float | None) -> None:
+    def _advance(self, run: RunName, share: float, objective: Objective, value: float | None) -> None:
+        backend = run.backend
         if backend not in self._task:
             return
-        best = min(self._best.get(backend, float("inf")), float("inf") if value is None else value)
-        self._best[backend] = best
-        step, self._seen[run_key] = share - self._seen.get(run_key, 0.0), share
-        self._bars.update(self._task[backend], advance=step, best=f"best RMSE {best:.4f}" if best < float("inf") else "")
+        cost = objective.cost(value)
+        if cost < self._best.get(backend, (math.inf, ""))[0]:
+            name = "RMSE" if objective.name == "valid_rmse" else objective.title
+            self._best[backend] = cost, f"best {name} {value:.4f}"
+        step, self._seen[run.run_key] = share - self._seen.get(run.run_key, 0.0), share
+        self._bars.update(self._task[backend], advance=step, best=self._best.get(backend, (math.inf, ""))[1])
