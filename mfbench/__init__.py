@@ -1,8 +1,8 @@
 """mfbench: a research harness for matrix factorization of ratings, R ≈ P Qᵀ.
 
 `factorize` needs only a matrix. `run` and `sweep` train and tune the model of a spec and record every run; `reproduce`
-re-runs a recorded run; `load_model` and `recommender` use its model; `compare` and `write_report` show runs side by side;
-`race` measures speed.
+re-runs a recorded run; `load_model` and `recommender` use its model, and `evaluate` computes other metrics of it; `compare`
+and `write_report` show runs side by side; `race` measures speed.
 """
 
 from importlib import import_module
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mfbench.commands.compare import compare, write_report
+    from mfbench.commands.evaluations.evaluate import evaluate
     from mfbench.commands.load import load_model, recommender
     from mfbench.commands.race import race
     from mfbench.commands.reproduce import reproduce
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from mfbench.commands.sweep import sweep
     from mfbench.models.factorize import factorize
 
-__all__ = ["compare", "factorize", "load_model", "race", "recommender", "reproduce", "run", "sweep", "write_report"]
+__all__ = [
+    "compare", "evaluate", "factorize", "load_model", "race", "recommender", "reproduce", "run", "sweep", "write_report",
+]  # fmt: skip
 __version__ = "0.1.0"
 
 _HOMES = {
     "compare": "mfbench.commands.compare",
+    "evaluate": "mfbench.commands.evaluations.evaluate",
     "factorize": "mfbench.models.factorize",
     "load_model": "mfbench.commands.load",
     "race": "mfbench.commands.race",

@@ -28,7 +28,7 @@ class SweepResult:
     run_ids: dict[str, str]
 
     def __repr__(self) -> str:
-        found = [f"{row.record.title} valid RMSE {row.record.valid_rmse:.4f}" for row in self.leaderboard()[:1]]
+        found = [f"{row.record.title} {row.order.title} {row.record.judged:.4f}" for row in self.leaderboard()[:1]]
         return f"<sweep {self.swept.study}: {len(self.swept.all_trials)} trials, {found[0] if found else 'no final run yet'}>"
 
     def to_frame(self) -> pd.DataFrame:
@@ -37,10 +37,12 @@ class SweepResult:
 
         names = ("backend", "number", "outcome", "epochs", "best_epoch", *CURVES)
         trials = self.swept.all_trials
-        return pd.DataFrame([{**{name: getattr(one, name) for name in names}, **one.hyper} for one in trials])
+        return pd.DataFrame(
+            [{**{name: getattr(one, name) for name in names}, **one.evaluation, **one.hyper} for one in trials]
+        )
 
     def leaderboard(self) -> list[Row]:
-        """The final runs and floors, best valid RMSE first."""
+        """The final runs and floors, best first by the objective of the sweep."""
         return rows(self.swept.finals, self.swept.trials, self.run_ids)
 
     def summary(self) -> dict[str, Any]:
@@ -48,6 +50,7 @@ class SweepResult:
         swept, sweep = self.swept, self.swept.spec.sweep
         return {
             "study": swept.study,
+            "objective": swept.spec.objective,
             "trials": sweep.trials if sweep else 0,
             "finished": {backend: len(trials) for backend, trials in swept.trials.items()},
             "finals": [{**_shown(row), "evaluation": row.record.evaluation} for row in self.leaderboard()],

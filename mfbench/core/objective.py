@@ -68,6 +68,10 @@ class Objective(BaseModel):
         return title(self.name)
 
 
+VALID_RMSE = Objective()
+"""The objective of a sweep by default, and what orders a board of plain runs."""
+
+
 def title(metric: str) -> str:
     """The name of a metric as people write it: `test RMSE` for test_rmse, and the name itself for longer ones."""
     part, _, name = metric.partition("_")

@@ -49,7 +49,11 @@ class OwnMetric:
     @staticmethod
     def load(target: str, key: str = KEY) -> OwnMetric:
         """The metric with that name, such as `mine.py:first_hit`; SpecError if it does not keep to the contract."""
-        function = own_object(target, key, "function")
+        return OwnMetric.of_function(own_object(target, key, "function"), target, key)
+
+    @staticmethod
+    def of_function(function: Any, target: str, key: str = KEY) -> OwnMetric:
+        """The function as a metric; SpecError if its arguments, its name or its direction are not as they must be."""
         try:
             takes = tuple(inspect.signature(function).parameters)
         except (TypeError, ValueError):

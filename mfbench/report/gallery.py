@@ -37,6 +37,8 @@ class Picture:
 def gallery(swept: Swept) -> dict[str, Picture]:
     """The pictures of a sweep that has trials, by file name without suffix, in the order of the report."""
     runs, trials, shares = swept.runs, swept.all_trials, swept.importances
+    objective = trials[0].objective
+    title = f"{objective.title} (reversed, better is lower)" if objective.higher_is_better else objective.title
     pictures = {
         "learning_curves": Picture(
             "Learning curves", "All trials are faint, the best trial of each backend is strong.", lambda: trial_curves(runs)
@@ -45,14 +47,14 @@ def gallery(swept: Swept) -> dict[str, Picture]:
             "MAE", "By epoch, for the best trial of each backend; a floor is a horizontal line.", lambda: mae_curves(runs)
         ),
         "trade_off": Picture(
-            "RMSE against training time",
+            f"{'RMSE' if objective.name == 'valid_rmse' else objective.title} against training time",
             "The line joins the Pareto front: trials that no other trial beats in both.",
             lambda: trade_off_picture(trials),
         ),
-        "sweep": Picture("What each trial tried", "The best valid RMSE of each trial.", lambda: sweep_picture(runs)),
+        "sweep": Picture("What each trial tried", f"The best {title} of each trial.", lambda: sweep_picture(runs)),
         "alpha_beta": Picture(
             "Step size and penalty",
-            "Colour is valid RMSE, size is K; a cross is a trial that diverged.",
+            f"Colour is {objective.title}, size is K; a cross is a trial that diverged.",
             lambda: alpha_beta_map(trials),
         ),
         "importance": Picture(

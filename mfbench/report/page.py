@@ -38,6 +38,8 @@ def page(comparison: Comparison) -> str:
         name=first.spec.name,
         summary=_summary(comparison),
         board=cells(comparison.board, comparison.oracle),
+        ranking=_ranking(comparison),
+        ordered=comparison.order.title,
         oracle=comparison.oracle,
         intervals=any(record.intervals for record in comparison.records),
         mark=note(comparison.board),
@@ -54,8 +56,29 @@ def _summary(comparison: Comparison) -> str:
     best, data = comparison.board[0].record, comparison.board[0].record.data
     judged = [("valid", best.valid_rmse), ("test", best.test_rmse)]
     scores = ", ".join(f"{part} RMSE {value:.4f}" for part, value in judged if value is not None) or "no held-out part"
+    order = comparison.order
+    if (value := best.metric(order.name)) is not None and order.name != "valid_rmse":
+        scores = f"{order.title} {value:.4f}, {scores}"
     of = f"of {len(comparison.board)} runs " if len(comparison.board) > 1 else ""
     return f"{data.name}: {data.n_users:,} users, {data.n_items:,} items. Best {of}on valid: {best.title}, {scores}."
+
+
+def _ranking(comparison: Comparison) -> tuple[list[str], list[list[str]]] | None:
+    """Header and body of the second board: the ranking metrics of the longest lists, and the user's own metrics."""
+    first = comparison.records[0]
+    part, k = "valid" if first.stage == "run" else "test", max(first.spec.evaluation.k, default=None)
+    names = [f"{part}_{name}_{k}" for name in ("ndcg", "map", "mrr", "recall", "precision", "hit_rate", "coverage")]
+    names = [name for name in (*names, *(f"{part}_{own}" for own in first.own_metrics)) if _has(comparison, name)]
+    body = [[one.title, *(_four_digits(one.metric(name)) for name in names)] for one in comparison.records]
+    return (["run", *names], body) if names else None
+
+
+def _has(comparison: Comparison, metric: str) -> bool:
+    return any(record.metric(metric) is not None for record in comparison.records)
+
+
+def _four_digits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
 
 
 def _pictures(comparison: Comparison) -> list[dict[str, str]]:

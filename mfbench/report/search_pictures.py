@@ -16,6 +16,7 @@ from mfbench.report.style import (
     legend_entry,
     limit,
     log_ticks,
+    name_values,
     panel_grid,
     plain,
     tip,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def sweep_picture(records: Sequence[Record]) -> Figure:
-    """The best valid RMSE of each trial against each searched hyperparameter: one panel each, one colour per backend."""
+    """The best value of each trial against each searched hyperparameter: one panel each, one colour per backend."""
     trials = [record for record in records if record.stage == "trial"]
     colours = colours_of(trials)
     figure, panels = panel_grid(varied(trials), 3.4, width=3.5)
@@ -55,7 +56,7 @@ def sweep_picture(records: Sequence[Record]) -> Figure:
                 tip(ring, words_of(best))
         axes.set_xlabel(name)
     for axes in list(panels.values())[::ABREAST]:
-        axes.set_ylabel("best valid RMSE of the trial")
+        name_values(axes.yaxis, trials, "best {} of the trial")
     searched = {trial.backend for trial in trials if trial.hyper}
     keys = [legend_entry(backend, colour) for backend, colour in colours.items() if backend in searched]
     keys.append(legend_entry("best of a backend", size=11, face="none"))
@@ -80,7 +81,7 @@ def varied(trials: Sequence[Record]) -> list[str]:
 
 
 def alpha_beta_map(records: Sequence[Record]) -> Figure:
-    """Each trial at its alpha and beta, one panel per backend: colour is valid RMSE, size is K, a cross has diverged."""
+    """Each trial at its alpha and beta, one panel per backend: colour is its value, size is K, a cross has diverged."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -113,7 +114,8 @@ def alpha_beta_map(records: Sequence[Record]) -> Figure:
         plain(axes)
     for axes in list(panels.values())[::ABREAST]:
         axes.set_ylabel("beta, the L2 penalty")
-    figure.colorbar(ScalarMappable(norm, colour), ax=list(panels.values()), label="valid RMSE", extend="max")
+    bar = figure.colorbar(ScalarMappable(norm, colour), ax=list(panels.values()), extend="max")
+    name_values(bar.ax.yaxis, trials)
     sizes = sorted({min((t.K or 1 for t in trials), default=1), most})
     keys = [legend_entry(f"K={K}", size=_size(K, most)) for K in sizes]
     keys += [
@@ -201,12 +203,12 @@ def _scale(axes: Axes, name: str, values: Sequence[float]) -> None:
 
 
 def best_for_time(records: Sequence[Record]) -> list[Record]:
-    """The Pareto front of training time and valid RMSE: the records that no other beats in both, fastest first."""
+    """The Pareto front of training time and the objective: the records that no other beats in both, fastest first."""
     return undominated(records, lambda one: (one.clocks.train_seconds, value_of(one)))
 
 
 def trade_off_picture(records: Sequence[Record]) -> Figure:
-    """The valid RMSE of each completed run against its training time, one colour per backend; a line is the Pareto front."""
+    """The objective of each completed run against its training time, one colour per backend; a line is the Pareto front."""
     from matplotlib.figure import Figure
 
     shown = [
@@ -229,7 +231,7 @@ def trade_off_picture(records: Sequence[Record]) -> Figure:
         log_ticks(axes, "x", seconds)
         limit(axes, [value_of(one) for one in shown])
     axes.set_xlabel("training time, seconds")
-    axes.set_ylabel("valid RMSE")
+    name_values(axes.yaxis, shown)
     axes.legend(frameon=False)
     plain(axes)
     return figure

@@ -223,7 +223,7 @@ class Record(RunName):
     @property
     def is_sealed(self) -> bool:
         """Whether the record is unchanged since it was written."""
-        return self.seal == _digest(json.loads(self._content) if self._content else self.model_dump(mode="json"))
+        return self.seal == seal_of(json.loads(self._content) if self._content else self.model_dump(mode="json"))
 
     @staticmethod
     def of_file(content: bytes) -> Record:
@@ -235,7 +235,7 @@ class Record(RunName):
     def put_seal(self) -> None:
         """Seal the present content of the record."""
         self._content = None
-        self.seal = _digest(self.model_dump(mode="json"))
+        self.seal = seal_of(self.model_dump(mode="json"))
 
     def changed(self, update: dict[str, Any]) -> Record:
         """A copy with these fields changed, which no longer matches any file."""
@@ -257,7 +257,7 @@ class Record(RunName):
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _digest(tree: dict[str, Any]) -> str:
-    """sha256 over all fields of a record except its seal."""
+def seal_of(tree: dict[str, Any]) -> str:
+    """sha256 over all fields, of a record or of an evaluation, except its seal."""
     content = json.dumps({name: value for name, value in tree.items() if name != "seal"}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -20,7 +20,7 @@ from mfbench.core.paths import RUNS
 from mfbench.data.sealed import openers, worn
 from mfbench.data.splits import Parts, parts_of
 from mfbench.models.evaluation import none_relevant
-from mfbench.models.own_metrics import own_metrics
+from mfbench.models.own_metrics import objective_of, own_metrics
 from mfbench.runs.jobs import Job
 from mfbench.runs.progress import Watcher
 from mfbench.runs.record_files import find_record, remove_unfinished, studies_of, study_records
@@ -51,6 +51,7 @@ class Plan:
         studies = [Study.of(source, key, name) for name in source.backends()]
         check_names(source, studies)
         own_metrics(source.evaluation, check=True)
+        objective_of(source)
         parts = [parts_of(source.repeat(fold)) for fold in range(source.folds)]
         if "valid" not in parts[0].n:
             raise SpecError(
