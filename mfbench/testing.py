@@ -200,8 +200,8 @@ class BackendContract:
 class MetricContract:
     """Tests of what `mfbench.models.own_metrics` asks of a function; in `test_mine.py`, for one in `mine.py`:
 
-        class TestFirstHit(MetricContract):
-            metric = first_hit
+    class TestFirstHit(MetricContract):
+        metric = first_hit
     """
 
     metric: ClassVar[Callable[..., Any]]

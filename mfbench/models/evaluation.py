@@ -13,12 +13,13 @@ import numpy as np
 
 from mfbench.backends.base import Model
 from mfbench.core.arrays import Array, Floats64, Ints, Positions
+from mfbench.core.errors import SpecError
 from mfbench.core.objective import list_length
 from mfbench.matrix.metrics import mean_or_none
 from mfbench.matrix.ratings import Ratings
 from mfbench.models.lists import Lists, ranking_metrics
-from mfbench.models.own_metrics import OwnMetric, of_predictions, own_metrics, values_of
-from mfbench.spec import Evaluation
+from mfbench.models.own_metrics import OwnMetric, objective_of, of_predictions, own_metrics, values_of
+from mfbench.spec import Evaluation, Spec
 
 Metrics = dict[str, float | int | None]
 """Values by name; None if the value is not finite, or a mean of nothing, as of a group without ratings."""
@@ -70,6 +71,18 @@ def none_relevant(asked: Evaluation, highest: float) -> list[str]:
     fault = f"no rating of train and valid is {_named(asked.relevant)} or more"
     effect = "so precision, recall, NDCG, MAP, MRR and hit rate are undefined"
     return [f"evaluation.relevant: {fault}, {effect}; set it to {_named(highest)}, the highest rating, or less"]
+
+
+def check_metrics(spec: Spec, highest: float) -> None:
+    """SpecError if a metric of the user's own fails on a small example, or the objective of the sweep cannot be computed.
+
+    highest: the highest rating of train and valid.
+    """
+    own_metrics(spec.evaluation, check=True)
+    objective = objective_of(spec)
+    if list_length(objective.name.removeprefix("valid_")):
+        for sentence in none_relevant(spec.evaluation, highest):
+            raise SpecError(f"{sentence} (the sweep's objective is {objective.name})")
 
 
 def user_errors(model: Model, part: Ratings) -> dict[str, Array]:

@@ -15,12 +15,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mfbench.core.errors import InputError, RecordError, SpecError, WorkError
-from mfbench.core.objective import list_length
 from mfbench.core.paths import RUNS
 from mfbench.data.sealed import openers, worn
 from mfbench.data.splits import Parts, parts_of
-from mfbench.models.evaluation import none_relevant
-from mfbench.models.own_metrics import objective_of, own_metrics
+from mfbench.models.evaluation import check_metrics, none_relevant
 from mfbench.runs.jobs import Job
 from mfbench.runs.progress import Watcher
 from mfbench.runs.record_files import find_record, remove_unfinished, studies_of, study_records
@@ -50,16 +48,12 @@ class Plan:
         key = study_key(source)
         studies = [Study.of(source, key, name) for name in source.backends()]
         check_names(source, studies)
-        own_metrics(source.evaluation, check=True)
-        objective_of(source)
         parts = [parts_of(source.repeat(fold)) for fold in range(source.folds)]
         if "valid" not in parts[0].n:
             raise SpecError(
                 "split: a sweep needs a valid part to choose the best trial, but this split has none; give valid a share"
             )
-        if list_length(source.objective.removeprefix("valid_")):
-            for sentence in none_relevant(source.evaluation, parts[0].highest):
-                raise SpecError(f"{sentence} (the sweep's objective is {source.objective})")
+        check_metrics(source, parts[0].highest)
         return Plan(source, studies, parts)
 
     def execute(self, workers: int, watcher: Watcher, timeout: float | None = None, cluster: str | None = None) -> Swept:
@@ -100,7 +94,7 @@ class Plan:
             from mfbench.search.cluster.crew import Cluster  # Dask is an extra, and slow to import
         except ImportError as error:
             raise InputError(f"--cluster needs Dask ({error}); install it with pip install 'mfbench[cluster]'") from None
-        return Cluster(cluster, self.parts, [study.backend for study in self.studies], watcher.say)
+        return Cluster(cluster, self.parts, [*self.spec.backends(), *self.spec.evaluation.extra], watcher.say)
 
     def _tell_limits(self, watcher: Watcher) -> None:
         """Report what the search cannot guarantee, and what it leaves out."""
