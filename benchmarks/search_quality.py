@@ -26,8 +26,8 @@ from mfbench.core.files import write_whole
 from mfbench.core.paths import RESULTS
 from mfbench.core.tables import markdown
 from mfbench.report import style
-from mfbench.runs.progress_bar import ProgressBar
 from mfbench.search.outcome import Swept
+from mfbench.search.progress_bar import ProgressBar
 from mfbench.search.sampling.finished import best_of
 from mfbench.search.sweep import Plan
 from mfbench.spec import load_spec

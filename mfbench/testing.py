@@ -1,16 +1,18 @@
-"""What every backend must do, as tests: subclass `BackendContract` in a test file of yours."""
+"""What a backend, and a metric of your own, must do, as tests: subclass `BackendContract` or `MetricContract`."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mfbench.backends.base import Backend, Model
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.ratings import Ratings
+from mfbench.models.own_metrics import OwnMetric, example
 
 EPOCHS = 3
 
@@ -193,6 +195,46 @@ class BackendContract:
     def _rmse(self, model: Model) -> float:
         error = self.train.values - model.predict(self.train.users, self.train.items)
         return float(np.sqrt(np.mean(error * error)))
+
+
+class MetricContract:
+    """Tests of what `mfbench.models.own_metrics` asks of a function; in `test_mine.py`, for one in `mine.py`:
+
+    class TestFirstHit(MetricContract):
+        metric = first_hit
+    """
+
+    metric: ClassVar[Callable[..., Any]]
+
+    def test_takes_predictions_or_lists(self) -> None:
+        """Its arguments are those of a metric, its name is no built-in one, and its direction is True, False or not given."""
+        self._metric()
+
+    def test_gives_a_number_and_changes_nothing(self) -> None:
+        """It gives a float or None, the same bits each time, and does not write into its arrays."""
+        metric = self._metric()
+        for seed in range(5):
+            arrays = example(seed)[metric.takes_lists]
+            value = metric.of(arrays)
+            assert value is None or isinstance(value, float)
+            assert metric.of(arrays) == value
+
+    def test_the_order_of_ratings_and_users_does_not_matter(self) -> None:
+        """Only rounding may differ when the ratings, or the users of the lists, are in another order."""
+        metric = self._metric()
+        arrays = example()[metric.takes_lists]
+        first, other = metric.of(arrays), metric.of({name: array[::-1] for name, array in arrays.items()})
+        np.testing.assert_allclose(np.array([first], float), np.array([other], float))
+
+    def test_users_without_relevant_items_are_no_error(self) -> None:
+        """Lists of users none of whom has a relevant item give None, NaN or a number."""
+        if (metric := self._metric()).takes_lists:
+            lists = example()[1]
+            metric.of({**lists, "hits": np.zeros_like(lists["hits"]), "n_relevant": np.zeros_like(lists["n_relevant"])})
+
+    def _metric(self) -> OwnMetric:
+        function = type(self).metric
+        return OwnMetric.of_function(function, f"{function.__module__}:{function.__name__}")
 
 
 def _cells(ratings: Ratings) -> list[tuple[int, int, float]]:

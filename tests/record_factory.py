@@ -12,7 +12,8 @@ from mfbench.core.files import write_model
 from mfbench.data.splits import DataDescription
 from mfbench.runs.environment import Environment
 from mfbench.runs.record_files import model_path, read_record, write_record
-from mfbench.runs.records import Clocks, Outcome, Record, Scores, Stage
+from mfbench.runs.records import Clocks, Outcome, Record, Stage
+from mfbench.runs.scores import Scores
 from mfbench.search.outcome import Swept
 from mfbench.spec import Spec
 

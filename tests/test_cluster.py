@@ -62,7 +62,11 @@ def test_a_cluster_gives_what_local_workers_give(small: dict[str, Any]) -> None:
 
 
 def test_a_cluster_that_is_there_trains_backends_of_ones_own_beside_another_sweep(small: dict[str, Any]) -> None:
-    small["sweep"] |= {"backends": [write_backend("pass")]}
+    small["sweep"] |= {"backends": [write_backend("pass")], "objectives": ["valid_worst"]}
+    Path("worst.py").write_text("def worst(users, items, ratings, predicted):\n    return abs(ratings - predicted).max()\n")
+    with Path("worst.py").open("a") as file:
+        file.write("worst.higher_is_better = False\n")
+    small["evaluation"] = {"extra": ["worst.py:worst"]}
     with scheduler(2) as address:
         first = answer_of(small, "--cluster", address)
         again = answer_of(small, "--cluster", address)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ir_measures import AP, P, R, Success, nDCG
+from ir_measures import AP, RR, P, R, Success, nDCG
 from sklearn.metrics import mean_absolute_error, ndcg_score, root_mean_squared_error
 
 from mfbench.matrix.factors import Factors
@@ -68,6 +68,9 @@ def test_errors_are_those_of_scikit_learn(case: tuple[Factors, Ratings, Ratings]
                     assert close(told[f"test_{name}{which}{how}"], metric(rows.values, predicted))
                 assert close(told[f"test_{name}{which}_user{how}"], by_user(rows, rows.values, predicted, metric))
     assert "test_rmse" not in told
+    every = np.abs(part.values - model.predict(part.users, part.items))
+    for share in (50, 90, 95):
+        assert close(told[f"test_abs_error_{share}"], np.percentile(every, share))
 
 
 @settings(max_examples=50, deadline=None)
@@ -118,7 +121,7 @@ def test_lists_are_judged_as_by_trec_eval(case: tuple[Factors, Ratings, Ratings]
         assert close(told[f"test_coverage_{k}"], len({i for items in shown.values() for i in items}) / len(set(train.items)))
         counts = [np.mean([np.sum(train.items == item) for item in items]) for items in shown.values() if items]
         assert close(told[f"test_popularity_{k}"], np.mean(counts)) if counts else told[f"test_popularity_{k}"] is None
-    measures = {"precision": P, "recall": R, "ndcg": nDCG, "map": AP, "hit_rate": Success}
+    measures = {"precision": P, "recall": R, "ndcg": nDCG, "map": AP, "hit_rate": Success, "mrr": RR}
     if not len(wanted):
         assert all(told[f"test_{name}_{k}"] is None for name in measures for k in (1, 3, 20))
         return

@@ -12,8 +12,8 @@ from sweeping import Listener, swept
 
 from mfbench.runs.jobs import BestTrial, Job
 from mfbench.runs.progress import FINALS
-from mfbench.runs.progress_bar import Part, ProgressBar, seconds_left
 from mfbench.runs.records import Record
+from mfbench.search.progress_bar import Part, ProgressBar, seconds_left
 
 
 class Clock:

@@ -18,8 +18,9 @@ from user_files import read_csv, write_spec
 import mfbench
 from mfbench.commands.compare import compared
 from mfbench.core.errors import SpecError
-from mfbench.runs.records import Interval, Outcome, Record, RunName, Scores
+from mfbench.runs.records import Interval, Outcome, Record, RunName
 from mfbench.runs.repeats import averaged, interval, mean_of
+from mfbench.runs.scores import Scores
 from mfbench.search.sampling.finished import Finished
 from mfbench.spec import load_spec, run_study_key, study_key
 

@@ -84,8 +84,8 @@ def test_a_sweep_of_which_nothing_completes_says_why_and_what_to_try(small: dict
         (
             {"relevant": 6},
             [
-                "evaluation.relevant: no rating of train and valid is 6 or more, so precision, recall, NDCG, MAP and hit rate"
-                " are undefined; set it to 5, the highest rating, or less"
+                "evaluation.relevant: no rating of train and valid is 6 or more, so precision, recall, NDCG, MAP, MRR and"
+                " hit rate are undefined; set it to 5, the highest rating, or less"
             ],
         ),
         ({"relevant": 5}, []),

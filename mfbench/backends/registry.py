@@ -6,23 +6,18 @@ Importing this module loads no backend: jax, optax and the like are imported whe
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import importlib
-import importlib.util
 import inspect
 import json
-import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from mfbench.backends.base import Backend
 from mfbench.core.errors import SpecError
+from mfbench.core.own_code import own_digest, own_object
 from mfbench.spec.faults import fault
 
 BUILT_IN = {
@@ -83,12 +78,7 @@ def digest(name: str) -> str | None:
     """16 hex digits of a digest of the file that defines a user's own backend; None for a built-in one."""
     if name in BUILT_IN:
         return None
-    target = name if ":" in name else _installed()[name].value
-    place = target.rpartition(":")[0]
-    if not place.endswith(".py"):
-        module = importlib.util.find_spec(place)
-        place = str(module.origin) if module else ""
-    return hashlib.sha256(Path(place).expanduser().read_bytes()).hexdigest()[:16]
+    return own_digest(name if ":" in name else _installed()[name].value)
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -133,46 +123,18 @@ def _class(name: str) -> Any:
 
 def _load(name: str) -> Any:
     target = BUILT_IN.get(name, name)
+    if ":" in target:
+        return own_object(target, "backend", "class", name)
+    entry = _installed().get(name)
+    if entry is None:
+        raise SpecError(
+            f"backend: unknown backend {name!r}; choose from {', '.join(names())}, "
+            "or give your own as path/to/mine.py:Mine or package.module:Mine"
+        )
     try:
-        if ":" not in target:
-            entry = _installed().get(name)
-            if entry is None:
-                raise SpecError(
-                    f"backend: unknown backend {name!r}; choose from {', '.join(names())}, "
-                    "or give your own as path/to/mine.py:Mine or package.module:Mine"
-                )
-            return entry.load()
-        place, _, attribute = target.rpartition(":")
-        module = _module_at(Path(place).expanduser()) if place.endswith(".py") else importlib.import_module(place)
-    except SpecError:
-        raise
+        return entry.load()
     except Exception as error:  # a user's module can raise anything on import
         raise SpecError(f"backend: {name} cannot be imported ({type(error).__name__}: {error})") from error
-    if not hasattr(module, attribute):
-        raise SpecError(f"backend: {place} has no class {attribute!r}; give {place}:CLASS with the name of its class")
-    return getattr(module, attribute)
-
-
-def _module_at(path: Path) -> ModuleType:
-    """The module in a user's file, loaded once for the same path and content."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SpecError(f"backend: {path} cannot be read ({error.strerror}); give the path of a Python file") from None
-    digest = hashlib.sha256(str(path.resolve()).encode() + b"\0" + content).hexdigest()[:12]
-    name = f"mfbench_user_{path.stem}_{digest}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look up their module here
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
 
 
 def _installed() -> dict[str, EntryPoint]:

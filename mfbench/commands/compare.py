@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mfbench.commands.evaluations.stored import with_evaluations
 from mfbench.commands.find import all_experiments, find_run, studies
 from mfbench.core.errors import InputError, WorkError
 from mfbench.report import page
 from mfbench.report.leaderboard import rows
 from mfbench.report.results import Comparison
 from mfbench.runs.record_files import study_records
-from mfbench.runs.records import Record
+from mfbench.runs.records import METRICS, Record
 from mfbench.runs.repeats import averaged
 from mfbench.search.outcome import Swept, standing
 from mfbench.tracking.exported import run_ids
@@ -29,11 +31,14 @@ def compared(what: Sequence[str]) -> Comparison:
     return found[0]
 
 
-def compare(*what: str) -> list[Comparison]:
+def compare(*what: str, metrics: Sequence[str] = ()) -> list[Comparison]:
     """Leaderboards of some runs, one for each data set and split; of all experiments under `runs/` if none is named.
 
     what: spec files and names of experiments, for their final runs, floors and plain runs; run keys, MLflow run ids and
-    paths of records, for single runs. InputError if one of them matches nothing, or no run has finished.
+    paths of records, for single runs. metrics: more columns, such as `test_ndcg_10`, from the records and from the
+    evaluations beside them. A board is ordered by the objective of its sweep, or else the valid RMSE; the first of `metrics`
+    that is on valid takes its place. One on test never orders a board, as to choose by it would make it optimistic.
+    InputError if one of `what` matches nothing, no run has finished, or none has one of `metrics`.
 
     >>> import mfbench
     >>> data = {"planted": {"users": 60, "items": 80, "ratings": 2000}}  # generated ratings
@@ -49,10 +54,10 @@ def compare(*what: str) -> list[Comparison]:
     for one in what or all_experiments():
         single = find_run(one)
         if single is not None:
-            records[single.run_key] = single
+            records[single.run_key] = with_evaluations(single)
             continue
         for study in studies([one]):
-            found = list(study_records(study))
+            found = [one if one.stage == "trial" else with_evaluations(one) for one in study_records(study)]
             swept = Swept.of(found)
             sweeps += [swept] if swept else []
             last = standing(swept.finals) if swept else averaged(found)
@@ -71,15 +76,38 @@ def compare(*what: str) -> list[Comparison]:
     alike: dict[tuple[str, str], list[Record]] = {}
     for record in records.values():
         alike.setdefault((record.data.data_digest, record.data.split_digest), []).append(record)
-    return [_board(kept, sweeps, ids, problem) for kept in alike.values()]
+    for metric in metrics:
+        _check_metric(metric, list(records.values()))
+    return [_board(kept, sweeps, ids, problem, metrics) for kept in alike.values()]
 
 
-def _board(records: Sequence[Record], sweeps: Sequence[Swept], ids: Mapping[str, str], problem: str | None) -> Comparison:
+def _check_metric(metric: str, records: Sequence[Record]) -> None:
+    """InputError if no run has that metric, or if the runs have it from different code."""
+    if all(record.metric(metric) is None for record in records):
+        known = {name for record in records for name in (*METRICS, *record.evaluation) if record.metric(name) is not None}
+        near = difflib.get_close_matches(metric, sorted(known), 5) or sorted(known)[:5]
+        raise InputError(
+            f"--metric {metric}: no run here has this metric; choose another, such as {', '.join(near)}, or compute it with"
+            f" `mfbench evaluate RUN --metric {metric}`"
+        )
+    name = metric.partition("_")[2]
+    codes = {code.digest: record for record in records if (code := record.own_metrics.get(name))}
+    if len(codes) > 1:
+        one, other = (record.run_key for record in list(codes.values())[:2])
+        raise InputError(
+            f"--metric {metric}: its code differed between {one} and {other}, so their values are not comparable; compute both"
+            " again with `mfbench evaluate`"
+        )
+
+
+def _board(
+    records: Sequence[Record], sweeps: Sequence[Swept], ids: Mapping[str, str], problem: str | None, metrics: Sequence[str]
+) -> Comparison:
     # With several sweeps, the trials of a backend do not belong to one search.
     searched = {record.study for record in records if record.stage != "run"}
     here = [swept for swept in sweeps if swept.study in searched]
     swept = here[0] if len(here) == len(searched) == 1 else None
-    return Comparison(rows(records, swept.trials if swept else {}, ids), swept, problem)
+    return Comparison(rows(records, swept.trials if swept else {}, ids, metrics), swept, problem)
 
 
 def _why_no_final(swept: Swept) -> str:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mfbench.backends import registry
+from mfbench.core.own_code import own_digest
 from mfbench.data.splits import Parts
 from mfbench.runs.environment import Environment
-from mfbench.runs.records import CURVES, METRICS, Record
+from mfbench.runs.records import METRICS, Record
+from mfbench.runs.scores import CURVES
 
 Weight = Literal["fault", "bits", "note"]
 
@@ -48,7 +50,7 @@ class Difference:
 def differences(record: Record, parts: Parts, here: Environment) -> list[Difference]:
     """All differences, faults first. parts: the record's data as it is now. here: the current environment."""
     found = [*_in_record(record), *_in_spec(record), *_in_data(record, parts)]
-    return [*found, *_in_backend(record), *_in_environment(record.environment, here)]
+    return [*found, *_in_backend(record), *_in_metrics(record), *_in_environment(record.environment, here)]
 
 
 def _in_record(record: Record) -> Iterator[Difference]:
@@ -90,6 +92,14 @@ def _in_backend(record: Record) -> Iterator[Difference]:
     if now != record.backend_digest:
         says = "its file has changed since the run"
         yield Difference(record.backend, f"digest {record.backend_digest}", f"digest {now}", "bits", says)
+
+
+def _in_metrics(record: Record) -> Iterator[Difference]:
+    for name, was in record.own_metrics.items():
+        now = own_digest(was.code)
+        if now != was.digest:
+            says = f"its file has changed since the run, so {name} may be another metric"
+            yield Difference(was.code, f"digest {was.digest}", f"digest {now}", "bits", says)
 
 
 def _in_environment(was: Environment, now: Environment) -> Iterator[Difference]:
@@ -156,15 +166,17 @@ def compared_lines(was: Record, now: Record) -> Iterator[Line]:
     """Compare the numbers of two records of the same run, each number, curve and digest as one line."""
     for name in ("outcome", "reason", "epochs", "best_epoch"):
         yield from _single(name, getattr(was, name), getattr(now, name))
-    for name in CURVES:
-        if getattr(was.scores, name) or getattr(now.scores, name):
-            old, new = (dict(zip(one.scores.epoch, getattr(one.scores, name), strict=False)) for one in (was, now))
+    for name in dict.fromkeys((*CURVES, was.objective.name)):
+        if was.scores.of(name) or now.scores.of(name):
+            old, new = (dict(zip(one.scores.epoch, one.scores.of(name), strict=False)) for one in (was, now))
             yield _many(f"{name} by epoch", old, new, _last(old), _last(new))
     for name in METRICS:
         if was.best_trial is None or not name.startswith("valid"):  # a final run inherits these from its trial
             yield from _single(name, getattr(was, name), getattr(now, name))
     if was.evaluation or now.evaluation:
-        yield _many("evaluation", was.evaluation, now.evaluation, *(f"{len(one.evaluation)} metrics" for one in (was, now)))
+        # An older record may lack metrics that have been added since.
+        again = {name: value for name, value in now.evaluation.items() if name in was.evaluation or not was.evaluation}
+        yield _many("evaluation", was.evaluation, again, *(f"{len(one)} metrics" for one in (was.evaluation, again)))
     yield from _single("factors", was.factors_digest, now.factors_digest)
 
 

@@ -23,8 +23,9 @@ from mfbench.data.splits import Parts, parts_of
 from mfbench.report.style import COLOURS, save
 from mfbench.runs.jobs import backend_of, job_of
 from mfbench.runs.progress import Watcher
-from mfbench.runs.progress_bar import ProgressBar
-from mfbench.runs.records import CURVES, Record
+from mfbench.runs.records import Record
+from mfbench.runs.scores import CURVES
+from mfbench.search.progress_bar import ProgressBar
 from mfbench.search.workers import Task, Workers
 from mfbench.spec import Spec, SpecSource, load_spec, run_study_key
 

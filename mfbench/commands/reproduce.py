@@ -20,9 +20,9 @@ from mfbench.runs.environment import environment
 from mfbench.runs.jobs import BestTrial, Job, hardware
 from mfbench.runs.preparation import Preparation
 from mfbench.runs.progress import Watcher
-from mfbench.runs.progress_bar import ProgressBar
 from mfbench.runs.records import Record
 from mfbench.runs.training import make
+from mfbench.search.progress_bar import ProgressBar
 from mfbench.spec import load_spec
 
 Verdict = Literal["to the bit", "within tolerance", "not reproduced", "refused"]
@@ -152,9 +152,11 @@ def _job(record: Record, file: str | None) -> Job:
         tree["data"]["file"] = file
     best = None
     if record.best_trial is not None:
+        judged = {name: value for name, value in record.evaluation.items() if name == record.objective.name}
         best = BestTrial(
-            number=record.best_trial, valid_rmse=record.valid_rmse, valid_mae=record.valid_mae, intervals=record.intervals
-        )
+            number=record.best_trial, valid_rmse=record.valid_rmse, valid_mae=record.valid_mae, judged=judged,
+            intervals=record.intervals,
+        )  # fmt: skip
     return Job(
         **record.names,
         spec=load_spec(tree), hyper=record.hyper, epochs=record.planned_epochs, best=best,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mfbench.data.files.frames import with_frames_kept
 from mfbench.data.splits import parts_of
 from mfbench.models.evaluation import none_relevant
+from mfbench.models.own_metrics import own_metrics
 from mfbench.models.trained import TrainedModel
 from mfbench.report.filled import MOST_SHOWN, given_and_filled
 from mfbench.report.leaderboard import Row, rows
@@ -119,6 +120,7 @@ def run(spec: SpecSource, changes: Iterable[str] = (), data: Any = None) -> RunR
     checked = load_spec(*with_frames_kept(spec, changes, data))
     study, backend = run_study_key(checked), checked.model.backend
     backend_of(checked.model, backend)
+    own_metrics(checked.evaluation, check=True)
     jobs = [job_of(checked, study, backend, "run", repeat=r) for r in range(checked.folds)]
     parts = [parts_of(job.spec) for job in jobs]
     with watched(checked.name) as (watcher, export):

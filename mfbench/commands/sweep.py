@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfbench.data.files.frames import with_frames_kept
 from mfbench.report.leaderboard import Row, rows
-from mfbench.runs.records import CURVES
+from mfbench.runs.scores import CURVES
 from mfbench.search.outcome import Swept
 from mfbench.search.sweep import Plan
 from mfbench.spec import SpecSource, load_spec
@@ -29,7 +29,7 @@ class SweepResult:
     run_ids: dict[str, str]
 
     def __repr__(self) -> str:
-        found = [f"{row.record.title} valid RMSE {row.record.valid_rmse:.4f}" for row in self.leaderboard()[:1]]
+        found = [f"{row.record.title} {row.order.title} {row.record.judged:.4f}" for row in self.leaderboard()[:1]]
         return f"<sweep {self.swept.study}: {len(self.swept.all_trials)} trials, {found[0] if found else 'no final run yet'}>"
 
     def to_frame(self) -> pd.DataFrame:
@@ -38,10 +38,12 @@ class SweepResult:
 
         names = ("backend", "number", "outcome", "epochs", "best_epoch", *CURVES)
         trials = self.swept.all_trials
-        return pd.DataFrame([{**{name: getattr(one, name) for name in names}, **one.hyper} for one in trials])
+        return pd.DataFrame(
+            [{**{name: getattr(one, name) for name in names}, **one.evaluation, **one.hyper} for one in trials]
+        )
 
     def leaderboard(self) -> list[Row]:
-        """The final runs and floors, best valid RMSE first."""
+        """The final runs and floors, best first by the objective of the sweep."""
         return rows(self.swept.finals, self.swept.trials, self.run_ids)
 
     def summary(self) -> dict[str, Any]:
@@ -49,6 +51,7 @@ class SweepResult:
         swept, sweep = self.swept, self.swept.spec.sweep
         return {
             "study": swept.study,
+            "objective": swept.spec.objective,
             "trials": sweep.trials if sweep else 0,
             "finished": {backend: len(trials) for backend, trials in swept.trials.items()},
             "finals": [{**_shown(row), "evaluation": row.record.evaluation} for row in self.leaderboard()],

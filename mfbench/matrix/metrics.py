@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mfbench.core.arrays import Floats
+from mfbench.core.arrays import Array, Floats
 
 
 def rmse_and_mae(values: Floats, predictions: Floats) -> tuple[float, float]:
@@ -22,3 +22,12 @@ def rmse_and_mae(values: Floats, predictions: Floats) -> tuple[float, float]:
     with np.errstate(over="ignore", invalid="ignore"):
         error = np.abs(np.asarray(values, dtype=np.float64) - predictions)
         return math.sqrt(np.mean(error * error)), float(np.mean(error))
+
+
+def mean_or_none(values: Array) -> float | None:
+    """The mean in float64; None of no values.
+
+    >>> mean_or_none(np.array([1, 2])), mean_or_none(np.array([]))
+    (1.5, None)
+    """
+    return float(np.mean(values, dtype=np.float64)) if len(values) else None

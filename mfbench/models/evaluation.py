@@ -6,24 +6,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from mfbench.backends.base import Model
-from mfbench.core.arrays import Array, Floats64, Positions
-from mfbench.matrix.posterior import Posterior
+from mfbench.core.arrays import Array, Floats64, Ints, Positions
+from mfbench.core.errors import SpecError
+from mfbench.core.objective import list_length
+from mfbench.matrix.metrics import mean_or_none
 from mfbench.matrix.ratings import Ratings
-from mfbench.models.ranking import best_unseen
-from mfbench.spec import Evaluation
+from mfbench.models.lists import Lists, ranking_metrics
+from mfbench.models.own_metrics import OwnMetric, objective_of, of_predictions, own_metrics, values_of
+from mfbench.spec import Evaluation, Spec
 
 Metrics = dict[str, float | int | None]
 """Values by name; None if the value is not finite, or a mean of nothing, as of a group without ratings."""
 
 MOST_VALUES = 20
 """With more distinct rating values than this, there are no metrics by rating value."""
+
+
+@runtime_checkable
+class HasSpread(Protocol):
+    """A model that says how far ratings lie from its predictions, as a posterior does."""
+
+    def spread(self, users: Ints, items: Ints) -> Floats64 | None:
+        """float64 [n]: the standard deviation of a rating around its prediction; None if it is not known."""
 
 
 def evaluate(model: Model, train: Ratings, part: Ratings, name: str, asked: Evaluation) -> Metrics:
@@ -37,13 +47,42 @@ def evaluate(model: Model, train: Ratings, part: Ratings, name: str, asked: Eval
     return {_in_part(metric, name): value for metric, value in finite.items() if metric not in ("rmse", "mae")}
 
 
+def objective_measure(
+    objective: str, asked: Evaluation, train: Ratings, part: Ratings
+) -> Callable[[Model], float | int | None] | None:
+    """A function that computes that metric of a model on the valid part, and no other where these take time.
+
+    None for the metrics of the curves, which are computed anyway.
+    """
+    if objective in ("valid_rmse", "valid_mae"):
+        return None
+    name = objective.removeprefix("valid_")
+    length, target = list_length(name), asked.own.get(name)
+    lists_wanted = target is not None and OwnMetric.load(target).takes_lists
+    k = [length] if length else asked.k if lists_wanted else []
+    alone = Evaluation(k=k, relevant=asked.relevant, extra=[target] if target else [])
+    return lambda model: evaluate(model, train, part, "valid", alone)[objective]
+
+
 def none_relevant(asked: Evaluation, highest: float) -> list[str]:
     """A warning if lists are asked for and the highest rating of train and valid is below `relevant`, else an empty list."""
     if not asked.k or highest >= asked.relevant:
         return []
     fault = f"no rating of train and valid is {_named(asked.relevant)} or more"
-    effect = "so precision, recall, NDCG, MAP and hit rate are undefined"
+    effect = "so precision, recall, NDCG, MAP, MRR and hit rate are undefined"
     return [f"evaluation.relevant: {fault}, {effect}; set it to {_named(highest)}, the highest rating, or less"]
+
+
+def check_metrics(spec: Spec, highest: float) -> None:
+    """SpecError if a metric of the user's own fails on a small example, or the objective of the sweep cannot be computed.
+
+    highest: the highest rating of train and valid.
+    """
+    own_metrics(spec.evaluation, check=True)
+    objective = objective_of(spec)
+    if list_length(objective.name.removeprefix("valid_")):
+        for sentence in none_relevant(spec.evaluation, highest):
+            raise SpecError(f"{sentence} (the sweep's objective is {objective.name})")
 
 
 def user_errors(model: Model, part: Ratings) -> dict[str, Array]:
@@ -66,16 +105,18 @@ def _metrics(model: Model, train: Ratings, part: Ratings, asked: Evaluation) -> 
     activity = np.bincount(train.users, minlength=train.n_users)
     popularity = np.bincount(train.items, minlength=train.n_items)
     metrics = dict(_by_knowledge(error, clipped, part, (activity[part.users] > 0) & (popularity[part.items] > 0)))
+    metrics |= {f"abs_error_{share}": float(np.quantile(np.abs(error), share / 100)) for share in (50, 90, 95)}
     values, which = np.unique(part.values, return_inverse=True)
     if len(values) <= MOST_VALUES:
         metrics |= _by_group("rating", [_named(value) for value in values.tolist()], which, error)
     metrics |= _by_group("activity", range(6), quintiles(activity)[part.users], error)
     metrics |= _by_group("popularity", range(6), quintiles(popularity)[part.items], error)
-    if isinstance(model, Posterior) and (std := model.spread(part.users, part.items)) is not None:
+    if isinstance(model, HasSpread) and (std := model.spread(part.users, part.items)) is not None:
         metrics |= _calibration(error, std)
-    if asked.k:
-        metrics |= _ranked(model, train, part, popularity, asked)
-    return metrics
+    lists = Lists.of(model, train, part, max(asked.k), asked.relevant) if asked.k else None
+    if lists is not None:
+        metrics |= ranking_metrics(lists, popularity, asked.k)
+    return metrics | values_of(own_metrics(asked), of_predictions(part, prediction), lists)
 
 
 def _calibration(error: Floats64, std: Floats64) -> Metrics:
@@ -123,10 +164,10 @@ def _by_knowledge(error: Floats64, clipped: Floats64, part: Ratings, known: Arra
         yield f"n_users{which}", len(users)
         for how, e in (("", error[rows]), ("_clipped", clipped[rows])):
             squared, absolute, count = _sums(e, of, len(users))
-            yield f"rmse{which}{how}", _mean(e * e, root=True)
-            yield f"mae{which}{how}", _mean(np.abs(e))
-            yield f"rmse{which}_user{how}", _mean(np.sqrt(squared / count))
-            yield f"mae{which}_user{how}", _mean(absolute / count)
+            yield f"rmse{which}{how}", _root(mean_or_none(e * e))
+            yield f"mae{which}{how}", mean_or_none(np.abs(e))
+            yield f"rmse{which}_user{how}", mean_or_none(np.sqrt(squared / count))
+            yield f"mae{which}_user{how}", mean_or_none(absolute / count)
 
 
 def _by_group(kind: str, names: Sequence[Any], which: Positions, error: Floats64) -> Metrics:
@@ -147,57 +188,5 @@ def _sums(error: Floats64, which: Positions, groups: int) -> tuple[Array, Array,
     return squared, np.bincount(which, np.abs(error), groups), np.bincount(which, minlength=groups)
 
 
-def _mean(values: npt.NDArray[Any], root: bool = False) -> float | None:
-    if len(values) == 0:
-        return None
-    mean = float(np.mean(values, dtype=np.float64))
-    return mean**0.5 if root else mean
-
-
-# --- quality of the ranked lists -------------------------------------------------------------------------------------
-
-
-def _ranked(model: Model, train: Ratings, part: Ratings, popularity: Positions, asked: Evaluation) -> Metrics:
-    """Metrics of the users' top-k lists, against the items that each user rated `relevant` or more in the part.
-
-    Candidates are all items in train that the user has not rated there; none are sampled (Krichene and Rendle, KDD 2020). A
-    relevant item without a rating in train is no candidate and counts as missed. Users without relevant items are left out
-    of all but coverage, the share of all candidates that is in any list (Ge et al., RecSys 2010), and popularity, the mean
-    over users of the mean number of train ratings of the items in the list (Yin et al., VLDB 2012).
-    """
-    users = np.unique(part.users)
-    lists, _ = best_unseen(model, users, train, max(asked.k))
-    filled = lists >= 0
-    relevant = part.take(part.values >= asked.relevant)
-    cells = users[:, None].astype(np.int64) * part.n_items + lists
-    hits = filled & np.isin(cells, relevant.users.astype(np.int64) * part.n_items + relevant.items)
-    n_relevant = np.bincount(relevant.users, minlength=part.n_users)[users]
-    judged = n_relevant > 0
-    metrics: Metrics = {"n_relevant": len(relevant), "n_users_relevant": int(judged.sum())}
-    for k in asked.k:
-        metrics |= {f"{name}_{k}": _mean(each) for name, each in _against(hits[judged, :k], n_relevant[judged]).items()}
-        listed, length = np.where(filled, popularity[lists], 0)[:, :k], filled[:, :k].sum(axis=1)
-        metrics[f"coverage_{k}"] = len(np.unique(lists[:, :k][filled[:, :k]])) / np.count_nonzero(popularity)
-        metrics[f"popularity_{k}"] = _mean(listed.sum(axis=1)[length > 0] / length[length > 0])
-    return metrics
-
-
-def _against(hits: Array, n_relevant: Positions) -> dict[str, Array]:
-    """[users] by metric. hits: bool [users, k], whether place j of a list holds one of the user's |R| > 0 relevant items.
-
-    precision Σ h_j / k; recall Σ h_j / |R|; hit_rate 1 if Σ h_j > 0; map, the average precision Σ h_j precision_j / |R|, as
-    in trec_eval; ndcg Σ h_j / log2(j + 1), divided by the same sum for a list that begins with min(k, |R|) relevant items
-    (Järvelin and Kekäläinen, TOIS 2002, with gains of 0 and 1).
-    """
-    k = hits.shape[1]
-    places = np.arange(1, k + 1)
-    discount = 1 / np.log2(places + 1)
-    so_far = np.cumsum(hits, axis=1)
-    ideal = np.cumsum(discount)[np.minimum(n_relevant, k) - 1]
-    return {
-        "precision": so_far[:, -1] / k,
-        "recall": so_far[:, -1] / n_relevant,
-        "ndcg": np.sum(hits * discount, axis=1) / ideal,
-        "map": np.sum(hits * so_far / places, axis=1) / n_relevant,
-        "hit_rate": so_far[:, -1] > 0,
-    }
+def _root(value: float | None) -> float | None:
+    return None if value is None else value**0.5

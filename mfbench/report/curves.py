@@ -26,7 +26,6 @@ from mfbench.report.style import (
     plain,
     sheet,
     tip,
-    value_of,
     words_of,
 )
 from mfbench.runs.records import Record
@@ -122,7 +121,7 @@ def trial_curves(records: Sequence[Record], narrow: bool = False) -> Figure:
     floors = [record for record in records if record.stage == "floor" and record.valid_rmse is not None]
     searched = [name for name in colours_of(trials) if any(len(t.scores.epoch) > 1 for t in trials if t.backend == name)]
     figure, panels = panel_grid(searched or list(colours_of(trials)), 3.6, narrow=narrow)
-    drawn = [value_of(floor) for floor in floors]
+    drawn = [floor.valid_rmse or 0.0 for floor in floors]
     for backend, axes in panels.items():
         faint: list[tuple[list[int], Floats64, str, str]] = []
         for trial in (t for t in trials if t.backend == backend):
@@ -141,11 +140,11 @@ def trial_curves(records: Sequence[Record], narrow: bool = False) -> Figure:
         curves(axes, lines, tips, shades, linewidths=0.8, alpha=0.3, zorder=2)
         fit(axes, [epoch for trial in trials if trial.backend == backend for epoch in trial.scores.epoch])
         for floor in floors:
-            line = axes.axhline(value_of(floor), color=GREY, linewidth=1.2, linestyle="--")
+            line = axes.axhline(floor.valid_rmse or 0.0, color=GREY, linewidth=1.2, linestyle="--")
             tip(line, words_of(floor))
         chosen = best.get(backend)
         named = (
-            f"{chosen.title}, the best: {value_of(chosen):.4f}\n{in_lines(hyperparameters(chosen), PANEL)}"
+            f"{chosen.title}, the best{_by(chosen)}: {chosen.judged:.4f}\n{in_lines(hyperparameters(chosen), PANEL)}"
             if chosen
             else f"{backend}: none completed\n"
         )
@@ -158,7 +157,7 @@ def trial_curves(records: Sequence[Record], narrow: bool = False) -> Figure:
         legend_entry("valid", VALID, line=2.2),
         legend_entry("other trials, faint", GREY, line=0.8),
     ]
-    keys += [legend_entry(f"{floor.title}: {value_of(floor):.4f}", GREY, line=1.2, dash=True) for floor in floors]
+    keys += [legend_entry(f"{floor.title}: {floor.valid_rmse:.4f}", GREY, line=1.2, dash=True) for floor in floors]
     legend_outside(figure, keys, 4)
     if narrow:  # where one panel fills the screen
         for axes in panels.values():
@@ -167,6 +166,10 @@ def trial_curves(records: Sequence[Record], narrow: bool = False) -> Figure:
         figure.supxlabel("epoch", fontsize=10)
         figure.supylabel("RMSE", fontsize=10)
     return figure
+
+
+def _by(record: Record) -> str:
+    return "" if record.objective.name == "valid_rmse" else f" by {record.objective.title}"
 
 
 def mae_curves(records: Sequence[Record], narrow: bool = False) -> Figure:

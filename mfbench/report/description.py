@@ -30,28 +30,27 @@ def descriptions(swept: Swept) -> dict[str, str]:
 
 
 def _ranked(finals: Sequence[Record]) -> list[Record]:
-    """The best completed final or floor of each backend, best valid RMSE first."""
+    """The best completed final or floor of each backend, best first by the objective of the sweep."""
     best: dict[str, Record] = {}
-    completed = [record for record in finals if record.outcome == "completed" and record.valid_rmse is not None]
-    for record in sorted(completed, key=lambda record: (record.valid_rmse, record.backend)):
+    completed = [record for record in finals if record.outcome == "completed" and record.judged is not None]
+    for record in sorted(completed, key=lambda record: (record.cost, record.backend)):
         best.setdefault(record.backend, record)
     return list(best.values())
 
 
 def _place(record: Record, board: Sequence[Record]) -> str:
-    """Its rank and the differences to others, by valid RMSE as on the leaderboard."""
+    """Its rank and the differences to others, by the objective as on the leaderboard."""
     if record.outcome != "completed":
         return f"**{record.backend} has no usable model**: the run {record.outcome} ({record.reason})."
     others = [other for other in board if other.backend != record.backend]
     if record not in board:
         return f"**A longer search of {record.backend} found a better trial**; this run is no longer on the leaderboard."
     place = "first" if record is board[0] else f"number {board.index(record) + 1}"
-    sentence = f"**{record.backend} is {place} of {len(board)}** on the valid part: RMSE {record.valid_rmse:.4f}"
+    name = "RMSE" if record.objective.name == "valid_rmse" else record.objective.title
+    sentence = f"**{record.backend} is {place} of {len(board)}** on the valid part: {name} {record.judged:.4f}"
     rivals = {other.run_key: other for other in [*others[:1], *(other for other in others if other.stage == "floor")]}
     for rival in rivals.values():
-        assert record.valid_rmse is not None
-        assert rival.valid_rmse is not None
-        behind = record.valid_rmse - rival.valid_rmse
+        behind = record.cost - rival.cost
         named = f"the floor, {rival.backend}" if rival.stage == "floor" else rival.backend
         sentence += f", {abs(behind):.4f} {'worse' if behind > 0 else 'better'} than {named}"
     return sentence + "."

@@ -45,6 +45,8 @@ def gallery(swept: Swept) -> dict[str, Picture]:
     If nothing was searched (one trial per backend), those of what each trial tried are left out.
     """
     runs, trials, shares = swept.runs, swept.all_trials, swept.importances
+    objective = trials[0].objective
+    title = f"{objective.title} (reversed, better is lower)" if objective.higher_is_better else objective.title
     pictures = {
         "learning_curves": Picture(
             "Learning curves", "All trials are faint, the best trial of each backend is strong.", partial(trial_curves, runs)
@@ -53,14 +55,14 @@ def gallery(swept: Swept) -> dict[str, Picture]:
             "MAE", "By epoch, for the best trial of each backend; a floor is a horizontal line.", partial(mae_curves, runs)
         ),
         "trade_off": Picture(
-            "RMSE against training time",
+            f"{'RMSE' if objective.name == 'valid_rmse' else objective.title} against training time",
             "The line joins the Pareto front: trials that no other trial beats in both.",
             partial(trade_off_picture, trials),
         ),
-        "sweep": Picture("What each trial tried", "The best valid RMSE of each trial.", partial(sweep_picture, runs)),
+        "sweep": Picture("What each trial tried", f"The best {title} of each trial.", partial(sweep_picture, runs)),
         "alpha_beta": Picture(
             "Step size and penalty",
-            "Colour is valid RMSE, size is K; a cross is a trial that diverged.",
+            f"Colour is {objective.title}, size is K; a cross is a trial that diverged.",
             partial(alpha_beta_map, trials),
         ),
         "importance": Picture(

@@ -1,4 +1,4 @@
-"""The leaderboard: runs ordered by valid RMSE, never by test; for planted data its last line is the best possible error."""
+"""The leaderboard: runs ordered by a metric on valid, never on test; for planted data its last line is the best possible."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from mfbench.core import tables
+from mfbench.core.objective import VALID_RMSE, Objective, higher_is_better, title
 from mfbench.report.significance import AgainstBest, against_best
 from mfbench.runs.records import METRICS, Record
 from mfbench.spec import FIRST, ordered
@@ -22,7 +23,8 @@ class Row:
     """One line: the record of a run, its MLflow run id, the cost of its search, and its comparison with the best.
 
     trials, search_seconds: of the search that selected the run. against_best: the comparison with the first row that has
-    scores on the same part, None if there is none.
+    scores on the same part, None if there is none. order: by which the rows are ordered. metrics: the names of those shown
+    besides RMSE and MAE.
     """
 
     record: Record
@@ -30,6 +32,8 @@ class Row:
     trials: int | None = None
     search_seconds: float | None = None
     against_best: AgainstBest | None = None
+    order: Objective = VALID_RMSE
+    metrics: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The row by name, as `--json` and CSV have it.
@@ -46,7 +50,8 @@ class Row:
             "trials": self.trials,
             **dict.fromkeys(FIRST),
             **record.hyper,
-            **{name: getattr(record, name) for name in ("epochs", *METRICS)},
+            "epochs": record.epochs,
+            **{name: record.metric(name) for name in (*METRICS, *self.metrics)},
             "train_seconds": record.clocks.train_seconds,
             "search_seconds": self.search_seconds,
         }
@@ -76,7 +81,10 @@ COMPARED = tuple(one.name for one in fields(AgainstBest))
 def columns(board: Sequence[Row]) -> dict[str, str]:
     """The columns of a board and their headings, with all hyperparameters that any row has: K, alpha and beta first."""
     hyper = ordered({*FIRST, *(name for row in board for name in row.record.hyper)})
-    return {"backend": "backend", **{name: name for name in hyper}, **AFTER_HYPER}
+    named = {"backend": "backend", **{name: name for name in hyper}}
+    for name, heading in AFTER_HYPER.items():
+        named |= {name: heading} | ({metric: title(metric) for metric in board[0].metrics} if name == "test_mae" else {})
+    return named
 
 
 MARK = "="
@@ -86,12 +94,34 @@ MEANING = {
 }
 
 
-def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_ids: Mapping[str, str]) -> list[Row]:
-    """The rows of these runs, best valid RMSE first (train RMSE if there is no valid part).
+def order_of(records: Sequence[Record], metrics: Sequence[str] = ()) -> Objective:
+    """The metric that orders a board: the first of `metrics` that is on valid and of which a direction is better.
+
+    Without one it is the objective of the sweeps, if it is the same for all, else the valid RMSE.
+    """
+    for name in metrics:
+        part, _, metric = name.partition("_")
+        own = [record.own_metrics[metric].higher_is_better for record in records if metric in record.own_metrics]
+        direction = own[0] if own else higher_is_better(metric)
+        if part == "valid" and direction is not None:
+            return Objective(name=name, higher_is_better=direction)
+    objectives = {record.objective for record in records if record.stage != "run"}
+    return objectives.pop() if len(objectives) == 1 else VALID_RMSE
+
+
+def rows(
+    records: Sequence[Record],
+    trials: Mapping[str, Sequence[Record]],
+    run_ids: Mapping[str, str],
+    metrics: Sequence[str] = (),
+) -> list[Row]:
+    """The rows of these runs, best first by `order_of` (by train RMSE if there is no valid part).
 
     records: with repeats averaged, see `repeats.averaged`. trials: those of the search, by backend. run_ids: MLflow's, by
-    run key.
+    run key. metrics: those to show besides RMSE and MAE.
     """
+    order = order_of(records, metrics)
+    more = tuple(name for name in dict.fromkeys((*metrics, order.name)) if name not in METRICS)
 
     def row(record: Record) -> Row:
         searched = trials.get(record.backend) if record.stage != "run" else None
@@ -102,11 +132,15 @@ def rows(records: Sequence[Record], trials: Mapping[str, Sequence[Record]], run_
             len(searched) if searched else None,
             seconds or None,
             found.get(record.run_key),
+            order,
+            more,
         )
 
     def place(record: Record) -> tuple[bool, float, str]:
-        value = record.train_rmse if record.valid_rmse is None else record.valid_rmse
-        return record.outcome != "completed", float("inf") if value is None else value, record.run_key
+        cost = order.cost(record.metric(order.name))
+        if order == VALID_RMSE and record.valid_rmse is None:
+            cost = order.cost(record.train_rmse)
+        return record.outcome != "completed", cost, record.run_key
 
     ranked = sorted(records, key=place)
     found = against_best(ranked)
@@ -135,7 +169,7 @@ def _cell(name: str, line: Mapping[str, Any]) -> str:
     value, half_width = line.get(name), line.get(f"{name}_ci95")
     if value is None:
         return "–"
-    if name.endswith(("_rmse", "_mae")):
+    if name.startswith(("train_", "valid_", "test_")) and isinstance(value, float) and not name.endswith("_seconds"):
         text = f"{value:.4f}" if half_width is None else f"{value:.4f} ± {half_width:.4f}"
         return f"{text} {MARK}" if name == line.get("marked") else text
     if name.endswith("_seconds"):
@@ -146,12 +180,16 @@ def _cell(name: str, line: Mapping[str, Any]) -> str:
 
 
 def note(board: Sequence[Row]) -> str | None:
-    """The legend of the mark `=`, and which differences the test part is too small for; None if neither has to be said."""
+    """What orders the board if not the valid RMSE, the legend of the mark `=`, and which differences the test part is too
+    small for, as far as they have to be said; else None.
+    """
+    order = board[0].order if board else VALID_RMSE
+    said = [f"ordered by {order.name}{', highest first' if order.higher_is_better else ''}"] if order != VALID_RMSE else []
     meaning = "; ".join(text for part, text in MEANING.items() if any(row.marked == part for row in board))
-    legend = f"{MARK}: {meaning} (paired bootstrap over users; Wilcoxon with Holm's correction)" if meaning else None
+    said += [f"{MARK}: {meaning} (paired bootstrap over users; Wilcoxon with Holm's correction)"] if meaning else []
     tested = [row.record.data for row in board if row.record.test_rmse is not None]
     small = tested[0].too_small if len(tested) > 1 and len({data.test_digest for data in tested}) == 1 else None
-    return "; ".join(filter(None, (legend, small))) or None
+    return "; ".join(filter(None, (*said, small))) or None
 
 
 def to_frame(board: Sequence[Row]) -> pd.DataFrame:

@@ -41,6 +41,7 @@ def page(comparison: Comparison) -> str:
         summary=_summary(comparison),
         board=cells(comparison.board, comparison.oracle),
         notes=_notes(comparison),
+        ranking=_ranking(comparison),
         pictures=_pictures(comparison),
         audit=comparison.audit if comparison.swept and comparison.swept.is_searched else None,
         data=_data(first),
@@ -54,19 +55,40 @@ def _summary(comparison: Comparison) -> str:
     best, data = comparison.board[0].record, comparison.board[0].record.data
     judged = [("valid", best.valid_rmse), ("test", best.test_rmse)]
     scores = ", ".join(f"{part} RMSE {value:.4f}" for part, value in judged if value is not None) or "no held-out part"
+    order = comparison.order
+    if (value := best.metric(order.name)) is not None and order.name != "valid_rmse":
+        scores = f"{order.title} {value:.4f}, {scores}"
     of = f"of {len(comparison.board)} runs " if len(comparison.board) > 1 else ""
     return f"{data.name}: {data.n_users:,} users, {data.n_items:,} items. Best {of}on valid: {best.title}, {scores}."
 
 
 def _notes(comparison: Comparison) -> list[str]:
     """What a reader of the leaderboard has to know, a sentence each."""
-    notes = ["Ordered by the score on valid, never on test."]
+    notes = [f"Ordered by {comparison.order.title}, never by a score on test."]
     if comparison.oracle:
         notes.append("The ratings are planted (generated), so the best possible error is known: oracle.")
     if any(record.intervals for record in comparison.records):
         notes.append("± is half the width of the 95 % confidence interval of a mean over repeats.")
     mark = note(comparison.board)
     return [*notes, f"{mark}."] if mark else notes
+
+
+def _ranking(comparison: Comparison) -> tuple[list[str], list[list[str]]] | None:
+    """Header and body of the second board: the ranking metrics of the longest lists, and the user's own metrics."""
+    first = comparison.records[0]
+    part, k = "valid" if first.stage == "run" else "test", max(first.spec.evaluation.k, default=None)
+    names = [f"{part}_{name}_{k}" for name in ("ndcg", "map", "mrr", "recall", "precision", "hit_rate", "coverage")]
+    names = [name for name in (*names, *(f"{part}_{own}" for own in first.own_metrics)) if _has(comparison, name)]
+    body = [[one.title, *(_four_digits(one.metric(name)) for name in names)] for one in comparison.records]
+    return (["run", *names], body) if names else None
+
+
+def _has(comparison: Comparison, metric: str) -> bool:
+    return any(record.metric(metric) is not None for record in comparison.records)
+
+
+def _four_digits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
 
 
 def _pictures(comparison: Comparison) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ import yaml
 from mfbench.core import tables
 from mfbench.core.errors import InputError
 from mfbench.core.files import write_whole
+from mfbench.core.objective import Objective
 from mfbench.core.paths import RESULTS
 from mfbench.data.splits import DataDescription
 from mfbench.report.curves import run_curves
@@ -90,6 +91,11 @@ class Comparison:
         """The names of the experiments, each once."""
         return sorted({record.spec.name for record in self.records})
 
+    @property
+    def order(self) -> Objective:
+        """The metric that orders the rows, and its direction."""
+        return self.board[0].order
+
     def summary(self) -> dict[str, Any]:
         """The object that `--json` prints for this board."""
         data = self.data
@@ -97,6 +103,7 @@ class Comparison:
             "data": data.name,
             "split": self.board[0].record.spec.split.model_dump(mode="json"),
             **{name: getattr(data, name) for name in ("data_digest", "split_digest", "n_train", "n_valid", "n_test")},
+            "ordered_by": self.order.name,
             "runs": [row.as_dict() for row in self.board],
             "oracle": self.oracle,
             "audit": self.audit.summary() if self.audit else None,

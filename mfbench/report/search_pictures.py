@@ -15,6 +15,7 @@ from mfbench.report.style import (
     legend_outside,
     limit,
     log_ticks,
+    name_values,
     panel_grid,
     plain,
     points,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def sweep_picture(records: Sequence[Record], narrow: bool = False) -> Figure:
-    """The best valid RMSE of each trial against each searched hyperparameter: one panel each, one colour per backend."""
+    """The best value of each trial against each searched hyperparameter: one panel each, one colour per backend."""
     trials = [record for record in records if record.stage == "trial"]
     colours = colours_of(trials)
     figure, panels = panel_grid(varied(trials), 3.4, narrow=narrow)
@@ -53,7 +54,8 @@ def sweep_picture(records: Sequence[Record], narrow: bool = False) -> Figure:
                 ring.set(markeredgecolor=colours[best.backend], markeredgewidth=1.5)
                 tip(ring, words_of(best))
         axes.set_xlabel(name)
-    _label_rows(panels, "best valid RMSE of the trial")
+    for axes in _row_starts(panels):
+        name_values(axes.yaxis, trials, "best {} of the trial")
     searched = {trial.backend for trial in trials if trial.hyper}
     keys = [legend_entry(backend, colour) for backend, colour in colours.items() if backend in searched]
     keys.append(legend_entry("best of a backend", size=11, face="none"))
@@ -78,7 +80,7 @@ def varied(trials: Sequence[Record]) -> list[str]:
 
 
 def alpha_beta_map(records: Sequence[Record], narrow: bool = False) -> Figure:
-    """Each trial at its alpha and beta, one panel per backend: colour is valid RMSE, size is K, a cross has diverged."""
+    """Each trial at its alpha and beta, one panel per backend: colour is its value, size is K, a cross has diverged."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -106,8 +108,10 @@ def alpha_beta_map(records: Sequence[Record], narrow: bool = False) -> Figure:
         axes.set_title(backend, fontsize=10, loc="left")
         axes.set_xlabel("alpha, the step size")
         plain(axes)
-    _label_rows(panels, "beta, the L2 penalty")
-    figure.colorbar(ScalarMappable(norm, colour), ax=list(panels.values()), label="valid RMSE", extend="max")
+    for axes in _row_starts(panels):
+        axes.set_ylabel("beta, the L2 penalty")
+    bar = figure.colorbar(ScalarMappable(norm, colour), ax=list(panels.values()), extend="max")
+    name_values(bar.ax.yaxis, trials)
     sizes = sorted({min((t.K or 1 for t in trials), default=1), most})
     keys = [legend_entry(f"K={K}", size=_size(K, most)) for K in sizes]
     keys += [
@@ -147,11 +151,9 @@ def importance_bars(importances: Mapping[str, Mapping[str, float]], narrow: bool
     return figure
 
 
-def _label_rows(panels: Mapping[str, Axes], label: str) -> None:
-    """Label the value axis at the first panel of each row."""
-    for axes in panels.values():
-        if (place := axes.get_subplotspec()) and place.is_first_col():
-            axes.set_ylabel(label)
+def _row_starts(panels: Mapping[str, Axes]) -> list[Axes]:
+    """The first panel of each row, whose value axis is labelled."""
+    return [axes for axes in panels.values() if (place := axes.get_subplotspec()) and place.is_first_col()]
 
 
 def _size(K: int | None, most: int) -> float:
@@ -214,12 +216,12 @@ def _scale(axes: Axes, name: str, values: Sequence[float]) -> None:
 
 
 def best_for_time(records: Sequence[Record]) -> list[Record]:
-    """The Pareto front of training time and valid RMSE: the records that no other beats in both, fastest first."""
+    """The Pareto front of training time and the objective: the records that no other beats in both, fastest first."""
     return undominated(records, lambda one: (one.clocks.train_seconds, value_of(one)))
 
 
 def trade_off_picture(records: Sequence[Record], narrow: bool = False) -> Figure:
-    """The valid RMSE of each completed run against its training time, one colour per backend; a line is the Pareto front."""
+    """The objective of each completed run against its training time, one colour per backend; a line is the Pareto front."""
     shown = [
         one for one in records if one.outcome == "completed" and math.isfinite(value_of(one)) and one.clocks.train_seconds
     ]
@@ -237,7 +239,7 @@ def trade_off_picture(records: Sequence[Record], narrow: bool = False) -> Figure
         log_ticks(axes, "x", [one.clocks.train_seconds for one in shown])
         limit(axes, [value_of(one) for one in shown])
     axes.set_xlabel("training time, seconds")
-    axes.set_ylabel("valid RMSE")
+    name_values(axes.yaxis, shown)
     axes.legend(frameon=False)
     plain(axes)
     return figure

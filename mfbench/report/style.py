@@ -16,12 +16,14 @@ from xml.etree import ElementTree
 import numpy as np
 
 from mfbench.core.arrays import Floats64
+from mfbench.core.objective import Objective
 from mfbench.runs.records import Record
 from mfbench.spec import Value
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -97,18 +99,28 @@ def shown(value: Value) -> str:
 
 
 def value_of(record: Record) -> float:
-    """The valid RMSE, NaN if there is none."""
-    return math.nan if record.valid_rmse is None else record.valid_rmse
+    """The value of the run's objective as it is drawn, lower is better: its cost; NaN if there is none."""
+    return record.cost if math.isfinite(record.cost) else math.nan
+
+
+def name_values(axis: Axis, records: Sequence[Record], label: str = "{}") -> None:
+    """Label an axis of such values with their name; where higher is better, so that better is lower, as for an error."""
+    from matplotlib.ticker import FuncFormatter
+
+    objective = records[0].objective if records else Objective()
+    axis.set_label_text(label.format(objective.title))
+    if objective.higher_is_better:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{-value:g}"))
 
 
 def words_of(record: Record) -> str:
-    """The tooltip of a trial: title, hyperparameters, valid RMSE."""
-    valid = f"valid RMSE {record.valid_rmse:.4f}" if record.valid_rmse is not None else record.outcome
+    """The tooltip of a trial: title, hyperparameters, value of its objective."""
+    valid = f"{record.objective.title} {record.judged:.4f}" if record.judged is not None else record.outcome
     return f"{record.title}  {hyperparameters(record)}  {valid}" + ("  pruned" if record.outcome == "pruned" else "")
 
 
 def best_of_each(records: Iterable[Record]) -> Mapping[str, Record]:
-    """The completed record with the lowest valid RMSE, by backend; a backend without one is left out."""
+    """The completed record with the best value of its objective, by backend; a backend without one is left out."""
     best: dict[str, Record] = {}
     for record in records:
         if record.outcome == "completed" and math.isfinite(value_of(record)):

@@ -10,11 +10,14 @@ from pydantic import BaseModel, ConfigDict
 
 from mfbench.backends import registry
 from mfbench.backends.base import Backend, HasDevice
+from mfbench.core.objective import Objective
 from mfbench.core.paths import without_places
 from mfbench.data.splits import Parts
+from mfbench.models.own_metrics import objective_of, own_metrics
 from mfbench.runs.environment import environment
 from mfbench.runs.record_files import write_record
-from mfbench.runs.records import Clocks, Interval, Record, RunName, Scores, Stage
+from mfbench.runs.records import Clocks, Interval, MetricCode, Record, RunName, Stage
+from mfbench.runs.scores import Scores
 from mfbench.spec import FIRST, Hyper, ModelSpec, Spec, Value, ordered
 
 PATIENCE = 10
@@ -22,13 +25,17 @@ PATIENCE = 10
 
 
 class BestTrial(BaseModel):
-    """What a final run inherits from the best trial, whose hyperparameters it uses."""
+    """What a final run inherits from the best trial, whose hyperparameters it uses.
+
+    judged: its objective by name, if that is neither RMSE nor MAE.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     number: int
     valid_rmse: float | None
     valid_mae: float | None
+    judged: dict[str, float | int | None] = {}
     intervals: dict[str, Interval] = {}
 
 
@@ -53,9 +60,23 @@ class Job(RunName):
         """The backend with its knobs, including those that are searched."""
         return backend_of(self.model, self.backend)
 
+    @cached_property
+    def objective(self) -> Objective:
+        """The objective of the sweep; of a plain run, which belongs to none, the valid RMSE."""
+        return Objective() if self.stage == "run" else objective_of(self.spec)
+
+    def own_metrics(self) -> dict[str, MetricCode]:
+        """The code of the user's own metrics that the run computes, by name; of a trial only that of its objective."""
+        objective, found = self.objective.name.removeprefix("valid_"), own_metrics(self.spec.evaluation)
+        return {
+            one.name: MetricCode(code=one.target, digest=one.digest, higher_is_better=one.higher_is_better)
+            for one in found
+            if self.stage != "trial" or one.name == objective
+        }
+
     @property
     def patience(self) -> int | None:
-        """The number of evaluations without a lower valid RMSE after which training stops; None: it never does."""
+        """The number of evaluations without a better value of the objective after which training stops; None: never."""
         sweep = self.spec.sweep
         stops = self.stage == "trial" and sweep is not None and sweep.pruner == "patience"
         return self.model.patience or (PATIENCE if stops else None)
@@ -104,6 +125,8 @@ def blank(job: Job, parts: Parts) -> Record:
         backend_digest=registry.digest(job.backend),
         hyper=job.hyper,
         proposal=job.proposal,
+        objective=job.objective,
+        own_metrics=job.own_metrics(),
         planned_epochs=job.epochs,
         epochs=0,
         scores=Scores(),

@@ -28,7 +28,7 @@ class Watcher:
         """Runs that have no record are about to be trained."""
 
     def epoch(self, job: Job, epoch: int, value: float) -> None:
-        """A run scored an epoch with this RMSE, on valid if the split has one, else on train."""
+        """A run scored an epoch with this value of its objective; train RMSE if the split has no valid part."""
 
     def done(self, record: Record) -> None:
         """A run is finished."""

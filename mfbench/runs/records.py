@@ -8,63 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from mfbench.core.objective import Objective
 from mfbench.core.paths import RUNS, file_safe
 from mfbench.data.splits import DataDescription
 from mfbench.runs.environment import Environment
+from mfbench.runs.scores import CURVES, Scores
 from mfbench.spec import FIRST, Hyper, Spec
 
 STUDY = "[A-Za-z0-9][A-Za-z0-9._-]*"  # a folder name, so nothing outside runs/; races have theirs under .races/
-CURVES = ("train_rmse", "train_mae", "valid_rmse", "valid_mae")
-"""The metrics that are scored after an epoch."""
 METRICS = (*CURVES, "test_rmse", "test_mae")
 """All metrics of a whole run, except those in its evaluation."""
 
 Stage = Literal["run", "trial", "final", "floor"]
 Outcome = Literal["completed", "diverged", "pruned", "failed"]
-
-
-class Scores(BaseModel):
-    """The scored epochs of a training; entry j of each list belongs to epoch `epoch[j]`.
-
-    None stands for a value that is not finite or was not computed; the lists of a part that the split lacks are empty.
-    train_seconds: the training time up to that epoch, without scoring.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    epoch: list[int] = []
-    train_rmse: list[float | None] = []
-    train_mae: list[float | None] = []
-    valid_rmse: list[float | None] = []
-    valid_mae: list[float | None] = []
-    train_seconds: list[float] = []
-
-    def add(self, epoch: int, train_seconds: float, score: Mapping[str, float | None]) -> None:
-        """Append a scored epoch. score: by metric name, with the same names each time."""
-        self.epoch.append(epoch)
-        self.train_seconds.append(train_seconds)
-        for name, value in score.items():
-            getattr(self, name).append(value if value is not None and math.isfinite(value) else None)
-
-    @property
-    def best(self) -> int | None:
-        """The index of the best scored epoch, by valid RMSE, or by train RMSE if valid was not scored."""
-        judged = [math.inf if value is None else value for value in self.valid_rmse or self.train_rmse]
-        return judged.index(min(judged)) if judged else None
-
-    @property
-    def since_best(self) -> int:
-        """The number of scored epochs after the best one."""
-        return len(self.epoch) - 1 - self.best if self.best is not None else 0
 
 
 class Clocks(BaseModel):
@@ -87,6 +50,16 @@ class Clocks(BaseModel):
     def search_seconds(self) -> float:
         """The cost of a trial to its search: compiling, training and scoring."""
         return self.compile_seconds + self.train_seconds + self.evaluate_seconds
+
+
+class MetricCode(BaseModel):
+    """The code of a metric of the user's own: its place (`mine.py:mrr`), a digest of its file, and its direction."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: str
+    digest: str
+    higher_is_better: bool | None = None
 
 
 class Interval(BaseModel):
@@ -157,8 +130,10 @@ class Record(RunName):
     planned_epochs: the number that the job asked for; epochs: the number trained, less if the run was pruned, diverged, or
     was stopped by its patience. train_rmse to test_mae: metrics of the last epoch, of a trial and of a plain run with
     patience those of the best scored epoch; valid_rmse and valid_mae of a final run are those of the best trial, as its own
-    training includes the valid part. evaluation: all other metrics (see `models.evaluation`) by name, on test for a final
-    or floor run, on valid for a plain run. intervals: by metric, for means over repeats. spec: of this repeat, with every
+    training includes the valid part. objective: by which the sweep judges its trials; of a plain run the valid RMSE.
+    evaluation: all other metrics (see `models.evaluation`) by name, on test for a final or floor run, on valid for a plain
+    run; of a trial only its objective at the best epoch, which its final run has too. own_metrics: the code of the user's
+    own metrics that were computed, by name. intervals: by metric, for means over repeats. spec: of this repeat, with every
     default filled in; options: the backend's knobs, likewise. proposal: of a trial, the digest that shows that its search
     proposed it (see `study.Past`); None in older records. backend_digest: of the file of a user's own backend.
     factors_digest: of the last model, or of the one kept by patience; None if the run diverged. memory: in bytes, resident
@@ -185,7 +160,9 @@ class Record(RunName):
     valid_mae: float | None = None
     test_rmse: float | None = None
     test_mae: float | None = None
+    objective: Objective = Objective()
     intervals: dict[str, Interval] = {}
+    own_metrics: dict[str, MetricCode] = {}
     evaluation: dict[str, float | int | None] = {}
     best_trial: int | None = None
     data: DataDescription
@@ -228,10 +205,25 @@ class Record(RunName):
         """L2 penalty; None if the backend does not use it."""
         return self.hyper.get("beta")  # type: ignore[return-value]
 
+    def metric(self, name: str) -> float | int | None:
+        """The value of a metric of the whole run by its name; None if the run does not have it."""
+        value: float | int | None = getattr(self, name) if name in METRICS else self.evaluation.get(name)
+        return value
+
+    @property
+    def judged(self) -> float | int | None:
+        """The value of its objective."""
+        return self.metric(self.objective.name)
+
+    @property
+    def cost(self) -> float:
+        """The value of its objective as the search minimizes it, see `Objective.cost`."""
+        return self.objective.cost(self.judged)
+
     @property
     def is_sealed(self) -> bool:
         """Whether the record is unchanged since it was written."""
-        return self.seal == _digest(json.loads(self._content) if self._content else self.model_dump(mode="json"))
+        return self.seal == seal_of(json.loads(self._content) if self._content else self.model_dump(mode="json"))
 
     @staticmethod
     def of_file(content: bytes) -> Record:
@@ -243,7 +235,7 @@ class Record(RunName):
     def put_seal(self) -> None:
         """Seal the present content of the record."""
         self._content = None
-        self.seal = _digest(self.model_dump(mode="json"))
+        self.seal = seal_of(self.model_dump(mode="json"))
 
     def changed(self, update: dict[str, Any]) -> Record:
         """A copy with these fields changed, which no longer matches any file."""
@@ -260,12 +252,12 @@ class Record(RunName):
         """16 hex digits of a digest over all that a rerun must reproduce: outcome, scores and factors."""
         kept = self.model_dump(
             include={"outcome", "epochs", "scores", "test_rmse", "test_mae", "evaluation", "factors_digest"},
-            exclude={"scores": {"train_seconds"}},
+            exclude={"scores": {"train_seconds"} if self.scores.objective else {"train_seconds", "objective"}},
         )
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _digest(tree: dict[str, Any]) -> str:
-    """sha256 over all fields of a record except its seal."""
+def seal_of(tree: dict[str, Any]) -> str:
+    """sha256 over all fields, of a record or of an evaluation, except its seal."""
     content = json.dumps({name: value for name, value in tree.items() if name != "seal"}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

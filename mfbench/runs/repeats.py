@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from mfbench.core.arrays import Floats64
-from mfbench.runs.records import CURVES, METRICS, Clocks, Interval, Outcome, Record, Scores
+from mfbench.runs.records import METRICS, Clocks, Interval, Outcome, Record
+from mfbench.runs.scores import CURVES, Scores
 from mfbench.spec import Spec
 
 SEVERITY: tuple[Outcome, ...] = ("completed", "pruned", "diverged", "failed")
@@ -44,13 +45,15 @@ def mean_of(repeats: Sequence[Record]) -> Record:
     scores = Scores(
         epoch=epochs,
         train_seconds=_mean([one.train_seconds for one in aligned]),
-        **{name: _mean([getattr(one, name) for one in aligned]) for name in CURVES},
+        **{name: _mean([getattr(one, name) for one in aligned]) for name in (*CURVES, "objective")},
     )
-    best = scores.best if worst.outcome in ("completed", "pruned") else None
+    best, objective = scores.best(first.objective) if worst.outcome in ("completed", "pruned") else None, first.objective.name
     values: dict[str, list[Any]] = {}
-    for name in METRICS:
-        at_best = first.stage == "trial" and best is not None and getattr(scores, name, None)
-        values[name] = [getattr(one, name)[best] for one in aligned] if at_best else [getattr(one, name) for one in repeats]
+    for name in dict.fromkeys((*METRICS, *([objective] if first.stage == "trial" else []))):
+        if first.stage == "trial" and best is not None and name in (*CURVES, objective) and scores.of(name):
+            values[name] = [one.of(name)[best] for one in aligned]
+        else:
+            values[name] = [one.metric(name) for one in repeats]
     known = {name: each for name, each in values.items() if best is not None and None not in each}
     return first.changed(
         {
@@ -60,7 +63,10 @@ def mean_of(repeats: Sequence[Record]) -> Record:
             "scores": scores,
             "best_epoch": None if best is None else epochs[best],
             **{name: _mean([[value] for value in known[name]])[0] if name in known else None for name in METRICS},
-            "evaluation": {name: _mean([[one.evaluation.get(name)] for one in repeats])[0] for name in first.evaluation},
+            "evaluation": {
+                name: _mean([[each] for each in values.get(name, [one.evaluation.get(name) for one in repeats])])[0]
+                for name in first.evaluation
+            },
             # A final run's valid metrics are those of its best trial in all repeats, so their intervals are the trial's too.
             "intervals": {name: interval(each) for name, each in known.items()} | first.intervals,
             "data": first.data.model_copy(update={"oracle": _oracle(repeats)}),

@@ -50,6 +50,8 @@ def why_not(record: Record, job: Job, parts: Parts) -> str | None:
         return "this run was scored with different evaluation settings"
     if record.backend_digest != registry.digest(job.backend):
         return _changed(job)
+    if changed := [now.code for name, now in job.own_metrics().items() if record.own_metrics.get(name) != now]:
+        return f"{changed[0]} has changed since this run"
     return None
 
 

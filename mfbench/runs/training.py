@@ -24,29 +24,32 @@ from mfbench.data.sealed import open_test
 from mfbench.data.splits import Parts
 from mfbench.matrix.factors import HyperParams, digest_of, draw_start
 from mfbench.matrix.ratings import Ratings
-from mfbench.models.evaluation import evaluate, user_errors
+from mfbench.models.evaluation import evaluate, objective_measure, user_errors
 from mfbench.models.scoring import Scorer, score
 from mfbench.runs.checkout import kept_changes
 from mfbench.runs.environment import environment
 from mfbench.runs.jobs import Job, blank, failed, hardware
 from mfbench.runs.preparation import Preparation, Prepared
 from mfbench.runs.record_files import diff_path, errors_path, model_path, write_record
-from mfbench.runs.records import CURVES, Record
+from mfbench.runs.records import Record
+from mfbench.runs.scores import CURVES
 
 Watch = Callable[[Job, int, float], bool]
-"""Called with a job, a scored epoch and its valid RMSE (train RMSE without a valid part); True prunes the training."""
+"""Called with a job, a scored epoch and the value there of its objective (train RMSE without a valid part); True prunes it."""
 
 
 @dataclass
 class Trained:
     """One training: its job, record and model, and the errors of that model by user on the held-out part.
 
-    best: the model of the best epoch so far, of a plain run with patience.
+    measure: computes the objective of a trial, if the scorers do not. best: the model of the best epoch so far, of a plain
+    run with patience.
     """
 
     job: Job
     record: Record
     scorers: dict[str, Scorer] = field(default_factory=dict)
+    measure: Callable[[Model], float | int | None] | None = None
     model: Model = field(init=False)
     best: Model | None = None
     errors: dict[str, Array] = field(default_factory=dict)
@@ -123,6 +126,8 @@ def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, prepara
         judged_on = {"train": train_part, "valid": valid_part}
         for one in trained:
             one.scorers = {name: Scorer(part) for name, part in judged_on.items() if part is not None}
+            if job.stage == "trial" and valid_part is not None:
+                one.measure = objective_measure(job.objective.name, job.spec.evaluation, train_part, valid_part)
     memory.mark("prepare")
     with _clock(trained, "compile_seconds"):
         first = next(models)
@@ -194,26 +199,33 @@ def _models(backend: Backend, train: Ratings, trainings: Sequence[Training]) -> 
 
 
 def _score_epoch(trained: Trained, on_train: bool) -> float | None:
-    """Add the scores of an epoch to the record; return valid RMSE, or train RMSE without a valid part, None if it diverged."""
-    record = trained.record
+    """Add the scores of an epoch to the record; return the value of its objective, None if it diverged or has none.
+
+    Without a valid part, the value is the train RMSE.
+    """
+    record, objective = trained.record, trained.job.objective.name
     with trained.clock("evaluate_seconds"):
         scored: dict[str, float | None] = {"train_rmse": None, "train_mae": None}
         for name, scorer in trained.scorers.items():
             if name != "train" or on_train:
                 scored[f"{name}_rmse"], scored[f"{name}_mae"] = scorer.score(trained.model)
+        finite = all(math.isfinite(number) for number in scored.values() if number is not None)
+        if trained.measure is not None:
+            scored["objective"] = trained.measure(trained.model) if finite else None
     record.scores.add(record.epochs, record.clocks.train_seconds, scored)
-    if not all(math.isfinite(number) for number in scored.values() if number is not None):
+    if not finite:
         record.outcome = "diverged"
         record.reason = f"the error was no longer a finite number after epoch {record.epochs}"
         return None
-    return scored.get("valid_rmse", scored["train_rmse"])
+    return record.scores.of(objective)[-1] if "valid" in trained.scorers else scored["train_rmse"]
 
 
 def _has_stalled(trained: Trained) -> bool:
-    """Whether the valid RMSE has not improved for the job's patience; keeps the best model of a plain run."""
-    job, since_best = trained.job, trained.record.scores.since_best
+    """Whether the objective has not improved for the job's patience; keeps the best model of a plain run."""
+    job = trained.job
     if job.patience is None:
         return False
+    since_best = trained.record.scores.since_best(job.objective)
     if job.stage == "run" and since_best == 0:
         trained.best = trained.model
     return since_best >= job.patience
@@ -223,13 +235,17 @@ def _summarise(trained: Trained) -> None:
     """Fill in the metrics of the whole run from its scores, see `Record`; a diverged run has none."""
     record, chosen_by = trained.record, trained.job.best
     scores = record.scores
-    best = scores.best
+    best = scores.best(record.objective)
     if record.outcome == "diverged" or best is None:
         return
     record.best_epoch = scores.epoch[best]
     for name in CURVES:
         if values := getattr(scores, name):
             setattr(record, name, values[best if record.stage == "trial" or trained.best is not None else -1])
+    if trained.measure is not None:
+        record.evaluation = {record.objective.name: scores.objective[best]}
+        if record.judged is None:
+            record.outcome, record.reason = "failed", f"{record.objective.name} was undefined in all scored epochs"
     if chosen_by is not None:
         record.valid_rmse, record.valid_mae = chosen_by.valid_rmse, chosen_by.valid_mae
         record.intervals = chosen_by.intervals
@@ -242,7 +258,8 @@ def _evaluate(trained: Trained, parts: Parts, train: Ratings, valid: Ratings | N
         part, held_out = "test", open_test(parts, job.study, f"to {purpose}, whose training had ended")
         record.test_rmse, record.test_mae = score(trained.model, held_out)
     if held_out is not None:
-        record.evaluation = evaluate(trained.model, train, held_out, part, job.spec.evaluation)
+        inherited = job.best.judged if job.best else {}
+        record.evaluation = {**inherited, **evaluate(trained.model, train, held_out, part, job.spec.evaluation)}
         trained.errors = user_errors(trained.model, held_out)
 
 

@@ -130,12 +130,8 @@ def standing(finals: Sequence[Record]) -> list[Record]:
     now = [record for record in finals if record.backend_digest == latest[record.backend]]
     best: dict[str, float] = {}
     for record in now:
-        best[record.backend] = min(best.get(record.backend, math.inf), _chosen_by(record))
-    return [record for record in now if record.stage != "final" or _chosen_by(record) == best[record.backend]]
-
-
-def _chosen_by(record: Record) -> float:
-    return math.inf if record.valid_rmse is None else record.valid_rmse
+        best[record.backend] = min(best.get(record.backend, math.inf), record.cost)
+    return [record for record in now if record.stage != "final" or record.cost == best[record.backend]]
 
 
 def _why_none(records: Sequence[Record]) -> str:

@@ -15,17 +15,18 @@ Item = TypeVar("Item")
 
 
 def front(trials: Sequence[Record]) -> list[dict[str, Any]] | None:
-    """The undominated trials among the completed ones of all backends, best valid RMSE first; None with one objective.
+    """The undominated trials among the completed ones of all backends, best first; None with one objective.
 
-    Each is a dict of backend, number, K, alpha, beta and its other hyperparameters, valid_rmse and the second objective.
+    Each is a dict of backend, number, K, alpha, beta and its other hyperparameters, and the two objectives.
     """
     names = objectives(trials[0]) if trials else []
     if len(names) < 2:
         return None
+    cost = trials[0].objective.cost
     rows = [_row(trial, names) for trial in trials if trial.outcome == "completed"]
     rows = [row for row in rows if all(row[name] is not None for name in names)]
-    rows.sort(key=lambda row: (*(row[name] for name in names), row["backend"], row["number"]))
-    return undominated(rows, lambda row: (row[names[0]], row[names[1]]))
+    rows.sort(key=lambda row: (cost(row[names[0]]), row[names[1]], row["backend"], row["number"]))
+    return undominated(rows, lambda row: (cost(row[names[0]]), row[names[1]]))
 
 
 def undominated(items: Iterable[Item], point: Callable[[Item], tuple[float, float]]) -> list[Item]:
@@ -60,6 +61,6 @@ def as_csv(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _row(trial: Record, names: Sequence[str]) -> dict[str, Any]:
-    known = {"train_seconds": trial.clocks.train_seconds, "K": trial.K, "valid_rmse": trial.valid_rmse}
+    known = {"train_seconds": trial.clocks.train_seconds, "K": trial.K, trial.objective.name: trial.judged}
     shown = {"backend": trial.backend, "number": trial.number, **dict.fromkeys(FIRST), **trial.hyper}
     return shown | {name: known[name] for name in names}

@@ -43,7 +43,10 @@ class Pruning:
         self._begin()
 
     def watch(self, number: int) -> Callable[[int, float], bool]:
-        """A function of a scored epoch and its valid RMSE, which says whether the trial of that number should stop."""
+        """A function of a scored epoch and the cost there, which says whether the trial of that number should stop.
+
+        The cost is the value of the objective as it is minimized, see `Objective.cost`.
+        """
         if number in self._watched:  # the trial is run again: discard what it reported before
             self._begin()
         self._watched.add(number)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from mfbench.core.objective import Objective
 from mfbench.runs.records import Record
 from mfbench.search.edges import Edge, as_yaml, edge_of, plain, wider
 from mfbench.search.sampling.finished import Finished, best_of
@@ -13,7 +14,7 @@ from mfbench.search.sampling.optuna_trials import ENOUGH, importance
 from mfbench.spec import NumberRange, Space, Sweep
 
 GAIN = 0.001
-"""A search is still gaining if its last quarter lowered the best valid RMSE by more than this share of it."""
+"""A search is still gaining if its last quarter improved the best value by more than this share of it."""
 LEAST_SHOWN = 0.0001
 """The smallest gain that is shown as a number."""
 STOP = 20
@@ -99,28 +100,35 @@ class Searched:
         return len(self.trials) // 4
 
     @property
+    def objective(self) -> Objective:
+        """The objective of the trials."""
+        return self.trials[0].objective
+
+    @property
     def before(self) -> float | None:
-        """The best valid RMSE before the last quarter of the trials."""
+        """The best value of the objective before the last quarter of the trials."""
         best = best_of(self.trials[: len(self.trials) - self.last])
-        return best.valid_rmse if best else None
+        return best.judged if best else None
 
     @property
     def after(self) -> float | None:
-        """The best valid RMSE of all trials."""
+        """The best value of the objective of all trials."""
         best = best_of(self.trials)
-        return best.valid_rmse if best else None
+        return best.judged if best else None
 
     @property
     def gain(self) -> float | None:
-        """By how much the last quarter lowered the best valid RMSE; None if no trial completed before it, or it is empty."""
-        return self.before - self.after if self.last and self.before is not None and self.after is not None else None
+        """By how much the last quarter improved the best value; None if no trial completed before it, or it is empty."""
+        if not self.last or self.before is None or self.after is None:
+            return None
+        return self.objective.cost(self.before) - self.objective.cost(self.after)
 
     @property
     def still_gaining(self) -> bool:
         """Whether more trials are likely to find better ones."""
         if self.after is None or self.gain is None:
             return self.after is not None and self.before is None
-        return self.gain > GAIN * self.after
+        return self.gain > GAIN * abs(self.after)
 
     def more_trials(self) -> str:
         """Whether more trials would help, as a sentence."""
@@ -162,7 +170,7 @@ class Searched:
         if n == len(self.trials):
             return f"{rule} {'ended' if self.sweep.stop else 'ends'} the search after these {n} trials"
         saved = 1 - self.stopped.epochs / self.epochs
-        found = f"valid RMSE {self.stopped.after:.4f} instead of {self.after:.4f}"
+        found = f"{self.objective.title} {self.stopped.after:.4f} instead of {self.after:.4f}"
         return f"{rule} ends the search after {n} trials, with {found} and {saved:.0%} fewer epochs"
 
     def warnings(self) -> list[str]:
@@ -202,7 +210,7 @@ class Searched:
                 "rule": self.sweep.stop or STOP,
                 "trials": len(self.stopped.trials) if self.stopped else None,
                 "epochs": self.stopped.epochs if self.stopped else None,
-                "valid_rmse": self.stopped.after if self.stopped else None,
+                self.objective.name: self.stopped.after if self.stopped else None,
             },
             "last_quarter": {"trials": self.last, "before": self.before, "after": self.after, "gain": self.gain},
         }

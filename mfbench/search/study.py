@@ -128,7 +128,9 @@ class Study:
         if best is None:
             return []
         valid = {name: interval for name, interval in best.intervals.items() if name.startswith("valid_")}
-        chosen = BestTrial(number=best.number, valid_rmse=best.valid_rmse, valid_mae=best.valid_mae, intervals=valid)
+        chosen = BestTrial(
+            number=best.number, valid_rmse=best.valid_rmse, valid_mae=best.valid_mae, judged=best.evaluation, intervals=valid
+        )  # fmt: skip
         stage: Stage = "final" if self.tunable else "floor"
         epochs = best.best_epoch or 1
         repeats = range(0, self.spec.folds * self.spec.seeds, self.spec.folds)

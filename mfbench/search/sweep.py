@@ -18,7 +18,7 @@ from mfbench.core.errors import InputError, RecordError, SpecError, WorkError
 from mfbench.core.paths import RUNS
 from mfbench.data.sealed import openers, worn
 from mfbench.data.splits import Parts, parts_of
-from mfbench.models.evaluation import none_relevant
+from mfbench.models.evaluation import check_metrics, none_relevant
 from mfbench.runs.jobs import Job
 from mfbench.runs.progress import FINALS, Once, Watcher
 from mfbench.runs.record_files import find_record, remove_unfinished, studies_of, study_records
@@ -53,6 +53,7 @@ class Plan:
             raise SpecError(
                 "split: a sweep needs a valid part to choose the best trial, but this split has none; give valid a share"
             )
+        check_metrics(source, parts[0].highest)
         return Plan(source, studies, parts)
 
     def execute(self, workers: int, watcher: Watcher, timeout: float | None = None, cluster: str | None = None) -> Swept:
@@ -99,7 +100,7 @@ class Plan:
             from mfbench.search.cluster.crew import Cluster  # Dask is an extra, and slow to import
         except ImportError as error:
             raise InputError(f"--cluster needs Dask ({error}); install it with pip install 'mfbench[cluster]'") from None
-        return Cluster(cluster, self.parts, [study.backend for study in self.studies], watcher.say)
+        return Cluster(cluster, self.parts, [*self.spec.backends(), *self.spec.evaluation.extra], watcher.say)
 
     def _tell_limits(self, watcher: Watcher) -> None:
         """Report what the search cannot guarantee, and what it leaves out."""

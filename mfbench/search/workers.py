@@ -242,7 +242,7 @@ def run_task(task: Task, preparation: Preparation, say: Callable[[dict[str, Any]
 
     def watch(job: Job, epoch: int, value: float) -> bool:
         say({"job": index[job.run_key], "epoch": epoch, "value": value})
-        return should_stop is not None and should_stop[job.run_key](epoch, value)
+        return should_stop is not None and should_stop[job.run_key](epoch, job.objective.cost(value))
 
     try:
         train_and_record(task.jobs, parts, watch, preparation)

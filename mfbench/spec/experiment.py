@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from mfbench.core.errors import SpecError
+from mfbench.core.objective import OBJECTIVES, higher_is_better, list_length
 from mfbench.spec.data import Data
-from mfbench.spec.fields import BackendName, Count, Strict
+from mfbench.spec.fields import BackendName, Count, OwnFunction, Strict, own_name
 from mfbench.spec.model import ModelSpec
 from mfbench.spec.split import KFoldSplit, Split
 from mfbench.spec.sweep import Sweep
@@ -29,14 +30,30 @@ class Race(Strict):
 
 
 class Evaluation(Strict):
-    """How top-k recommendations are evaluated, see `mfbench.models.evaluation`; the search does not use these metrics.
+    """How models are evaluated besides RMSE and MAE, see `mfbench.models.evaluation`.
 
     k: the lengths of the recommendation lists; an empty list skips this evaluation, which saves minutes with millions of
     users and items. relevant: the lowest rating at which an item counts as relevant; the default suits scales up to 5.
+    extra: metrics of your own, functions of predictions or of lists, as `mine.py:function` or `package.module:function`; see
+    `mfbench.models.own_metrics`.
     """
 
     k: list[Annotated[int, Field(ge=1)]] = [5, 10]
     relevant: float = Field(default=4.0, allow_inf_nan=False)
+    extra: list[OwnFunction] = []
+
+    @field_validator("extra")
+    @classmethod
+    def _one_of_each_name(cls, extra: list[str]) -> list[str]:
+        names = [own_name(target) for target in extra]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"there are two functions of the name {twice[0]}; rename one of them")
+        return extra
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The user's own metrics: by name, without that of the part, their places."""
+        return {own_name(target): target for target in self.extra}
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
@@ -58,6 +75,24 @@ class Spec(Strict):
     sweep: Sweep | None = None
     race: Race | None = None
     evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _objective_is_measured(self) -> Spec:
+        metric = self.objective.removeprefix("valid_")
+        length = list_length(metric)
+        if length and length not in self.evaluation.k and higher_is_better(metric) is not None:
+            raise ValueError(f"sweep.objectives: {self.objective} needs lists of {length}; add {length} to evaluation.k")
+        if metric not in self.evaluation.own and higher_is_better(metric) is None:
+            own = f", or your own: {', '.join(self.evaluation.own)}" if self.evaluation.own else ""
+            raise ValueError(
+                f"sweep.objectives: {self.objective} cannot be an objective; choose valid_ and one of {OBJECTIVES}{own}"
+            )
+        return self
+
+    @property
+    def objective(self) -> str:
+        """The metric on valid by which the trials of the sweep are judged."""
+        return self.sweep.objectives[0] if self.sweep else "valid_rmse"
 
     def backends(self) -> list[str]:
         """The backends of the sweep in the order of the spec, or the model's backend if there is no sweep or it lists none."""

@@ -37,3 +37,11 @@ def _portable_backend(name: str) -> str:
 # Paths are made portable because a record contains the whole spec and must not depend on one machine.
 FilePath = Annotated[str, AfterValidator(portable)]
 BackendName = Annotated[str, AfterValidator(_portable_backend)]
+
+OwnFunction = Annotated[str, AfterValidator(_portable_backend), Field(pattern=r"^.+:[A-Za-z_]\w*$")]
+"""A function of the user's own: `path/to/mine.py:function` or `package.module:function`."""
+
+
+def own_name(target: str) -> str:
+    """The name of the function or class itself: `mrr` of `mine.py:mrr`."""
+    return target.rpartition(":")[2]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mfbench.core.errors import SpecError
+from mfbench.core.objective import list_length
 from mfbench.spec.data import Data
 from mfbench.spec.experiment import Spec
 from mfbench.spec.model import FIRST, ModelSpec
@@ -44,6 +45,8 @@ def study_key(spec: Spec) -> str:
         for name in ("repeats", "sampler", "grid", "objectives"):  # newer keys; without the defaults, older keys stay valid
             if getattr(spec.sweep, name) == Sweep.model_fields[name].default:
                 tree["sweep"].pop(name)
+        if needed := _judging(spec):
+            tree["sweep"]["evaluation"] = needed
         if spec.sweep.first_trial == "sampler":  # as it was for all studies before the key existed
             tree["sweep"].pop("first_trial")
         tree["model"].pop("backend")
@@ -57,6 +60,17 @@ def run_study_key(spec: Spec) -> str:
     tree.pop("sweep")
     tree.pop("race")
     return _key(spec.name, tree)
+
+
+def _judging(spec: Spec) -> dict[str, Any]:
+    """What the values of the sweep's objective depend on, of the evaluation section; empty for errors of predictions.
+
+    Not the code of a user's own metric: as with a backend, its records are set aside if that has changed.
+    """
+    asked, metric = spec.evaluation, spec.objective.removeprefix("valid_")
+    if metric in asked.own:
+        return {"extra": asked.own[metric], "relevant": asked.relevant, "k": max(asked.k, default=None)}
+    return {"relevant": asked.relevant} if list_length(metric) else {}
 
 
 def _identity(spec: Spec) -> dict[str, Any]:

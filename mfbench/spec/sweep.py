@@ -28,20 +28,25 @@ class Sweep(Strict):
     repeats: the number of seeds each trial is trained with, counting up from the model's; a trial's score is its mean.
     backends: those to search, by default the model's. grid: for the sampler `grid`, the number of values of each range.
     sampler: the method that proposes trials. `tpe`, `gp` and `cmaes` learn from earlier batches; `gp` and `cmaes` need an
-    extra package each. `grid` visits the points of `grid` in random order, at most `trials` of them. first_trial: `model`,
-    the default, gives the first trial the model's own values, as far as they lie in the search space, so that a search is
-    never worse than its model; `sampler` has the sampler propose it. A grid has its points alone. pruner: the rule that
-    stops trials early. `patience`, the default, stops a trial by its own curve alone, as the model's `patience` does (10
-    evaluations if the model sets none); the trial is completed, with its best epoch. The others compare it with earlier
-    batches: `median` stops a trial that is worse than their median at the same epoch, `hyperband` one outside the best third
-    of its bracket at a rung. These two save more epochs, but they stop small step sizes, which start slowly and often end
-    best; the cost is measured in `results/search-quality`. With repeats, they compare only the first repeats of trials, and
-    further repeats are trained only if the first was not pruned. objectives: `valid_rmse` alone or together with
-    `train_seconds` or `K`; all are minimized. The final run always uses the trial with the best valid_rmse. train_seconds is
-    a measured time, so a search with it is not reproducible. stop: end the search of a backend once this many trials in a
-    row have not lowered the best valid RMSE, checked after each batch; null runs all trials. side_by_side: whether to train
-    the trials of a batch in one program if the backend supports it; by default only on an accelerator. space: the search
-    space of all backends. spaces: by backend, entries that replace or extend those of `space`.
+    extra package each. `grid` visits the points of `grid` in random order, at most `trials` of them.
+    first_trial: `model`, the default, gives the first trial the model's own values, as far as they lie in the search space,
+    so that a search is never worse than its model; `sampler` has the sampler propose it. A grid has its points alone.
+    pruner: the rule that stops trials early. `patience`, the default, stops a trial by its own curve alone, as the model's
+    `patience` does (10 evaluations if the model sets none); the trial is completed, with its best epoch. The others compare
+    it with earlier batches: `median` stops a trial that is worse than their median at the same epoch, `hyperband` one outside
+    the best third of its bracket at a rung. These two save more epochs, but they stop small step sizes, which start slowly
+    and often end best; the cost is measured in `results/search-quality`. With repeats, they compare only the first repeats
+    of trials, and further repeats are trained only if the first was not pruned.
+    objectives: the metric on valid by which trials are judged, alone or together with `train_seconds` or `K`, which are
+    minimized. It is `valid_rmse`, `valid_mae`, another metric such as `valid_ndcg_10`, or one of `evaluation.extra`. All goes
+    by it: the curve of a trial, so its patience, pruner and best epoch; the best trial, and so the final run; the order of
+    the leaderboard. A metric other than RMSE and MAE is computed whenever a trial is evaluated; if that takes too long, raise
+    `model.evaluate_every`. train_seconds is a measured time, so a search with it is not reproducible.
+    stop: end the search of a backend once this many trials in a row were no better than the best before, checked after
+    each batch; null runs all trials.
+    side_by_side: whether to train the trials of a batch in one program if the backend supports it; by default only on an
+    accelerator.
+    space: the search space of all backends. spaces: by backend, entries that replace or extend those of `space`.
     """
 
     trials: int = Field(default=20, ge=1)
@@ -53,7 +58,7 @@ class Sweep(Strict):
     first_trial: Literal["model", "sampler"] = "model"
     pruner: Literal["patience", "none", "median", "hyperband"] = "patience"
     stop: int | None = Field(default=None, ge=1)
-    objectives: list[Literal["valid_rmse", "train_seconds", "K"]] = ["valid_rmse"]
+    objectives: list[str] = ["valid_rmse"]
     side_by_side: bool | None = None
     space: SpaceSpec = DEFAULT_SPACE
     spaces: dict[BackendName, SpaceSpec] = {}
@@ -68,9 +73,11 @@ class Sweep(Strict):
     @field_validator("objectives")
     @classmethod
     def _one_or_two(cls, objectives: list[str]) -> list[str]:
-        if objectives not in (["valid_rmse"], ["valid_rmse", "train_seconds"], ["valid_rmse", "K"]):
+        first, *second = objectives or [""]
+        if not first.startswith("valid_") or second not in ([], ["train_seconds"], ["K"]):
             raise ValueError(
-                f"{objectives} is not supported; give [valid_rmse], [valid_rmse, train_seconds] or [valid_rmse, K]"
+                f"{objectives} is not supported; give [valid_rmse], [valid_rmse, train_seconds] or [valid_rmse, K], with any"
+                " metric on valid instead of valid_rmse"
             )
         return objectives
 
@@ -79,8 +86,8 @@ class Sweep(Strict):
         if len(self.objectives) == 2:
             if self.pruner in COMPARING:
                 raise ValueError(
-                    f"the pruner {self.pruner} compares trials by valid_rmse alone, so it cannot be used with two objectives;"
-                    " use patience or none"
+                    f"the pruner {self.pruner} compares trials by {self.objectives[0]} alone, so it cannot be used with two"
+                    " objectives; use patience or none"
                 )
             if self.sampler in ("gp", "cmaes"):
                 raise ValueError(f"the sampler {self.sampler} supports only one objective; with two, use tpe, random or grid")

@@ -18,7 +18,8 @@ from mfbench.report.leaderboard import markdown, rows
 from mfbench.report.results import search_files
 from mfbench.report.style import COLOURS, hyperparameters, save
 from mfbench.runs.record_files import diff_path, model_path
-from mfbench.runs.records import CURVES, METRICS, Record
+from mfbench.runs.records import METRICS, Record
+from mfbench.runs.scores import CURVES
 from mfbench.search.outcome import Swept
 from mfbench.spec import Spec
 
@@ -92,8 +93,8 @@ def metrics(record: Record) -> Metrics:
     scores = record.scores
     times = [milliseconds(record.started + seconds) for seconds in scores.train_seconds]
     found: Metrics = []
-    for name in CURVES:
-        for epoch, value, time in zip(scores.epoch, getattr(scores, name), times, strict=False):
+    for name in dict.fromkeys((*CURVES, record.objective.name)):
+        for epoch, value, time in zip(scores.epoch, scores.of(name), times, strict=False):
             if value is not None:
                 found.append((name, value, time, epoch))
             elif record.outcome == "diverged" and epoch == record.epochs:
@@ -101,12 +102,12 @@ def metrics(record: Record) -> Metrics:
     clocks: dict[str, float] = record.clocks.model_dump()
     single: dict[str, float | int | None] = {"train_seconds": clocks.pop("train_seconds")}
     single |= {f"system/{name}": seconds for name, seconds in clocks.items()}
-    single |= record.evaluation
     if record.stage in ("trial", "run") and record.best_epoch in scores.epoch and scores.valid_rmse:
-        best = scores.valid_rmse[scores.epoch.index(record.best_epoch)]
-        single |= {"best_valid_rmse": best, "best_epoch": record.best_epoch}
+        at, judged = scores.epoch.index(record.best_epoch), record.objective.name
+        best = {f"best_{name}": scores.of(name)[at] for name in ("valid_rmse", judged)}
+        single |= {**best, "best_epoch": record.best_epoch}
     curves = {name for name, *_ in found}
-    single |= {name: value for name, value in _numbers(record).items() if name not in curves}
+    single |= {name: value for name, value in {**record.evaluation, **_numbers(record)}.items() if name not in curves}
     end = milliseconds(record.ended)
     found += [(name, float(value), end, 0) for name, value in single.items() if value is not None]
     return found

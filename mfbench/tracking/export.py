@@ -11,10 +11,10 @@ from types import TracebackType
 
 from mfbench.core.errors import InputError, MfbenchError, WorkError
 from mfbench.runs.progress import Watcher, Watchers
-from mfbench.runs.progress_bar import ProgressBar
 from mfbench.runs.record_files import study_records
 from mfbench.runs.records import Record
 from mfbench.search.outcome import Swept
+from mfbench.search.progress_bar import ProgressBar
 from mfbench.tracking.client import Tracker
 from mfbench.tracking.exported import ids_if_complete
 from mfbench.tracking.store import shown, sqlite_path, store_uri, why

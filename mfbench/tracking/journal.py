@@ -85,7 +85,7 @@ def _update_study(storage: Any, folder: Path, exported: Any) -> int:
         study = optuna.create_study(study_name=name, directions=directions, storage=storage, load_if_exists=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(sweep.objectives)
+            study.set_metric_names(_names(first))
         study.set_user_attr(FOLDER, folder.as_posix())  # last: without it, an interrupted export makes the study again
     for trial in range(len(done), count):
         repeats = [record for path in trials[trial] if (record := record_at(path))]
@@ -93,6 +93,12 @@ def _update_study(storage: Any, folder: Path, exported: Any) -> int:
             return trial - len(done)
         study.add_trial(_exported(mean_of(repeats), files[trial]))
     return count - len(done)
+
+
+def _names(record: Record) -> list[str]:
+    """The names of the values, all of which are minimized: `-valid_ndcg_10` for an objective of which more is better."""
+    first, *second = record.spec.sweep.objectives if record.spec.sweep else ["valid_rmse"]
+    return [f"-{first}" if record.objective.higher_is_better else first, *second]
 
 
 def _exported(record: Record, files: list[list[int]]) -> Any:

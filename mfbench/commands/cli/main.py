@@ -177,13 +177,21 @@ def compare(
             autocompletion=completion.anything_compared,
         ),
     ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="Add this column, e.g. test_ndcg_10; one on valid orders. Repeatable."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a leaderboard of runs for each data set and split, and the MLflow page for them."""
+    """Show a leaderboard of runs for each data set and split, and the MLflow page for them.
+
+    A board is ordered by the objective of its sweep, by default the valid RMSE, or by the first --metric on valid. A metric
+    on test is a column, but never orders: to choose by the test part would make its scores optimistic.
+    """
     from mfbench.commands.compare import addresses
     from mfbench.report.leaderboard import table
 
-    found = mfbench.compare(*(what or []))
+    found = mfbench.compare(*(what or []), metrics=metrics or ())
     show(None, as_json, {"boards": [board.summary() for board in found]})
     for board in found:
         say(table(board.heading, board.board, board.oracle), as_json)

@@ -72,6 +72,29 @@ def recommend(
 
 
 @app.command()
+def evaluate(
+    run: Run,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="E.g. ndcg_20 or mine.py:FUNCTION; repeatable. Default: the spec's."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute more metrics of a stored model, beside its record.
+
+    A plain run is evaluated on valid, a final run on test; opening the test part is logged. `mfbench compare --metric` shows
+    the values.
+    """
+    import mfbench
+    from mfbench.core.tables import drawn
+
+    found = mfbench.evaluate(run, metrics or ())
+    lines = [[name, "–" if value is None else f"{value:.6g}"] for name, value in found.values.items()]
+    show(drawn(found.stored.run_key, ["metric", "value"], lines), as_json, found.summary())
+    say(f"wrote {found.path}", as_json)
+
+
+@app.command()
 def similar(
     run: Run,
     user: Annotated[str | None, typer.Option(metavar="ID", help="Show users similar to this one.")] = None,

@@ -35,13 +35,13 @@ class Cluster:
     """The workers of a Dask cluster, with the interface of `workers.Workers`; a context manager.
 
     where: the address of a scheduler, a YAML file (`ClusterFile`), or `local:N` for N processes of this machine. parts: of
-    all folds. backends: their names; the file of a user's own one is sent too, if its path is relative. say: is given
-    sentences for people. tasks: the number of tasks run so far.
+    all folds. code: the names of backends and metrics; the file of a user's own one is sent too, if its path is relative.
+    say: is given sentences for people. tasks: the number of tasks run so far.
     """
 
-    def __init__(self, where: str, parts: Sequence[Parts], backends: Iterable[str], say: Callable[[str], None]):
+    def __init__(self, where: str, parts: Sequence[Parts], code: Iterable[str], say: Callable[[str], None]):
         self.tasks = 0
-        self._where, self._parts, self._backends, self._say = where, parts, backends, say
+        self._where, self._parts, self._code, self._say = where, parts, code, say
         self._file: ClusterFile = described(where)
         self._owned: Any = None
         self._client: Client | None = None
@@ -73,7 +73,7 @@ class Cluster:
             self._client = Client(self._owned or self._where)
             self._client.wait_for_workers(1, timeout=self._file.deadline)
             self._client.subscribe_topic(EPOCHS, self._on_event)
-            self._client.register_plugin(Luggage(_files(self._parts, self._backends), cores), name="mfbench")
+            self._client.register_plugin(Luggage(_files(self._parts, self._code), cores), name="mfbench")
         except TimeoutError:
             waited = f"{self._file.deadline:.0f} s"
             raise WorkError(f"{self._where}: no worker of the cluster came within {waited}; start some") from None
@@ -180,11 +180,11 @@ class Cluster:
             self._on_epoch(task.jobs[message["job"]], message["epoch"], message["value"])
 
 
-def _files(parts: Sequence[Parts], backends: Iterable[str]) -> dict[str, bytes]:
-    """The files that a worker needs, by their path there: all of the parts but the sealed one, and the user's own backends."""
+def _files(parts: Sequence[Parts], code: Iterable[str]) -> dict[str, bytes]:
+    """The files that a worker needs, by their path there: all of the parts but the sealed one, and the user's own code."""
     names = ("card.json", "train.npz", "valid.npz")
     files = {f"splits/{one.folder.name}/{name}": (one.folder / name).read_bytes() for one in parts for name in names}
-    own = {backend.rpartition(":")[0] for backend in backends if ".py:" in backend}
+    own = {name.rpartition(":")[0] for name in code if ".py:" in name}
     return files | {
         path: Path(path).read_bytes() for path in own if not Path(path).is_absolute() and ".." not in Path(path).parts
     }

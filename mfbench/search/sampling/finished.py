@@ -14,7 +14,8 @@ from mfbench.spec import Hyper
 class Finished(BaseModel):
     """What the search sees of a finished trial.
 
-    values: the valid RMSE by scored epoch. train_seconds: used only if it is an objective of the sweep.
+    values: the cost by scored epoch, the objective as it is minimized (see `Objective.cost`). train_seconds: used only if it
+    is the second objective of the sweep.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,29 +28,30 @@ class Finished(BaseModel):
     @staticmethod
     def of(record: Record) -> Finished:
         """Extract from the record of a trial what the search may see."""
-        scored = zip(record.scores.epoch, record.scores.valid_rmse, strict=True)
+        objective = record.objective
+        scored = zip(record.scores.epoch, record.scores.of(objective.name), strict=True)
         return Finished(
             outcome=record.outcome,
             params=record.hyper,
-            values={e: v for e, v in scored if v is not None},
+            values={e: objective.cost(v) for e, v in scored if v is not None},
             train_seconds=record.clocks.train_seconds,
         )
 
     @property
     def value(self) -> float:
-        """The valid RMSE of the best epoch; inf for a trial that diverged or failed, so the search avoids its region."""
+        """The cost of the best epoch; inf for a trial that diverged or failed, so the search avoids its region."""
         return min(self.values.values()) if self.values and self.outcome in ("completed", "pruned") else math.inf
 
     def objective(self, name: str) -> float:
-        """The value of that objective; inf if the trial diverged or failed."""
-        objectives = {"valid_rmse": self.value, "train_seconds": self.train_seconds, **self.params}
-        return float(objectives[name]) if math.isfinite(self.value) else math.inf
+        """The value of that objective of the sweep, minimized; inf if the trial diverged or failed."""
+        second = {"train_seconds": self.train_seconds, **self.params}
+        return float(second.get(name, self.value)) if math.isfinite(self.value) else math.inf
 
 
 def best_of(trials: Sequence[Record]) -> Record | None:
-    """The completed trial with the lowest valid RMSE, of equals the first; None if there is none."""
-    completed = [trial for trial in trials if trial.outcome == "completed" and trial.valid_rmse is not None]
-    return min(completed, key=lambda trial: (trial.valid_rmse, trial.number), default=None)
+    """The completed trial with the best value of its objective, of equals the first; None if there is none."""
+    completed = [trial for trial in trials if trial.outcome == "completed" and trial.judged is not None]
+    return min(completed, key=lambda trial: (trial.cost, trial.number), default=None)
 
 
 def since_best(trials: Sequence[Record]) -> int:

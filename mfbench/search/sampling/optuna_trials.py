@@ -13,6 +13,8 @@ from mfbench.spec import Choice, IntRange, Range, Space
 
 ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)  # of a finished trial: Optuna requires it, and no sampler uses it
 
+OBJECTIVE = "the objective"  # no name of a hyperparameter, see `Finished.objective`
+
 ENOUGH = 20
 """The number of trials below which the audit does not say which hyperparameters matter, or that more will hardly help."""
 
@@ -65,13 +67,13 @@ def load_optuna() -> Any:
 def importance(space: Space, finished: Sequence[Finished]) -> dict[str, float] | None:
     """Hyperparameter importances, highest first, which add up to 1; None if fewer than ENOUGH trials completed.
 
-    They are shares of what it takes for a valid RMSE in the best tenth of the completed trials, by Optuna's default,
-    PED-ANOVA (Watanabe et al., IJCAI 2023), which is deterministic.
+    They are shares of what it takes to be among the best tenth of the completed trials, by Optuna's default, PED-ANOVA
+    (Watanabe et al., IJCAI 2023), which is deterministic.
     """
     completed = [trial for trial in finished if trial.outcome == "completed"]
     if len(completed) < ENOUGH:
         return None
     optuna, distributions = load_optuna(), distributions_of(space)
     study = optuna.create_study()
-    study.add_trials([optuna_trial(trial, distributions, ["valid_rmse"], "COMPLETE") for trial in completed])
+    study.add_trials([optuna_trial(trial, distributions, [OBJECTIVE], "COMPLETE") for trial in completed])
     return {name: float(share) for name, share in optuna.importance.get_param_importances(study).items()}

@@ -12,6 +12,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from mfbench.core.objective import Objective
 from mfbench.runs.jobs import Job
 from mfbench.runs.progress import FINALS, Watcher
 from mfbench.runs.records import Record
@@ -27,7 +28,8 @@ class Part:
     """The runs of one backend, or the final runs.
 
     done: finished runs. trained: those of them that were trained in this session. shares: how much of a run in progress is
-    done, by run key. seconds: the time spent on them in this session. told: `trained` when a line was last printed.
+    done, by run key. seconds: the time spent on them in this session. cost, best: of the best value so far. told: `trained`
+    when a line was last printed.
     """
 
     runs: int
@@ -35,7 +37,8 @@ class Part:
     trained: int = 0
     shares: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
-    best: float = math.inf
+    cost: float = math.inf
+    best: str = ""
     told: int = 0
 
     @property
@@ -47,6 +50,13 @@ class Part:
     def worked(self) -> float:
         """The number of runs trained in this session, and the shares of those in progress."""
         return self.trained + sum(self.shares.values())
+
+    def judge(self, objective: Objective, value: float | None) -> None:
+        """Keep the best value so far, in words."""
+        cost = objective.cost(value)
+        if cost < self.cost:
+            name = "RMSE" if objective.name == "valid_rmse" else objective.title
+            self.cost, self.best = cost, f"best {name} {value:.4f}"
 
 
 def seconds_left(parts: dict[str, Part]) -> float | None:
@@ -106,7 +116,7 @@ class ProgressBar(Watcher):
             if part:
                 part.shares[job.run_key] = epoch / job.epochs
                 if job.best is None:  # the value of a final run is a train RMSE
-                    part.best = min(part.best, value)
+                    part.judge(job.objective, value)
                 self._spend(part)
 
     def done(self, record: Record) -> None:
@@ -156,8 +166,8 @@ class ProgressBar(Watcher):
         if part:
             part.shares.pop(record.run_key, None)
             part.done += 1
-            if record.best_trial is None and record.valid_rmse is not None:
-                part.best = min(part.best, record.valid_rmse)
+            if record.best_trial is None:
+                part.judge(record.objective, record.judged)
         return part
 
     def _spend(self, part: Part) -> None:
@@ -167,7 +177,7 @@ class ProgressBar(Watcher):
         self._draw()
 
     def _line(self, name: str, part: Part) -> str:
-        best = f", best RMSE {part.best:.4f}" if part.best < math.inf else ""
+        best = f", {part.best}" if part.best else ""
         sentence = f"{name}: {part.done} of {part.runs} runs{best}"
         if len(self._parts) > 1:
             every = self._parts.values()
@@ -185,8 +195,7 @@ class ProgressBar(Watcher):
             return
         several = len(self._parts) > 1
         for name, part in self._parts.items():
-            says = f"best RMSE {part.best:.4f}" if part.best < math.inf else ""
-            self._task(name, part.runs, part.completed, says if several else f"{says}  {self._left()}".strip())
+            self._task(name, part.runs, part.completed, part.best if several else f"{part.best}  {self._left()}".strip())
         if several:
             parts = self._parts.values()
             self._task(WHOLE, sum(one.runs for one in parts), sum(one.completed for one in parts), self._left())
