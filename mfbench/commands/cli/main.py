@@ -190,10 +190,11 @@ def report(
     spec: Annotated[
         str, typer.Argument(metavar="SPEC|EXPERIMENT", help="A spec that has run, or the name of its experiment.")
     ],
+    out: Annotated[str | None, typer.Option(metavar="FOLDER", help="Where to; default: results/EXPERIMENT.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write leaderboard, pictures and an HTML page to results/."""
-    path = mfbench.write_report(spec)
+    path = mfbench.write_report(spec, out)
     show(f"wrote the leaderboard, pictures and {path.name} to {path.parent}", as_json, {"report_path": str(path)})
 
 
