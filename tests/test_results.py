@@ -19,6 +19,7 @@ from mfbench.core.files import write_model
 from mfbench.report.filled import filled_table
 from mfbench.runs.record_files import model_path
 from mfbench.runs.records import Record
+from mfbench.runs.scores import Scores
 from mfbench.search.audit import audit
 from mfbench.tracking.contents import files
 
@@ -55,15 +56,31 @@ def test_results_are_the_latest_finals_and_the_floor_without_ids() -> None:
     assert lines[0]["trials"] == "4"
     assert float(lines[0]["test_rmse"]) == 0.91
     metrics = json.loads((RESULTS / "metrics.json").read_text())
-    assert metrics["jax"] == {"valid_rmse": 0.9, "valid_mae": later.valid_mae, "test_rmse": 0.91, "test_mae": later.test_mae}
-    assert metrics.keys() == {"jax", "adam", "mean"}
+    scores = {"valid_rmse": 0.9, "valid_mae": later.valid_mae, "test_rmse": 0.91, "test_mae": later.test_mae}
+    assert metrics == {"best": "jax", **scores}
     assert (RESULTS / "leaderboard.md").read_text().startswith("| backend | K |")
     assert {path.name for path in RESULTS.iterdir()} == {
-        "audit.md", "leaderboard.csv", "leaderboard.md", "metrics.json", "sweep.png"
+        "audit.md", "curves.csv", "leaderboard.csv", "leaderboard.md", "metrics.json", "sweep.png"
     }  # fmt: skip
     trials = [made for made in records if made.stage == "trial"]
     assert (RESULTS / "audit.md").read_text() == audit(trials).markdown()
     assert comparison.summary()["audit"] == audit(trials).summary()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_curves_are_those_of_the_best_trial_of_each_backend_at_no_more_than_100_epochs(command: Any) -> None:
+    epochs = list(range(1, 251))
+    worse, best = (record(number, stage="trial") for number in (0, 1))
+    scores = Scores(epoch=epochs, train_rmse=[1 / 3] * 250, valid_rmse=[*[0.9] * 249, None])
+    best = best.model_copy(update={"scores": scores, "valid_rmse": 0.5})
+    write([worse, best, record(1, stage="final")])
+    assert command("report", "little", "--out", "elsewhere")[0] == 0
+    assert not RESULTS.exists()
+    lines = read_csv("elsewhere/curves.csv")
+    train, valid = ([line for line in lines if line["part"] == part] for part in ("train", "valid"))
+    assert [int(line["epoch"]) for line in train] == list(range(1, 251, 3))
+    assert [int(line["epoch"]) for line in valid] == list(range(1, 250, 3))
+    assert {(line["backend"], line["rmse"]) for line in lines} == {("jax", "0.333333"), ("jax", "0.9")}
 
 
 @pytest.mark.usefixtures("workplace")
@@ -89,7 +106,7 @@ def test_a_plain_run_has_its_curve_and_its_small_matrix_in_the_results() -> None
     whole_model(made)
     compared(["little"]).write_results()
     assert {path.name for path in RESULTS.iterdir()} == {
-        "filled.csv", "leaderboard.csv", "leaderboard.md", "learning_curves.png", "metrics.json"
+        "curves.csv", "filled.csv", "leaderboard.csv", "leaderboard.md", "learning_curves.png", "metrics.json"
     }  # fmt: skip
     assert (RESULTS / "filled.csv").read_text() == "user,10,20,30\nann,6.5000,5.7500,3.5000\nbob,3.5000,3.2500,3.0000\n"
     assert files(made)["filled.csv"] == (RESULTS / "filled.csv").read_bytes()

@@ -119,13 +119,13 @@ def _why_no_final(swept: Swept) -> str:
     return f"{swept.study}: {trials}, but there is no final run yet; resume it with `mfbench sweep SPEC`"
 
 
-def write_report(what: str) -> Path:
-    """Write the leaderboard, pictures and an HTML page of an experiment to `results/`; return the path of the page.
+def write_report(what: str, folder: str | Path | None = None) -> Path:
+    """Write the leaderboard, pictures and an HTML page of an experiment; return the path of the page.
 
-    what: a spec that has run, or the name of its experiment. InputError if it has no finished run, or runs on several
-    data sets or splits.
+    what: a spec that has run, or the name of its experiment. folder: where to, by default `results/<experiment>/`.
+    InputError if it has no finished run, or runs on several data sets or splits.
     """
-    return page.write_report(compared([what]))
+    return page.write_report(compared([what]), Path(folder) if folder else None)
 
 
 def addresses(comparison: Comparison) -> list[str]:

@@ -6,10 +6,8 @@ from pathlib import Path
 
 _README = Path(__file__).parents[1] / "README.md"
 _SECTIONS = {
-    "metrics": "metrics",
     "run": "the-words-of-a-run",
     "search": "the-words-of-a-sweep",
-    "significance": "significance",
 }
 
 

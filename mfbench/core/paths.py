@@ -6,9 +6,24 @@ import os
 import re
 from pathlib import Path
 
-RUNS = Path("runs")
+DVC_EXPERIMENTS = Path(".dvc/tmp/exps")
 
 
+def workspace() -> Path:
+    """The folder that holds records and the exports: the current one, `Path()`, except inside a DVC experiment.
+
+    `dvc exp run --temp` and `dvc queue` run stages in a temporary copy of the project and then delete it. There, the
+    workspace is the project itself, which DVC names in `DVC_ROOT`: a record or an opening of the test part must outlive
+    the copy, also if the experiment fails or is removed.
+    """
+    here, root = Path.cwd(), os.environ.get("DVC_ROOT")
+    if not root or not here.is_relative_to(Path(root).resolve() / DVC_EXPERIMENTS):
+        return Path()
+    copy = next(folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir())
+    return Path(root).resolve() / here.relative_to(copy)
+
+
+RUNS = workspace() / "runs"
 RESULTS = Path("results")
 
 

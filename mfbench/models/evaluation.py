@@ -1,6 +1,6 @@
 """The evaluation metrics of a model on a part of the ratings, in addition to its overall RMSE and MAE.
 
-`mfbench/README.md`, "Metrics", defines each of them. All sums are float64 in a fixed order.
+`docs/metrics.md` defines each of them. All sums are float64 in a fixed order.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from mfbench.core.files import write_whole
-from mfbench.core.paths import RESULTS
 from mfbench.report.curves import residual_picture, run_curves
 from mfbench.report.leaderboard import cells, note
 from mfbench.report.results import Comparison, in_one_line
@@ -22,10 +21,9 @@ from mfbench.runs.records import Record, RunName
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 
-def write_report(comparison: Comparison) -> Path:
-    """Write `results/<experiment>/` (see `Comparison.write_results`) with the page `report.html`, and return its path."""
-    comparison.write_results()
-    path = RESULTS / comparison.experiments[0] / "report.html"
+def write_report(comparison: Comparison, folder: Path | None = None) -> Path:
+    """Write the folder of results (see `Comparison.write_results`) with the page `report.html`, and return its path."""
+    path = comparison.write_results(folder) / "report.html"
     write_whole(path, page(comparison).encode())
     return path
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -20,7 +22,7 @@ from mfbench.report.curves import run_curves
 from mfbench.report.filled import filled_table
 from mfbench.report.gallery import Picture, gallery
 from mfbench.report.leaderboard import COMPARED, Row, columns, markdown, to_frame
-from mfbench.report.style import save
+from mfbench.report.style import best_of_each, save
 from mfbench.runs.records import Record
 from mfbench.search import pareto
 from mfbench.search.audit import Audit
@@ -109,9 +111,10 @@ class Comparison:
             "audit": self.audit.summary() if self.audit else None,
         }
 
-    def write_results(self) -> None:
-        """Write `results/<experiment>/`: the leaderboard as CSV and Markdown, metrics by backend as JSON, and a picture; for
-        a search its audit, and with two objectives the Pareto front; for a small data set the filled-in matrix.
+    def write_results(self, folder: Path | None = None) -> Path:
+        """Write the folder, by default `results/<experiment>/`, and return it: the leaderboard as CSV and Markdown, the
+        metrics of its first run as JSON, learning curves as CSV, and a picture; for a search its audit, and with two
+        objectives the Pareto front; for a small data set the filled-in matrix.
 
         The leaderboard has the finals and floors of a sweep, or else the plain runs. Re-running the same specs changes only
         the times in the Markdown and, on another kind of machine, last digits.
@@ -120,13 +123,15 @@ class Comparison:
             raise InputError(
                 f"results are written for one experiment at a time, not for {' and '.join(self.experiments)}; give one spec"
             )
+        folder = folder or RESULTS / self.experiments[0]
         plain = all(record.stage == "run" for record in self.records)
         board = [replace(row, run_id=None) for row in self.board if plain or row.record.stage != "run"]
         filled = [table for row in board if (table := filled_table(row.record))]
         made = {
             "leaderboard.csv": _csv(board),
             "leaderboard.md": markdown(board, self.oracle),
-            "metrics.json": json.dumps(_metrics(board, self.oracle), indent=1) + "\n",
+            "metrics.json": json.dumps(_metrics(board[0], self.oracle), indent=1) + "\n",
+            "curves.csv": _curves(self.swept.all_trials if self.swept else self.records),
         }
         if filled:
             made["filled.csv"] = filled[0]
@@ -138,7 +143,8 @@ class Comparison:
         elif plain:
             pictures = {"learning_curves.png": save(run_curves(board[0].record))}
         for name, content in {**{name: text.encode() for name, text in made.items()}, **pictures}.items():
-            write_whole(RESULTS / self.experiments[0] / name, content)
+            write_whole(folder / name, content)
+        return folder
 
 
 def in_one_line(tree: dict[str, Any]) -> str:
@@ -161,13 +167,24 @@ def _csv(board: Sequence[Row]) -> str:
     return tables.as_csv([*kept, *(name for name in COMPARED if name in known), "run_key"], lines)
 
 
-def _metrics(board: Sequence[Row], oracle: Mapping[str, float] | None) -> dict[str, dict[str, float]]:
-    """RMSE and MAE by backend: on valid and test if the run has scores there, else on train."""
-    found: dict[str, dict[str, float]] = {}
-    for row in board:
-        judged = ("valid", "test") if row.record.valid_rmse is not None else ("train",)
-        fields = row.as_dict()
-        names = [f"{part}_{kind}{end}" for part in judged for kind in ("rmse", "mae") for end in ("", "_ci95")]
-        numbers = {name: fields.get(name) for name in names}
-        found.setdefault(row.record.backend, {name: value for name, value in numbers.items() if value is not None})
-    return found | ({"oracle": dict(oracle)} if oracle else {})
+def _metrics(first: Row, oracle: Mapping[str, float] | None) -> dict[str, float | str]:
+    """What `dvc metrics show` has a column for: the backend of the first run, its errors, and the oracle's RMSE on test."""
+    fields = first.as_dict()
+    parts = ("valid", "test") if first.record.valid_rmse is not None else ("train",)
+    names = [f"{part}_{kind}" for part in parts for kind in ("rmse", "mae")]
+    found = {name: fields.get(name) for name in [*names, "valid_rmse_ci95"]}
+    found |= {"oracle_rmse": oracle["test_rmse"]} if oracle else {}
+    return {"best": first.record.backend} | {name: value for name, value in found.items() if value is not None}
+
+
+def _curves(records: Sequence[Record]) -> str:
+    """The RMSE by epoch of each backend's best run as CSV, six digits of at most 100 epochs: small enough for git."""
+    lines = []
+    for record in (best_of_each(records) or {one.backend: one for one in records}).values():
+        scores = record.scores
+        step = math.ceil(len(scores.epoch) / 100) or 1
+        for part, curve in (("train", scores.train_rmse), ("valid", scores.valid_rmse)):
+            for epoch, rmse in list(zip(scores.epoch, curve or [], strict=False))[::-step][::-1]:
+                if rmse is not None:
+                    lines.append({"backend": record.backend, "part": part, "epoch": epoch, "rmse": f"{rmse:.6g}"})
+    return tables.as_csv(["backend", "part", "epoch", "rmse"], lines)

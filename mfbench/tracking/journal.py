@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock
 
 from mfbench.core.errors import RecordError, WorkError
-from mfbench.core.paths import RUNS
+from mfbench.core.paths import RUNS, workspace
 from mfbench.runs.record_files import record_at
 from mfbench.runs.records import Record
 from mfbench.runs.repeats import mean_of
@@ -27,7 +27,7 @@ from mfbench.search.searched import Searched
 from mfbench.spec import Spec
 from mfbench.spec.split import KFoldSplit
 
-JOURNAL = Path("optuna.journal")
+JOURNAL = workspace() / "optuna.journal"
 FOLDER, FILES = "records", "mfbench:files"
 """The attribute of a study that names the folder of its records, and that of a trial that identifies its files."""
 

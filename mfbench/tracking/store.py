@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from mfbench.core.errors import MfbenchError, WorkError
-from mfbench.core.paths import RUNS
+from mfbench.core.paths import RUNS, workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,8 +41,8 @@ OWN_SETTINGS = {
 
 
 def store_uri() -> str:
-    """The address of the store: `MLFLOW_TRACKING_URI`, by default `mlflow.db` in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    """The address of the store: `MLFLOW_TRACKING_URI`, by default `mlflow.db` in the workspace."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace() / 'mlflow.db'}"
 
 
 def make_store() -> MlflowClient:

@@ -211,10 +211,11 @@ def report(
             autocompletion=completion.specs_and_experiments,
         ),
     ],
+    out: Annotated[str | None, typer.Option(metavar="FOLDER", help="Where to; default: results/EXPERIMENT.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write leaderboard, pictures and an HTML page to results/."""
-    path = mfbench.write_report(spec)
+    path = mfbench.write_report(spec, out)
     show(f"wrote the leaderboard, pictures and a page: {path}", as_json, {"report_path": str(path)})
 
 
