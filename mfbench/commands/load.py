@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mfbench.commands.find import RUN_ID, one_run
+from mfbench.commands.find import RUN_ID, check_file, one_run
 from mfbench.core.errors import InputError, RecordError
 from mfbench.data.splits import parts_of
 from mfbench.models.recommender import Recommender
@@ -35,10 +35,11 @@ def load_model(run: str | Path) -> TrainedModel:
     return _model_of(given, read_record(Path(given)) if given.endswith(".json") else one_run(given))
 
 
-def recommender(run: str | Path) -> Recommender:
+def recommender(run: str | Path, trust: bool = False) -> Recommender:
     """Load the model of a run to recommend with: `recommend`, `explain`, `similar`, `groups` and `fill`.
 
     run: as for `load_model`. The run's data is prepared again, and downloaded if necessary. InputError if it has changed.
+    trust: whether to read a ratings file outside this project for a record that is not of this project.
 
     >>> import mfbench
     >>> data = {"planted": {"users": 60, "items": 80, "ratings": 2000}}  # generated; the ids are 1, 2, 3, ...
@@ -50,6 +51,7 @@ def recommender(run: str | Path) -> Recommender:
     (3, True)
     """
     record = one_run(str(run))
+    check_file(record, trust)
     model = _model_of(str(run), record)
     parts = parts_of(record.spec)
     if parts.split_digest != record.data.split_digest:

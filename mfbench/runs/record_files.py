@@ -55,6 +55,14 @@ def record_at(path: Path) -> Record | None:
         raise RecordError(f"{path}: this record cannot be read ({error.strerror}); check its permissions") from None
 
 
+def is_own(record: Record) -> bool:
+    """Whether the record is one of this project: the same is at its place under `runs/`."""
+    try:
+        return record.path.read_bytes() == record.as_json()
+    except OSError:
+        return False
+
+
 def find_record(run: RunName) -> Record | None:
     """The record of a run, or None if it has not finished."""
     return record_at(run.path)

@@ -12,7 +12,7 @@ import typer
 
 import mfbench
 from mfbench.commands.cli import inventory, models
-from mfbench.commands.cli.terminal import AsJson, fail, say, show, stoppable, terminate, warn
+from mfbench.commands.cli.terminal import AsJson, Trust, fail, say, show, stoppable, terminate, warn
 from mfbench.core.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 
 if TYPE_CHECKING:
@@ -206,11 +206,12 @@ def reproduce(
     data: Annotated[
         str | None, typer.Option(metavar="FILE", help="The path of your own ratings file, if it has moved.")
     ] = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Re-run a recorded run and compare it bit for bit."""
     with stoppable("the record is unchanged"):
-        result = mfbench.reproduce(run, strict, data)
+        result = mfbench.reproduce(run, strict, data, trust)
         if result.lines:
             say(result.table(), as_json)
         show(result.sentence, as_json, result.summary())

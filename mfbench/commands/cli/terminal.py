@@ -13,6 +13,10 @@ import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Import code and read files that the record names, even from outside this project.")
+]
+
 
 def show(for_people: Any, as_json: bool, summary: dict[str, Any]) -> None:
     """Print the result of a command: for people, unless it is None, and as JSON if asked for."""
