@@ -79,6 +79,6 @@ def data_info(name: DataName, as_json: AsJson = False) -> None:
     found = {**entry(name).summary(), "here": card(name) is not None, **(card(name) or {})}
     shown = Table("name", "value", show_header=False)
     for key, value in found.items():
-        if value is not None and key not in ("version", "source"):
+        if value is not None and key not in ("version", "source", "arrays_digest"):
             shown.add_row(key, str(value))
     show(shown, as_json, found)
