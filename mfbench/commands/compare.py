@@ -68,6 +68,7 @@ def compare(*what: str) -> list[Comparison]:
             ids |= Tracker(name).run_ids(study, trials=study in with_trials)
         except WorkError as error:  # the leaderboard needs only records
             problem = str(error)
+            break  # the other studies are in the same store
     alike: dict[tuple[str, str], list[Record]] = {}
     for record in records.values():
         alike.setdefault((record.data.data_digest, record.data.split_digest), []).append(record)
