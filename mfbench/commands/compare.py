@@ -11,7 +11,7 @@ from mfbench.core.errors import InputError, WorkError
 from mfbench.report import page
 from mfbench.report.leaderboard import rows
 from mfbench.report.results import Comparison
-from mfbench.runs.record_files import study_records
+from mfbench.runs.record_files import check_unchanged, study_records
 from mfbench.runs.records import Record
 from mfbench.runs.repeats import averaged
 from mfbench.search.outcome import Swept, standing
@@ -49,7 +49,7 @@ def compare(*what: str) -> list[Comparison]:
     for one in what or all_experiments():
         single = find_run(one)
         if single is not None:
-            records[single.run_key] = single
+            records[single.run_key] = check_unchanged(single, Path(one))
             continue
         for study in studies([one]):
             found = list(study_records(study))

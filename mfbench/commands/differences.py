@@ -165,6 +165,9 @@ def compared_lines(was: Record, now: Record) -> Iterator[Line]:
             yield from _single(name, getattr(was, name), getattr(now, name))
     if was.evaluation or now.evaluation:
         yield _many("evaluation", was.evaluation, now.evaluation, *(f"{len(one.evaluation)} metrics" for one in (was, now)))
+    if was.evaluation.keys() != now.evaluation.keys() and was.environment.source == now.environment.source:
+        apart = sorted(was.evaluation.keys() ^ now.evaluation.keys())  # the same code computes the same metrics
+        yield Line("metrics", str(len(was.evaluation)), str(len(now.evaluation)), False, f"no, {apart[0]} is in one only")
     yield from _single("factors", was.factors_digest, now.factors_digest)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from mfbench.commands.find import RUN_ID, check_file, one_run
 from mfbench.core.errors import InputError, RecordError
 from mfbench.data.splits import parts_of
@@ -56,6 +58,11 @@ def recommender(run: str | Path, trust: bool = False) -> Recommender:
     parts = parts_of(record.spec)
     if parts.split_digest != record.data.split_digest:
         raise InputError(f"{record.run_key}: its data has changed since the run; restore that data, or rerun the run")
+    ids = parts.ids()
+    if not (np.array_equal(ids["user_ids"], model.user_ids) and np.array_equal(ids["item_ids"], model.item_ids)):
+        raise RecordError(
+            f"{record.run_key}: the ids in its model file are not those of its data; delete both, then train again"
+        )
     train, valid = parts.train, parts.valid
     known = train if valid is None else train.with_(valid)
     return Recommender(model, known, model.ridge, record.spec.model.seed)

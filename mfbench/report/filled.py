@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mfbench.core.files import load_model_arrays
 from mfbench.core.tables import as_csv
 from mfbench.matrix.factors import Factors
-from mfbench.runs.record_files import model_path
+from mfbench.models.trained import fit
+from mfbench.runs.record_files import arrays_beside, model_path
 from mfbench.runs.records import Record
 
 MOST_CELLS = 10_000
@@ -17,12 +17,9 @@ def filled_table(record: Record) -> str | None:
     None if the run has no model with factors P and Q, or the matrix has more than 10,000 cells.
     """
     small = record.data.n_users * record.data.n_items <= MOST_CELLS
-    path = model_path(record.path)
-    if not small or not path.exists():
-        return None
-    arrays = load_model_arrays(path)
-    factors = Factors.of(arrays)
-    if factors is None:
+    arrays = arrays_beside(model_path(record.path)) if small else None
+    factors = Factors.of(arrays) if arrays else None
+    if arrays is None or factors is None or not fit(arrays, factors):
         return None
     columns = ["user", *arrays["item_ids"]]
     filled = (

@@ -12,7 +12,7 @@ import typer
 
 import mfbench
 from mfbench.commands.cli import inventory, models
-from mfbench.commands.cli.terminal import AsJson, Trust, fail, say, show, stoppable, terminate, warn
+from mfbench.commands.cli.terminal import AsJson, Trust, fail, say, say_what_is_left_out, show, stoppable, terminate, warn
 from mfbench.core.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def options(
 def main() -> None:
     """Run the command line; an MfbenchError becomes one sentence on stderr and its exit code."""
     signal.signal(signal.SIGTERM, terminate)
+    say_what_is_left_out()
     try:
         try:
             app()
