@@ -141,7 +141,7 @@ def test_items_with_few_ratings_are_no_neighbours_where_enough_others_have_many(
 
 def test_who_has_rated_everything_is_told_so(command, monkeypatch):
     one = made(cells=12 * 9 - 1)
-    monkeypatch.setattr("mfbench.commands.load.recommender", lambda _: one)
+    monkeypatch.setattr("mfbench.commands.load.recommender", lambda *_: one)
     (left,) = (user for user, items in one.recommend(one.users()).items() if items)
     says = "user {} has rated every item in train and valid, so there is nothing to recommend"
     _, out, _ = command("recommend", "a run")

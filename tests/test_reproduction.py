@@ -174,7 +174,6 @@ def test_another_alpha_in_the_record(small: dict[str, Any], sealed: bool) -> Non
     ("changes", "says"),
     [
         ({"options": {"nope": 3}}, f"{UNLIKE} (model.options.loop.nope: unknown key"),
-        ({"backend": "nope"}, f"{UNLIKE} (backend: unknown backend 'nope'"),
         ({"spec": {}}, "is damaged (spec.name: Field required"),
         ({"environment": {"threads": "two"}}, "is damaged (environment.threads: Input should be"),
         ({"study": "../../elsewhere"}, "is damaged (study: "),  # it would lead out of runs/

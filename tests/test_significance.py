@@ -19,6 +19,7 @@ from user_files import read_csv, write_ratings
 
 import mfbench
 from mfbench.commands.compare import compared
+from mfbench.core.errors import LeftOutWarning
 from mfbench.core.files import write_model
 from mfbench.matrix.factors import Factors
 from mfbench.matrix.ratings import Ratings
@@ -138,9 +139,10 @@ def test_the_errors_of_users_by_hand() -> None:
 
 def finals(*factors: float) -> list[Record]:
     """The finals and the floor of a sweep, written, each with the errors of one model times its factor."""
-    made = [record for record in sweep_records() if record.stage != "trial"]
-    write(made)
     squared, count = errors()
+    of_users = {"n_users": len(count), "n_test": int(count.sum())}
+    made = [altered(record, data=of_users) for record in sweep_records() if record.stage != "trial"]
+    write(made)
     for record, factor in zip(made, factors, strict=False):
         write_model(errors_path(record.path), {"user_squared_error": squared * factor, "user_count": count})
     return made
@@ -173,6 +175,31 @@ def test_without_errors_or_on_another_test_part_nothing_is_marked() -> None:
     assert [row.record.backend for row in rows(records[::2], {}, {}) if row.against_best] == ["mean"]
     assert not [row for row in rows(records[:2], {}, {}) if row.against_best]
     assert note(rows(records[:2], {}, {})) is None
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {},
+        {"user_squared_error": np.ones(200)},
+        {"user_squared_error": np.ones(199), "user_count": np.ones(199, int)},
+        {"user_squared_error": np.ones((200, 1)), "user_count": np.ones(200, int)},
+        {"user_squared_error": np.ones(200), "user_count": np.ones(200)},
+        {"user_squared_error": np.array(["x"] * 200), "user_count": np.ones(200, int)},
+        {"user_squared_error": np.ones(200), "user_count": np.ones(200, int)},  # not as many ratings as the test part has
+    ],
+)
+def test_damaged_errors_are_named_and_their_run_is_not_compared(damaged: dict[str, Any]) -> None:
+    records = finals(1.0, 1.0, 2.0)
+    path = errors_path(records[2].path)
+    write_model(path, damaged)
+    with pytest.warns(LeftOutWarning, match=str(path)):
+        board = rows(records, {}, {})
+    assert [row.record.backend for row in board if row.against_best] == ["jax"]
+    path.write_bytes(b"PK\3\4")
+    with pytest.warns(LeftOutWarning, match=str(path)):
+        assert [row.record.backend for row in rows(records, {}, {}) if row.against_best] == ["jax"]
 
 
 @pytest.mark.usefixtures("workplace")
@@ -210,7 +237,9 @@ def on_folds(backend: str, squared: list[list[float]], splits: str = "ab") -> Re
     for r, (own, split) in enumerate(zip(squared, splits, strict=True)):
         plain = make_record(backend=backend, stage="run", seed=0)
         rmse = float(np.sqrt(np.mean(own)))
-        made.append(altered(plain, repeat=r, valid_rmse=rmse, data={"split_digest": split}))
+        made.append(
+            altered(plain, repeat=r, valid_rmse=rmse, data={"split_digest": split, "n_users": len(own), "n_valid": len(own)})
+        )
         counts = np.ones(len(own), dtype=np.int64)
         write_model(errors_path(made[-1].path), {"user_squared_error": np.array(own), "user_count": counts})
     write(made)
@@ -242,7 +271,8 @@ def test_plain_runs_are_compared_on_valid_and_those_that_were_tested_on_test() -
     plain = []
     squared, count = errors(seed=1)
     for number, factor in enumerate((1.0, 1.0, 2.0)):  # on the same split as the finals, whose valid part is another one
-        one = make_record(number, stage="run").model_copy(update={"valid_rmse": 0.5 + number})
+        of_users = {"n_users": len(count), "n_valid": int(count.sum())}
+        one = altered(make_record(number, stage="run"), valid_rmse=0.5 + number, data=of_users)
         write_model(errors_path(one.path), {"user_squared_error": squared * factor, "user_count": count})
         plain.append(one)
     board = rows([*tested, *plain], {}, {})

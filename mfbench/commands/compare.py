@@ -13,7 +13,7 @@ from mfbench.core.errors import InputError, WorkError
 from mfbench.report import page
 from mfbench.report.leaderboard import rows
 from mfbench.report.results import Comparison
-from mfbench.runs.record_files import study_records
+from mfbench.runs.record_files import check_unchanged, study_records
 from mfbench.runs.records import METRICS, Record
 from mfbench.runs.repeats import averaged
 from mfbench.search.outcome import Swept, standing
@@ -54,7 +54,7 @@ def compare(*what: str, metrics: Sequence[str] = ()) -> list[Comparison]:
     for one in what or all_experiments():
         single = find_run(one)
         if single is not None:
-            records[single.run_key] = with_evaluations(single)
+            records[single.run_key] = with_evaluations(check_unchanged(single, Path(one)))
             continue
         for study in studies([one]):
             found = [one if one.stage == "trial" else with_evaluations(one) for one in study_records(study)]
@@ -73,6 +73,7 @@ def compare(*what: str, metrics: Sequence[str] = ()) -> list[Comparison]:
             ids |= run_ids(name, study, trials=study in with_trials)
         except WorkError as error:  # the leaderboard needs only records
             problem = str(error)
+            break  # the other studies are in the same store
     alike: dict[tuple[str, str], list[Record]] = {}
     for record in records.values():
         alike.setdefault((record.data.data_digest, record.data.split_digest), []).append(record)

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from mfbench.backends.foreign import is_installed, is_within, named_code
 from mfbench.core.errors import InputError
 from mfbench.core.paths import RUNS
-from mfbench.runs.record_files import find_record, read_record, studies_of, study_records
+from mfbench.runs.record_files import find_record, is_own, read_record, studies_of, study_records
 from mfbench.runs.records import Record, RunName
 from mfbench.spec import load_spec, run_study_key, study_key
 from mfbench.tracking.exported import exported_record
@@ -48,6 +49,31 @@ def one_run(what: str) -> Record:
             f"{what}: not a run; give a run key (study/backend/number/stage), an MLflow run id, or the path of a record"
         )
     return record
+
+
+def check_code(record: Record, trust: bool) -> None:
+    """InputError if the record names code that is neither installed nor, for a record of this project, in this project.
+
+    trust: accept all code. A record is of this project if it is at its place under `runs/`, as it was written.
+    """
+    own = is_own(record) and record.is_sealed
+    spec = record.spec.model_dump(mode="json", exclude={"name", "data"})
+    for name in () if trust else dict.fromkeys(named_code([record.backend, spec])):
+        if not is_installed(name) and not (own and is_within(name, Path.cwd())):
+            where = "outside this project" if own else "that is not installed, and the record is not one of this project"
+            raise InputError(
+                f"{record.run_key}: this record would import {name}, code {where}; read it, and add --trust to import it"
+            )
+
+
+def check_file(record: Record, trust: bool) -> None:
+    """InputError if the record is not of this project and its ratings file lies outside. trust: accept any file."""
+    file, here = record.spec.data.file, Path.cwd().resolve()
+    if not trust and file is not None and not Path(file).expanduser().resolve().is_relative_to(here) and not is_own(record):
+        raise InputError(
+            f"{record.run_key}: this record is not one of this project, and would read {file}, a file outside of it;"
+            " add --trust to read it"
+        )
 
 
 def studies(what: Sequence[str]) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mfbench.commands.find import RUN_ID, one_run
+import numpy as np
+
+from mfbench.commands.find import RUN_ID, check_file, one_run
 from mfbench.core.errors import InputError, RecordError
 from mfbench.data.splits import parts_of
 from mfbench.models.recommender import Recommender
@@ -35,10 +37,11 @@ def load_model(run: str | Path) -> TrainedModel:
     return _model_of(given, read_record(Path(given)) if given.endswith(".json") else one_run(given))
 
 
-def recommender(run: str | Path) -> Recommender:
+def recommender(run: str | Path, trust: bool = False) -> Recommender:
     """Load the model of a run to recommend with: `recommend`, `explain`, `similar`, `groups` and `fill`.
 
     run: as for `load_model`. The run's data is prepared again, and downloaded if necessary. InputError if it has changed.
+    trust: whether to read a ratings file outside this project for a record that is not of this project.
 
     >>> import mfbench
     >>> data = {"planted": {"users": 60, "items": 80, "ratings": 2000}}  # generated; the ids are 1, 2, 3, ...
@@ -50,10 +53,16 @@ def recommender(run: str | Path) -> Recommender:
     (3, True)
     """
     record = one_run(str(run))
+    check_file(record, trust)
     model = _model_of(str(run), record)
     parts = parts_of(record.spec)
     if parts.split_digest != record.data.split_digest:
         raise InputError(f"{record.run_key}: its data has changed since the run; restore that data, or rerun the run")
+    ids = parts.ids()
+    if not (np.array_equal(ids["user_ids"], model.user_ids) and np.array_equal(ids["item_ids"], model.item_ids)):
+        raise RecordError(
+            f"{record.run_key}: the ids in its model file are not those of its data; delete both, then train again"
+        )
     train, valid = parts.train, parts.valid
     known = train if valid is None else train.with_(valid)
     return Recommender(model, known, model.ridge, record.spec.model.seed)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from mfbench.backends.base import HasDevice
 from mfbench.commands.differences import TOLERANCE, Difference, Line, compared_lines, differences
-from mfbench.commands.find import one_run
+from mfbench.commands.find import check_code, check_file, one_run
 from mfbench.core import tables
 from mfbench.core.errors import InputError, MfbenchError, RecordError, WorkError
 from mfbench.core.machine import core_list, on_cores
@@ -169,12 +169,13 @@ def _shown(largest: float | None, epoch: int | None) -> str:
     return f"{largest:.1e}" + (f" (epoch {epoch})" if epoch is not None else "")
 
 
-def reproduce(run: str | Path, strict: bool = False, data: Any = None) -> Reproduction:
+def reproduce(run: str | Path, strict: bool = False, data: Any = None, trust: bool = False) -> Reproduction:
     """Re-run a recorded run from its record alone, and compare every number and the digest of its factors.
 
     run: a run key, an MLflow run id, or the path of a record. strict: do not run if something differs that can change a bit.
     data: for a run on your own ratings the current path of their file, or the DataFrame. The record itself is not changed.
-    InputError if there is no such run, or its data is not available.
+    trust: whether to import code that the record names, and to read its ratings file, also if these or the record are not of
+    this project. InputError if that would be needed, if there is no such run, or its data is not available.
 
     >>> import mfbench
     >>> data = {"planted": {"users": 60, "items": 80, "ratings": 2000}}  # generated ratings
@@ -189,6 +190,9 @@ def reproduce(run: str | Path, strict: bool = False, data: Any = None) -> Reprod
     except RecordError as error:
         raise InputError(str(error)) from None
     file = keep(data) if is_frame(data) else data
+    check_code(record, trust)
+    if data is None:
+        check_file(record, trust)
     with ProgressBar() as bar:
         try:
             return make_again(record, bar, strict, file)

@@ -31,6 +31,10 @@ class RecordError(MfbenchError):
     """The record or the model file of a run is missing or damaged."""
 
 
+class LeftOutWarning(UserWarning):
+    """A record, or a file beside one, is damaged, and the command goes on without it."""
+
+
 class WorkError(MfbenchError):
     """The work itself failed: every trial diverged, a worker kept dying, a download was interrupted."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -59,16 +60,42 @@ def write_model(path: Path, arrays: Mapping[str, Array]) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
+class DamagedError(ValueError):
+    """A file of arrays is not what was written; the message is the reason, in a few words."""
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's content, in hex; about 2 GB/s."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_arrays(path: Path, digest: str | None = None) -> dict[str, Array]:
+    """Read the named arrays of an npz file, without pickle; OSError if it cannot be read, DamagedError if it is damaged.
+
+    digest: the `file_digest` that it must have, so that code which indexes with the arrays can rely on them.
+    """
+    if digest is not None and file_digest(path) != digest:
+        raise DamagedError("it is not the file that its card describes")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)  # reading checks the CRC of each
+    except OSError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files
+        # numpy advises to allow pickle, which we never do
+        raise DamagedError("no arrays" if "pickle" in str(error) else " ".join(str(error).split())[:200]) from None
+
+
 def load_model_arrays(path: Path) -> dict[str, Array]:
     """Read the arrays of a model, by name, from its npz file; RecordError if that is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        return read_arrays(path)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such model file; trials keep no model, so give a plain or final run") from None
-    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files
-        detail = "" if "pickle" in str(error) else f" ({error})"  # numpy advises to allow pickle, which we never do
-        raise RecordError(f"{path}: the model file is damaged{detail}; delete it and its record, then train again") from None
+    except (OSError, DamagedError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RecordError(f"{path}: the model file is damaged ({why}); delete it and its record, then train again") from None
 
 
 @contextmanager

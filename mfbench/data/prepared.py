@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import numpy as np
 
 from mfbench.core.arrays import Positions
 from mfbench.core.errors import DataError, WorkError
-from mfbench.core.files import sole_writer
+from mfbench.core.files import DamagedError, file_digest, read_arrays, sole_writer
 from mfbench.core.paths import data_home
 from mfbench.data.dataset import Dataset, Truth
 from mfbench.matrix.ratings import Ratings
@@ -59,12 +57,27 @@ def _read(folder: Path, source: dict[str, Any]) -> Dataset | None:
     if known is None or known.get("version") != VERSION or known.get("source") != source:
         return None
     try:
-        with np.load(folder / ARRAYS, allow_pickle=False) as file:
-            arrays = dict(file)  # reading checks the CRC of each
-        dataset = _from_arrays(folder.name, arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        dataset = _from_arrays(folder.name, read_arrays(folder / ARRAYS, known.get("arrays_digest")))
+    except (OSError, DamagedError, KeyError, TypeError):
         return None
-    return dataset if dataset.digest == known.get("digest") else None
+    # Cards of before have no digest of the file, and that of the ratings does not cover the other arrays.
+    return dataset if _fits(dataset) and dataset.digest == known.get("digest") else None
+
+
+def _fits(dataset: Dataset) -> bool:
+    """Whether all arrays have the dtype, shape and range that they must have, since compiled code indexes with them."""
+    r, n = dataset.ratings, dataset.ratings.values.size
+    wanted = [
+        (r.users, "i", n), (r.items, "i", n), (r.values, "f", n), (dataset.user_ids, "iU", r.n_users),
+        (dataset.item_ids, "iU", r.n_items), *((mask, "b", n) for mask in dataset.folds.values()),
+    ]  # fmt: skip
+    wanted += [(dataset.titles, "U", r.n_items)] if dataset.titles is not None else []
+    wanted += [(dataset.timestamps, "i", n)] if dataset.timestamps is not None else []
+    wanted += [(one, "f", n) for one in (dataset.truth.mean, dataset.truth.median)] if dataset.truth is not None else []
+    if n == 0 or any(array.dtype.kind not in kinds or array.shape != (size,) for array, kinds, size in wanted):
+        return False
+    indices = ((r.users, r.n_users), (r.items, r.n_items))
+    return all(one.dtype == np.int32 and one.min() >= 0 and one.max() < size for one, size in indices)
 
 
 def summary(dataset: Dataset) -> dict[str, Any]:
@@ -106,7 +119,6 @@ def _day(timestamps: Positions | None, of: Callable[[Positions], Any]) -> str | 
 
 
 def _write(folder: Path, dataset: Dataset, source: dict[str, Any]) -> None:
-    content = {"version": VERSION, **summary(dataset), "source": source}
     temporary = folder.with_name(f".{folder.name}.new")  # a fixed name will do: the caller holds the lock
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -115,6 +127,7 @@ def _write(folder: Path, dataset: Dataset, source: dict[str, Any]) -> None:
             np.savez(file, allow_pickle=False, **_to_arrays(dataset))
             file.flush()
             os.fsync(file.fileno())
+        content = {"version": VERSION, **summary(dataset), "source": source, "arrays_digest": file_digest(temporary / ARRAYS)}
         with (temporary / CARD).open("w", encoding="utf-8") as text:
             text.write(json.dumps(content, indent=1) + "\n")
             text.flush()

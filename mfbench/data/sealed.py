@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from mfbench.core.errors import of_the_machine
 from mfbench.core.files import named_in_errors
 from mfbench.core.paths import RUNS
 from mfbench.matrix.ratings import Ratings
@@ -31,10 +32,15 @@ def log_opening(study: str, split_digest: str, test_digest: str | None, reason: 
     log.parent.mkdir(parents=True, exist_ok=True)
     digests = {"split_digest": split_digest, "test_digest": test_digest}
     line = {"study": study, **digests, "time": time.time(), "reason": reason}
-    with named_in_errors(log), FileLock(log.with_name(".openings.lock")), log.open("a+", encoding="utf-8") as file:
-        file.seek(0)
-        if not any(split_digest in logged and json.dumps(reason) in logged for logged in file):
-            file.write(json.dumps(line) + "\n")
+    try:
+        with named_in_errors(log), FileLock(log.with_name(".openings.lock")), log.open("ab+") as file:
+            file.seek(0)
+            logged = file.read()
+            if not any(split_digest.encode() in one and json.dumps(reason).encode() in one for one in logged.splitlines()):
+                unfinished = b"" if logged.endswith(b"\n") or not logged else b"\n"  # by a full disk
+                file.write(unfinished + json.dumps(line).encode() + b"\n")
+    except OSError as error:  # not a failure of the backend whose run this is
+        raise of_the_machine(error) from error
 
 
 def openers(test_digest: str | None) -> list[str]:
@@ -46,7 +52,7 @@ def openers(test_digest: str | None) -> list[str]:
     if test_digest is None:
         return []
     digest = test_digest.encode()  # search the raw text: a line truncated by a full disk must not hide the others
-    return [log.parent.name for log in sorted(RUNS.glob(f"*/{LOG}")) if digest in log.read_bytes()]
+    return [log.parent.name for log in sorted(RUNS.glob(f"*/{LOG}")) if log.is_file() and digest in log.read_bytes()]
 
 
 def other_openers(test_digest: str | None, study: str) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import zipfile
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mfbench.core.arrays import Array, Positions
 from mfbench.core.errors import DataError
-from mfbench.core.files import write_model, write_whole
+from mfbench.core.files import DamagedError, file_digest, read_arrays, write_model, write_whole
 from mfbench.core.paths import data_home
 from mfbench.data.catalogue import load
 from mfbench.data.dataset import Dataset
@@ -81,8 +81,9 @@ class Parts:
     test_digest: over the cells and values of the test part alone, None if there is none. n: the number of ratings by part.
     n_users_in: the number of users with a rating, by part. n_unknown: for valid and test, the number of ratings whose user
     or item has no rating in train. highest: the highest rating in train and valid. oracle: for planted data the RMSE and
-    MAE by part that no model can beat, else empty. deviation: the standard deviation of the ratings in train. says: what was
-    read, in one line, where the parts come from `parts_of`.
+    MAE by part that no model can beat, else empty. deviation: the standard deviation of the ratings in train. files: sha256
+    of each file by its path in the folder, checked whenever one is read: compiled code indexes with what is in them. says:
+    what was read, in one line, where the parts come from `parts_of`.
     """
 
     folder: Path
@@ -98,6 +99,7 @@ class Parts:
     highest: float
     oracle: dict[str, float]
     deviation: float
+    files: dict[str, str]
     says: str = ""
 
     @property
@@ -112,25 +114,38 @@ class Parts:
 
     def ids(self) -> dict[str, Array]:
         """Raw ids (`user_ids` [n_users], `item_ids` [n_items]) and, if the data has them, `titles` str [n_items]."""
-        with np.load(self.folder / "ids.npz") as arrays:
-            return dict(arrays)
+        return self._arrays(self.folder / "ids.npz")
 
     def described(self) -> DataDescription:
         """What a record says of its data."""
         return DataDescription.model_validate({**vars(self), **{f"n_{part}": count for part, count in self.n.items()}})
 
+    def check(self) -> None:
+        """DataError if a file of the split is missing or is not the one that was written; the sealed one may be kept away."""
+        for name, digest in self.files.items():
+            path = self.folder / name
+            try:
+                intact = file_digest(path) == digest
+            except OSError:
+                intact = path == sealed_path(self.folder) and not path.exists()
+            if not intact:
+                raise DataError(f"{path}: this file is missing or damaged; delete {self.folder} to have it rebuilt")
+
     def _read(self, path: Path) -> Ratings:
+        arrays = self._arrays(path)
+        return Ratings(arrays["users"], arrays["items"], arrays["values"], self.n_users, self.n_items)
+
+    def _arrays(self, path: Path) -> dict[str, Array]:
         try:
-            with np.load(path) as a:
-                return Ratings(a["users"], a["items"], a["values"], self.n_users, self.n_items)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            return read_arrays(path, self.files[path.relative_to(self.folder).as_posix()])
+        except (OSError, DamagedError) as error:
             raise DataError(f"{path}: this file is damaged ({error}); delete {self.folder} to have it rebuilt") from None
 
 
 def parts_of(spec: Spec) -> Parts:
     """Load the data of a spec, split it, and write its parts under `$MFBENCH_DATA/splits/`.
 
-    Existing parts of the same data and split are reused, unless their card is damaged.
+    Existing parts of the same data and split are reused, unless a file of them is damaged; then all are written again.
     """
     dataset = load(spec.data)
     positions = positions_of_parts(dataset, spec.split)
@@ -140,6 +155,7 @@ def parts_of(spec: Spec) -> Parts:
     with FileLock(folder / ".lock"):
         try:
             parts = parts_in(folder)
+            parts.check()
         except DataError:
             _write_parts(folder, dataset, positions, digest)
             parts = parts_in(folder)
@@ -150,9 +166,17 @@ def parts_in(folder: Path) -> Parts:
     """Read the prepared split in a folder; DataError if its card is missing or damaged."""
     card = folder / "card.json"
     try:
-        return Parts(folder=folder, **json.loads(card.read_text()))
-    except (OSError, TypeError, ValueError):
+        tree = json.loads(card.read_text(encoding="utf-8"))
+        if tree.pop("seal") != _seal(tree) or not tree["split_digest"].startswith(folder.name):
+            raise ValueError("not the card that was written for this folder")
+        return Parts(folder=folder, **tree)
+    except (OSError, LookupError, AttributeError, TypeError, ValueError):  # also a card of another version
         raise DataError(f"{card}: this card is missing or damaged; delete {folder} to have it rebuilt") from None
+
+
+def _seal(card: dict[str, Any]) -> str:
+    """sha256 over the content of a card."""
+    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
 
 
 def _split_digest(dataset: Dataset, positions: dict[str, Positions]) -> str:
@@ -177,11 +201,13 @@ def _test_digest(test: Ratings | None) -> str | None:
 
 def _write_parts(folder: Path, dataset: Dataset, positions: dict[str, Positions], digest: str) -> None:
     parts = {name: dataset.ratings.take(rows) for name, rows in positions.items()}
+    ids = {"user_ids": dataset.user_ids, "item_ids": dataset.item_ids}
+    contents = {folder / "ids.npz": ids if dataset.titles is None else {**ids, "titles": dataset.titles}}
     for name, part in parts.items():
         path = sealed_path(folder) if name == "test" else folder / f"{name}.npz"
-        write_model(path, {"users": part.users, "items": part.items, "values": part.values})
-    ids = {"user_ids": dataset.user_ids, "item_ids": dataset.item_ids}
-    write_model(folder / "ids.npz", ids if dataset.titles is None else {**ids, "titles": dataset.titles})
+        contents[path] = {"users": part.users, "items": part.items, "values": part.values}
+    for path, arrays in contents.items():
+        write_model(path, arrays)
     n_unknown, oracle = {}, {}
     for name, part in parts.items():
         if name != "train":
@@ -205,7 +231,8 @@ def _write_parts(folder: Path, dataset: Dataset, positions: dict[str, Positions]
         highest=max(float(part.values.max()) for name, part in parts.items() if name != "test" and len(part)),
         oracle=oracle,
         deviation=float(parts["train"].values.std(dtype=np.float64)),
+        files={path.relative_to(folder).as_posix(): file_digest(path) for path in contents},
     )
     card = asdict(described)
     del card["folder"], card["says"]
-    write_whole(folder / "card.json", json.dumps(card, indent=1).encode())
+    write_whole(folder / "card.json", json.dumps({**card, "seal": _seal(card)}, indent=1).encode())

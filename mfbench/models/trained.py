@@ -75,11 +75,13 @@ class TrainedModel:
             )
         if digest is not None and digest_of({name: arrays[name] for name in arrays.keys() - set(NO_FACTORS)}) != digest:
             raise RecordError(f"{path}: the model file does not match its record; delete both, then train again")
-        users, items = (arrays.get(name, np.empty(0)) for name in ("user_ids", "item_ids"))
-        if not (_is_map(users, len(factors.P)) and _is_map(items, len(factors.Q))):
-            raise RecordError(f"{path}: user_ids and item_ids do not fit P and Q; give a model file that mfbench wrote")
+        if not fit(arrays, factors):
+            raise RecordError(
+                f"{path}: user_ids and item_ids do not fit P and Q, or titles item_ids; give a model file that mfbench wrote"
+            )
         return TrainedModel(
-            factors.P, factors.Q, factors.user_bias, factors.item_bias, factors.mean, users, items, arrays.get("titles"),
+            factors.P, factors.Q, factors.user_bias, factors.item_bias, factors.mean,
+            arrays["user_ids"], arrays["item_ids"], arrays.get("titles"),
             {name: array for name, array in arrays.items() if name.startswith("sample_")}, ridge,
         )  # fmt: skip
 
@@ -151,6 +153,14 @@ class TrainedModel:
         changes: dict[str, Any] = {"samples": {name: folded.pop(name, array) for name, array in self.samples.items()}}
         changes |= {f"{side}_ids": ids, "titles": self.titles if side == "user" else None}
         return replace(self, **{**folded, **changes})
+
+
+def fit(arrays: Mapping[str, Array], factors: Factors) -> bool:
+    """Whether the ids and titles in a model file are those of as many users and items as its factors have rows."""
+    users, items = (arrays.get(name, np.empty(0)) for name in ("user_ids", "item_ids"))
+    titles = arrays.get("titles", np.empty(len(factors.Q), "U1"))
+    titled = titles.dtype.kind == "U" and titles.shape == (len(factors.Q),)
+    return titled and _is_map(users, len(factors.P)) and _is_map(items, len(factors.Q))
 
 
 def _is_map(ids: Array, n: int) -> bool:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from mfbench.core import tables
 from mfbench.core.arrays import Array, Floats64
-from mfbench.core.files import load_model_arrays
 from mfbench.matrix.factors import Factors
-from mfbench.runs.record_files import model_path
+from mfbench.models.trained import fit
+from mfbench.runs.record_files import arrays_beside, model_path
 from mfbench.runs.records import Record
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def given_and_filled(record: Record, parts: Parts) -> list[Table]:
 
 def _filled(record: Record) -> tuple[Array, Array, Floats64] | None:
     """Raw ids of users and items, and the filled-in matrix; None if the run has no model with factors P and Q."""
-    path = model_path(record.path)
-    arrays = load_model_arrays(path) if path.exists() else {}
-    factors = Factors.of(arrays)
-    return (arrays["user_ids"], arrays["item_ids"], factors.filled()) if factors else None
+    arrays = arrays_beside(model_path(record.path))
+    factors = Factors.of(arrays) if arrays else None
+    if arrays is None or factors is None or not fit(arrays, factors):
+        return None
+    return arrays["user_ids"], arrays["item_ids"], factors.filled()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mfbench.core.arrays import Array, Floats64
-from mfbench.core.files import load_model_arrays
+from mfbench.core.errors import RecordError
 from mfbench.core.randomness import generator
-from mfbench.runs.record_files import errors_path, later_repeats, read_record
+from mfbench.runs.record_files import arrays_beside, errors_path, find_record, later_repeats, leave_out
 from mfbench.runs.records import Record
 
 DRAWS = 10_000
@@ -145,13 +145,27 @@ def _errors_of(record: Record, part: str) -> _Errors | None:
     folds, whose valid parts share no rating).
     """
     mean = record.intervals.get(f"{part}_rmse")
-    repeats = [record, *(read_record(one.path) for one in later_repeats(record))] if mean else [record]
-    if len(repeats) != (mean.n if mean else 1) or not all(errors_path(one.path).exists() for one in repeats):
+    repeats = [record, *filter(None, map(find_record, later_repeats(record)))] if mean else [record]
+    if len(repeats) != (mean.n if mean else 1):
         return None
     found: dict[str, list[dict[str, Array]]] = {}
     for one in repeats:
-        found.setdefault(one.data.split_digest, []).append(load_model_arrays(errors_path(one.path)))
+        arrays = arrays_beside(errors_path(one.path))
+        if arrays is None or not _fit(arrays, one, part):
+            return None
+        found.setdefault(one.data.split_digest, []).append(arrays)
     means = [np.mean([arrays["user_squared_error"] for arrays in each], axis=0) for _, each in sorted(found.items())]
     squared = np.sum(means, axis=0)
     counts = np.sum([each[0]["user_count"] for each in found.values()], axis=0)
     return _Errors(set(found), squared, counts) if np.all(np.isfinite(squared)) else None
+
+
+def _fit(arrays: Mapping[str, Array], record: Record, part: str) -> bool:
+    """Whether these are errors of that many users and ratings; if not, a LeftOutWarning says so."""
+    squared, counts = (arrays.get(name, np.empty(0)) for name in ("user_squared_error", "user_count"))
+    shaped = squared.shape == counts.shape == (record.data.n_users,)
+    kinds = shaped and squared.dtype.kind == "f" and counts.dtype.kind == "i" and counts.min() >= 0
+    if kinds and counts.sum() == getattr(record.data, f"n_{part}"):
+        return True
+    leave_out(RecordError(f"{errors_path(record.path)}: these are not the errors of {record.run_key}; repeat that run"))
+    return False

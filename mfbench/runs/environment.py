@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from mfbench.core.machine import OWN_XLA_FLAG, core_list
 from mfbench.core.paths import without_places
@@ -40,7 +41,7 @@ class Environment(BaseModel):
     source: str | None = None
     git_commit: str | None = None
     git_dirty: bool | None = None
-    git_diff: str | None = None
+    git_diff: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None  # also the name of a file
     settings: dict[str, str] | None = None
     versions: dict[str, str | None] | None = None
     device: dict[str, str] | None = None

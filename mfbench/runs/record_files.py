@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from mfbench.core.errors import RecordError
-from mfbench.core.files import write_whole
+from mfbench.core.arrays import Array
+from mfbench.core.errors import LeftOutWarning, RecordError
+from mfbench.core.files import load_model_arrays, write_whole
 from mfbench.core.paths import RUNS
 from mfbench.runs.records import Record, RunName, Stage
 from mfbench.spec.faults import fault
@@ -44,8 +46,8 @@ def read_record(path: Path) -> Record:
 def record_at(path: Path) -> Record | None:
     """As `read_record`, but None if the file is missing."""
     try:
-        return Record.of_file(path.read_bytes())
-    except FileNotFoundError:
+        record = Record.of_file(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
         steps, _, detail = fault(error)
@@ -53,6 +55,40 @@ def record_at(path: Path) -> Record | None:
         raise RecordError(f"{path}: this record is damaged ({where}); delete it to have its run repeated") from None
     except OSError as error:
         raise RecordError(f"{path}: this record cannot be read ({error.strerror}); check its permissions") from None
+    if path.is_relative_to(RUNS) and path != record.path:
+        raise RecordError(f"{path}: this is the record of {record.run_key}; move it back to {record.path}, or delete it")
+    return record
+
+
+def check_unchanged(record: Record, path: Path) -> Record:
+    """The record; RecordError if it was changed after it was written. The oldest records have no seal."""
+    if record.seal is not None and not record.is_sealed:
+        raise RecordError(f"{path}: this record was changed after it was written; restore it, or delete it to repeat its run")
+    return record
+
+
+def arrays_beside(path: Path) -> dict[str, Array] | None:
+    """The arrays of a file beside a record; None if there is no such file, or with a LeftOutWarning if it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        return load_model_arrays(path)
+    except RecordError as error:
+        leave_out(error)
+        return None
+
+
+def leave_out(error: RecordError) -> None:
+    """Name what is damaged, where the command can go on without it."""
+    warnings.warn(f"{error} (left out here)", LeftOutWarning, stacklevel=2)
+
+
+def is_own(record: Record) -> bool:
+    """Whether the record is one of this project: the same is at its place under `runs/`."""
+    try:
+        return record.path.read_bytes() == record.as_json()
+    except OSError:
+        return False
 
 
 def find_record(run: RunName) -> Record | None:
@@ -62,20 +98,33 @@ def find_record(run: RunName) -> Record | None:
 
 def later_repeats(run: RunName) -> list[RunName]:
     """The repeats of a run after the first one that have a record."""
-    repeats = [int(path.stem.rpartition("-r")[2]) for path in run.path.parent.glob(f"{run.path.stem}-r*.json")]
-    return [run.model_copy(update={"repeat": repeat}) for repeat in sorted(repeats)]
+    found = (re.fullmatch(rf"{run.path.stem}-r(\d+)", path.stem) for path in run.path.parent.glob(f"{run.path.stem}-r*.json"))
+    return [run.model_copy(update={"repeat": repeat}) for repeat in sorted(int(words[1]) for words in found if words)]
 
 
 def study_records(study: str, *stages: Stage) -> Iterator[Record]:
-    """Yield the records of a study, of all stages or only of these, sorted by path: by backend, stage and number."""
-    return map(read_record, _record_paths(study, stages))
+    """Yield the records of a study, of all stages or only of these, sorted by path: by backend, stage and number.
+
+    Without those that are damaged, changed, or of another run; of each of these a LeftOutWarning says so.
+    """
+    for found in _records(study, stages):
+        if isinstance(found, Record):
+            yield found
+        else:
+            leave_out(found)
 
 
 def intact_records(study: str, *stages: Stage) -> Iterator[Record]:
-    """As `study_records`, without those that are damaged."""
+    """As `study_records`, without a warning."""
+    return (found for found in _records(study, stages) if isinstance(found, Record))
+
+
+def _records(study: str, stages: Sequence[Stage]) -> Iterator[Record | RecordError]:
     for path in _record_paths(study, stages):
-        with suppress(RecordError):
-            yield read_record(path)
+        try:
+            yield check_unchanged(read_record(path), path)
+        except RecordError as error:
+            yield error
 
 
 def _record_paths(study: str, stages: Sequence[Stage]) -> list[Path]:

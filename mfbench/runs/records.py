@@ -23,6 +23,10 @@ from mfbench.runs.scores import CURVES, Scores
 from mfbench.spec import FIRST, Hyper, Spec
 
 STUDY = "[A-Za-z0-9][A-Za-z0-9._-]*"  # a folder name, so nothing outside runs/; races have theirs under .races/
+# A backend's name becomes that of a folder (`file_safe`): no control characters, and neither `.` nor `..`.
+BACKEND = r"^([\w-][\w .-]*|[^\x00-\x1f\x7f\\]+:\w+)$"
+MOST = 10**9
+"""The highest number of a run, and of its repeat."""
 METRICS = (*CURVES, "test_rmse", "test_mae")
 """All metrics of a whole run, except those in its evaluation."""
 
@@ -75,10 +79,10 @@ class RunName(BaseModel):
     """The identity of a run: its study and its place in it. repeat: distinguishes the repeats of a run, see `Spec.repeat`."""
 
     study: Annotated[str, Field(pattern=rf"^(\.races/)?{STUDY}$")]
-    backend: str
-    number: int
+    backend: Annotated[str, Field(pattern=BACKEND, max_length=200)]
+    number: Annotated[int, Field(ge=0, le=MOST)]
     stage: Stage
-    repeat: int = 0
+    repeat: Annotated[int, Field(ge=0, le=MOST)] = 0
 
     @property
     def names(self) -> dict[str, Any]:

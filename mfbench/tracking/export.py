@@ -17,7 +17,7 @@ from mfbench.search.outcome import Swept
 from mfbench.search.progress_bar import ProgressBar
 from mfbench.tracking.client import Tracker
 from mfbench.tracking.exported import ids_if_complete
-from mfbench.tracking.store import shown, sqlite_path, store_uri, why
+from mfbench.tracking.store import DamagedStoreError, shown, sqlite_path, store_uri, why
 
 FAILURES = 6  # in a row after the end of the training; then the rest is left to `mfbench sync`
 # Seconds without progress after the training until the export gives up. A server may be down; a file is slow only because
@@ -144,7 +144,7 @@ class Export:
             reason = why(self._error) if self._error else "timeout"
             self.problem = (
                 f"MLflow at {shown(store_uri())}: {missing} of {len(self._put)} runs are not exported ({reason});"
-                " export them later with `mfbench sync`"
+                f" export them later with `mfbench sync{' --anew' if isinstance(self._error, DamagedStoreError) else ''}`"
             )
 
     def _add(self, job: Callable[[Tracker], None]) -> None:
@@ -173,7 +173,7 @@ class Export:
                 failures += 1
                 if tracker is not None:
                     self._jobs.rotate(-1)  # a record that MLflow refuses must not hold up the others
-                if closing and failures >= FAILURES:
+                if isinstance(error, DamagedStoreError) or (closing and failures >= FAILURES):
                     return
                 self._rest(pause, closing)
                 pause = min(2 * pause, LAST_PAUSE if closing else LONGEST_PAUSE)

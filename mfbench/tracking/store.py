@@ -9,8 +9,9 @@ import logging
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LOCK_SECONDS = 120.0
+BUSY_SECONDS = 5.0  # for another process to end its transaction
+CHECK_SECONDS = 1.0
 
 # By default MLflow sends usage data, and prints an address to stdout for each run.
 FIRM_SETTINGS = {
@@ -51,29 +54,32 @@ def make_store() -> MlflowClient:
     for name, value in OWN_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    uri = store_uri()
+    path = sqlite_path(uri)
+    # Before the import, which takes seconds. A relative path would be tied to the folder of the first call, since MLflow
+    # caches one engine per address.
+    ready = path is not None and has_tables(path := path.resolve())
     from mlflow import MlflowClient
 
-    uri = store_uri()
     if uri.startswith(("http:", "https:")):
         return MlflowClient(uri)
-    path = sqlite_path(uri)
-    # Processes that create the tables of a new database at the same time all crash, hence the lock.
-    lock = path.with_name(f"{path.name}.lock") if path else RUNS / ".mlflow.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock, timeout=LOCK_SECONDS):
-        if path is None:
-            return MlflowClient(uri)
-        # MLflow caches one engine per address, so a relative path would stay tied to the folder of the first call.
-        path = path.resolve()
-        if not path.exists():
-            # MLflow cannot use a database whose tables a killed process left incomplete: rename it when it is complete.
-            new = path.with_name(f"{path.name}.new")
-            new.unlink(missing_ok=True)
-            new.with_name(f"{new.name}-journal").unlink(missing_ok=True)
-            MlflowClient(f"sqlite:///{new}")
-            new.replace(path)
-        _write_ahead(path)
-        return MlflowClient(f"sqlite:///{path}")
+    if path is None or not ready:
+        # Processes that create the tables of a new database at the same time all crash, hence the lock.
+        lock = path.with_name(f"{path.name}.lock") if path else RUNS / ".mlflow.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=LOCK_SECONDS):
+            if path is None:
+                return MlflowClient(uri)
+            if not has_tables(path):
+                # MLflow cannot use a database whose tables a killed process left incomplete: rename it when it is complete.
+                new = path.with_name(f"{path.name}.new")
+                new.unlink(missing_ok=True)
+                new.with_name(f"{new.name}-journal").unlink(missing_ok=True)
+                MlflowClient(f"sqlite:///{new}")
+                new.replace(path)
+    assert path is not None
+    _write_ahead(path)
+    return MlflowClient(f"sqlite:///{path}")
 
 
 _ahead: set[str] = set()
@@ -105,14 +111,70 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(path) if path != uri and path and path[0] != ":" else None
 
 
+def has_tables(path: Path) -> bool:
+    """Whether the SQLite file is a database with tables; False if there is none, or it is empty.
+
+    DamagedStoreError if it is damaged, and StoreError if it cannot be read now: MLflow itself would retry for minutes.
+    """
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+        return False
+    if not path.is_file():
+        raise StoreError("it is not a file")
+    ends = time.monotonic() + CHECK_SECONDS
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as database:
+            tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            # 500 MB a second; of a larger file a part is enough.
+            database.set_progress_handler(lambda: time.monotonic() > ends, 10_000)
+            try:
+                found = [str(line) for (line,) in database.execute("PRAGMA quick_check(1)")]
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
+                    raise
+                found = ["ok"]
+    except sqlite3.OperationalError as error:  # locked, read-only, no permission
+        raise StoreError(str(error)) from None
+    except sqlite3.DatabaseError as error:  # malformed, or no database at all
+        raise DamagedStoreError(str(error)) from None
+    if found != ["ok"]:
+        raise DamagedStoreError("database disk image is malformed")
+    return bool(tables)
+
+
+def set_aside() -> Path | None:
+    """If the store is an SQLite file and damaged, rename it and the files of its log; return its new path, else None."""
+    path = sqlite_path(store_uri())
+    if path is None:
+        return None
+    try:
+        has_tables(path)
+    except DamagedStoreError:
+        number = 1
+    else:
+        return None
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    for end in ("-wal", "-shm", "-journal"):  # they belong to the damaged file, and would damage the new one
+        if (beside := path.with_name(f"{path.name}{end}")).exists():
+            beside.rename(aside.with_name(f"{aside.name}{end}"))
+    return aside
+
+
 class StoreError(WorkError):
     """The MLflow store cannot be reached, or refuses a request; `reason` says why in a few words."""
 
+    remedy = "check it, or set MLFLOW_TRACKING_URI to another store"
+
     def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"MLflow at {shown(store_uri())} cannot be used ({reason}); check it, or set MLFLOW_TRACKING_URI to another store"
-        )
+        super().__init__(f"MLflow at {shown(store_uri())} cannot be used ({reason}); {self.remedy}")
         self.reason = reason
+
+
+class DamagedStoreError(StoreError):
+    """The store is an SQLite file that is no whole database, so that waiting does not help."""
+
+    remedy = "`mfbench sync --anew` sets the damaged file aside and exports all runs again"
 
 
 @contextmanager

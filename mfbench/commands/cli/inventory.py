@@ -87,7 +87,7 @@ def data_info(
         return
     shown = Table("name", "value", show_header=False)
     for key, value in found.items():
-        if value is not None and key not in ("version", "source"):
+        if value is not None and key not in ("version", "source", "arrays_digest"):
             shown.add_row(key, str(value))
     if found["here"]:
         say(sentence(found), as_json)

@@ -12,7 +12,18 @@ import typer
 
 import mfbench
 from mfbench.commands.cli import completion, inventory, models, records, starting, tracking
-from mfbench.commands.cli.terminal import AsJson, fail, say, say_beside, show, stoppable, terminate, warn
+from mfbench.commands.cli.terminal import (
+    AsJson,
+    Trust,
+    fail,
+    say,
+    say_beside,
+    say_what_is_left_out,
+    show,
+    stoppable,
+    terminate,
+    warn,
+)
 from mfbench.core.errors import InputError, MfbenchError, is_disk_full, of_the_machine
 
 if TYPE_CHECKING:
@@ -60,6 +71,7 @@ def options(
 def main() -> None:
     """Run the command line; an MfbenchError becomes one sentence on stderr and its exit code."""
     signal.signal(signal.SIGTERM, terminate)
+    say_what_is_left_out()
     try:
         try:
             app(prog_name="mfbench")  # whatever it was started as, completion is for this name
@@ -233,11 +245,12 @@ def reproduce(
     data: Annotated[
         str | None, typer.Option(metavar="FILE", help="The path of your own ratings file, if it has moved.")
     ] = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Re-run a recorded run and compare it bit for bit."""
     with stoppable("the record is unchanged"):
-        result = mfbench.reproduce(run, strict, data)
+        result = mfbench.reproduce(run, strict, data, trust)
         if result.lines:
             say(result.table(), as_json)
         show(result.sentence, as_json, result.summary())

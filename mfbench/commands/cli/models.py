@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mfbench.commands.cli import completion
-from mfbench.commands.cli.terminal import AsJson, say, show
+from mfbench.commands.cli.terminal import AsJson, Trust, say, show
 from mfbench.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ def recommend(
     ] = None,
     n: Count = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Show which of the user's own ratings contribute most.")] = False,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Recommend unseen items with the highest predicted ratings."""
     from mfbench.models.recommender import SHARES
 
-    recommender = _recommender(run)
+    recommender = _recommender(run, trust)
     if ratings is not None:
         from mfbench.commands.find import one_run
         from mfbench.commands.new_user import recommend_to
@@ -100,12 +101,13 @@ def similar(
     user: Annotated[str | None, typer.Option(metavar="ID", help="Show users similar to this one.")] = None,
     item: Annotated[str | None, typer.Option(metavar="ID", help="Show items similar to this one.")] = None,
     n: Count = 10,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Show similar users or items, by cosine similarity of factors."""
     if (user is None) == (item is None):
         raise InputError("similar: give either --user ID or --item ID")
-    recommender = _recommender(run)
+    recommender = _recommender(run, trust)
     if user is not None:
         (one,) = recommender.typed("user", [user])
         found = recommender.similar("user", one, n)
@@ -118,10 +120,13 @@ def similar(
 
 @app.command()
 def groups(
-    run: Run, n: Annotated[int, typer.Option("-n", min=1, help="How many groups.")] = 8, as_json: AsJson = False
+    run: Run,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many groups.")] = 8,
+    trust: Trust = False,
+    as_json: AsJson = False,
 ) -> None:
     """Cluster users by factors, with the items typical of each."""
-    found = _recommender(run).groups(n)
+    found = _recommender(run, trust).groups(n)
     for number, group in enumerate(found, 1):
         say(_table(f"group {number}: {len(group.users):,} users", group.items, "above average"), as_json)
     show(None, as_json, {"groups": [asdict(group) for group in found]})
@@ -131,20 +136,21 @@ def groups(
 def fill(
     run: Run,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file: .csv or .parquet, a row per cell; or .npz.")],
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the filled-in matrix: a prediction for every cell."""
     from mfbench.models.filled import check_format
 
     check_format(out)
-    cells = _recommender(run).fill(out)
+    cells = _recommender(run, trust).fill(out)
     show(f"wrote {cells:,} cells to {out}", as_json, {"cells": cells, "out_path": str(out)})
 
 
-def _recommender(run: str) -> Recommender:
+def _recommender(run: str, trust: bool) -> Recommender:
     from mfbench.commands.load import recommender
 
-    return recommender(run)
+    return recommender(run, trust)
 
 
 def _table(title: str, items: list[Scored], score: str) -> object:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
+from mfbench.core.errors import LeftOutWarning
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Import code and read files that the record names, even from outside this project.")
+]
 
 
 def show(for_people: Any, as_json: bool, summary: dict[str, Any]) -> None:
@@ -53,6 +60,22 @@ def say_beside(drawn: Sequence[Any], as_json: bool) -> None:
 def warn(sentence: str) -> None:
     """Print a sentence to stderr."""
     print(f"mfbench: {sentence}", file=sys.stderr)  # noqa: T201
+
+
+def say_what_is_left_out() -> None:
+    """From now on, print a LeftOutWarning as a sentence of our own."""
+    others = warnings.showwarning
+
+    def shown(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        if issubclass(category, LeftOutWarning):
+            warn(str(message))
+        else:
+            others(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = shown
 
 
 def fail(sentence: str, code: int = 1) -> NoReturn:

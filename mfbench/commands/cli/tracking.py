@@ -84,11 +84,17 @@ def sync(
             autocompletion=completion.specs_and_experiments,
         ),
     ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="If mlflow.db is damaged, set it aside and export to a new one.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Export to MLflow the runs that are missing there."""
     from mfbench.commands.find import studies
     from mfbench.tracking.export import sync as sync_study
+    from mfbench.tracking.store import set_aside
 
+    if anew and (aside := set_aside()):
+        say(f"set the damaged database aside as {aside}", as_json)
     exported = {study: sync_study(study) for study in studies(what or [])}
     show(f"{sum(exported.values())} runs exported to MLflow", as_json, {"exported": exported})
