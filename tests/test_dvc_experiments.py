@@ -35,6 +35,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pipeline["vars"][0]["experiments"] = {"tiny": {"data": "planted-10k", "does": "sweep", "shows": "mae.png"}}
     for name in ("dvc.yaml", SPEC):
         (tree / name).write_text(yaml.safe_dump(pipeline if name == "dvc.yaml" else TINY, sort_keys=False))
+    with (tree / ".gitignore").open("a") as ignored:
+        ignored.write("!/results/tiny/\n")
     (tree / "dvc.lock").unlink()
     shutil.rmtree(tree / "results")
     for words in (

@@ -35,7 +35,7 @@ def test_a_first_line_that_looks_like_ratings_is_asked_about_and_never_used(file
     first = content.partition("\n")[0]
     for names in ({}, dict(zip(("user", "item", "rating"), first.replace("::", " ").replace(",", " ").split(), strict=False))):
         file.write_text(content)
-        with refused(SpecError, str(file), "data.header", "false", "true"):
+        with refused(SpecError, file.name, "data.header", "false", "true"):
             read(file, **names)
 
 

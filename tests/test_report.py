@@ -80,7 +80,7 @@ def test_it_needs_nothing_else(report):
 def test_a_sentence_under_the_leaderboard_is_a_paragraph_of_its_own(report):
     text = report.read_text()
     assert re.search("<p>[^<]* Best of 3 runs on valid: [^<]*</p>", text)
-    assert '<p class="pale">Ordered by the score on valid, never on test.</p>' in text
+    assert '<p class="pale">Ordered by valid RMSE, never by a score on test.</p>' in text
 
 
 def headings(comparison) -> list[str]:
