@@ -12,7 +12,7 @@ import scipy.sparse
 import mfbench
 from mfbench.core.errors import DataError, SpecError
 from mfbench.matrix.ratings import Ratings
-from mfbench.models.factorize import MANY_UPDATES, ratings_of
+from mfbench.models.factorize import ratings_of
 
 R = np.array([[5, 3, 0, 1], [4, 0, 0, 1], [1, 1, 0, 5], [1, 0, 0, 4], [0, 1, 5, 4], [2, 1, 3, 0]])
 
@@ -78,8 +78,11 @@ def test_a_long_table_is_taken_too() -> None:
         mfbench.factorize(pd.concat([table, table[:1]]))
 
 
-def test_a_large_matrix_is_left_to_the_compiled_backend_which_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    result = mfbench.factorize(R, epochs=MANY_UPDATES // 10, alpha=1e-6, missing=0)
+def test_a_large_matrix_is_left_to_the_compiled_backend_which_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mfbench.models.factorize.MANY_UPDATES", 1000)
+    result = mfbench.factorize(R, epochs=100, alpha=1e-6, missing=0)
     assert "backend: numba is used, since loop would take long for" in capsys.readouterr().err
     assert result.P.dtype == np.float64
     assert mfbench.factorize(R, epochs=5, missing=0, backend="numba").P.dtype == np.float32

@@ -78,7 +78,8 @@ def planted_100k():
 @each_executor
 @pytest.mark.parametrize(("step", "K", "alpha"), [("constant", 8, 0.005), ("adagrad", 13, 0.05), ("decay", 3, 0.01)])
 def test_planted_100k(backend, planted_100k, step, K, alpha):
-    assert_one_algorithm(backend, planted_100k, K=K, alpha=alpha, step=step)
+    fewer = slice(25_000 if step == "adagrad" else None)  # the loop takes seconds for each epoch of it
+    assert_one_algorithm(backend, planted_100k.take(fewer), K=K, alpha=alpha, step=step)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

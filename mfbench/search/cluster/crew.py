@@ -30,6 +30,9 @@ from mfbench.search.cluster.description import ClusterFile, described, started
 from mfbench.search.cluster.worker import EPOCHS, Luggage, train
 from mfbench.search.workers import DEATHS, OnDone, OnEpoch, Task, shares
 
+CONNECT = "10s"
+"""How long to try to reach a scheduler."""
+
 
 class Cluster:
     """The workers of a Dask cluster, with the interface of `workers.Workers`; a context manager.
@@ -65,7 +68,7 @@ class Cluster:
         """Connect to the cluster, starting it if it is this sweep's own, and send its workers the parts."""
         if self._client is not None:
             return
-        dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1, "distributed.comm.timeouts.connect": "10s"})
+        dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1, "distributed.comm.timeouts.connect": CONNECT})
         logging.getLogger("distributed").setLevel(logging.ERROR)
         cores = shares(self._file.workers) if self._where.startswith("local:") else []
         try:
