@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import os
@@ -18,7 +17,6 @@ from typing import Any
 
 TEXT = Path(__file__).with_name("tutorial.md").resolve()
 NOTEBOOK = TEXT.parents[1] / "experiments/tutorial.ipynb"
-BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 CELL = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<said>.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
 
@@ -31,47 +29,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _keys() -> str:
-    from mfbench.spec import data, experiment, model, space, split, sweep
+    from mfbench.commands.start.keys import markdown
 
-    sections = {"The spec": experiment.Spec, "data": data.Data, "data.planted": data.Planted}
-    sections |= {f"split, kind: {kind}": one for kind, one in split.SPLITS.items()}
-    sections |= {"model": model.ModelSpec, "model.init": model.Init, "sweep": sweep.Sweep}
-    sections |= {f"sweep.space, an entry {name}": one for name, one in (
-        ("{int: [lo, hi]}", space.IntRange), ("{float: [lo, hi]}", space.FloatRange), ("{choice: [...]}", space.Choice))
-    }  # fmt: skip
-    sections |= {"evaluation": experiment.Evaluation, "race": experiment.Race}
-    return "\n".join(f"## {title}\n\n{_section(one)}" for title, one in sections.items())
-
-
-def _section(one: Any) -> str:
-    says = (inspect.getdoc(one) or "").partition("\n>>>")[0]
-    lines = ["| key | value | default |", "| --- | --- | --- |"]
-    for key, told in one.model_json_schema()["properties"].items():
-        field = one.model_fields[key]
-        default = "" if field.is_required() else _yaml(field.get_default(call_default_factory=True))
-        lines.append(f"| `{key}` | {_kind(told)} | {default} |".replace("|  |", "| required |"))
-    return f"{says.strip()}\n\n" + "\n".join(lines) + "\n"
-
-
-def _yaml(value: Any) -> str:
-    tree = value.model_dump(mode="json", exclude_none=True) if hasattr(value, "model_dump") else value
-    if isinstance(tree, dict) and (len(tree) > 3 or any(hasattr(one, "model_dump") for one in tree.values())):
-        return "its keys' defaults"
-    return f"`{json.dumps(tree)}`"
-
-
-def _kind(told: dict[str, Any]) -> str:
-    """The type of a key in words, from its JSON Schema."""
-    if "anyOf" in told or "oneOf" in told:
-        return " or ".join(dict.fromkeys(_kind(one) for one in told.get("anyOf", told.get("oneOf", []))))
-    if "$ref" in told:
-        return "a mapping, see its section"
-    if "const" in told or "enum" in told:
-        return ", ".join(f"`{one}`" for one in told.get("enum", [told.get("const")]))
-    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "object": "mapping"}
-    names |= {"array": "list", "null": "null"}
-    bounds = [f"{sign} {told[name]:g}" for name, sign in BOUNDS.items() if name in told]
-    return " ".join([names.get(told.get("type", ""), "any"), *bounds])
+    return markdown()
 
 
 def _commands() -> str:
