@@ -25,6 +25,17 @@ from mfbench.tracking.store import make_store
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
 
+LONG = {
+    f"test_{name}.py"
+    for name in ("dvc_experiments", "kills", "cluster", "one_algorithm", "pipeline", "documentation", "races")
+}
+"""The files that take longest; begun last, they would leave one process to work alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:

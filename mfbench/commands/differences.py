@@ -177,6 +177,9 @@ def compared_lines(was: Record, now: Record) -> Iterator[Line]:
         # An older record may lack metrics that have been added since.
         again = {name: value for name, value in now.evaluation.items() if name in was.evaluation or not was.evaluation}
         yield _many("evaluation", was.evaluation, again, *(f"{len(one)} metrics" for one in (was.evaluation, again)))
+    if was.evaluation.keys() != now.evaluation.keys() and was.environment.source == now.environment.source:
+        apart = sorted(was.evaluation.keys() ^ now.evaluation.keys())  # the same code computes the same metrics
+        yield Line("metrics", str(len(was.evaluation)), str(len(now.evaluation)), False, f"no, {apart[0]} is in one only")
     yield from _single("factors", was.factors_digest, now.factors_digest)
 
 
