@@ -130,9 +130,9 @@ def test_its_mean_and_spread_are_those_of_an_exact_posterior() -> None:
     std = np.sqrt(second / total - mean**2)
 
     start = Factors(np.zeros((2, 0)), np.zeros((2, 0)), np.zeros(2), np.zeros(2), float(r.mean()))
-    backend = Bmf(burn_in=100, kept=40_000, dtype="float64", threads=1)
+    backend = Bmf(burn_in=100, kept=10_000, dtype="float64", threads=1)
     *_, last = backend.epochs(
-        train, start, HyperParams(0, None, None, 30_000, True), backend.arrange(train, None)[1], generator(1, "order")
+        train, start, HyperParams(0, None, None, 10_000, True), backend.arrange(train, None)[1], generator(1, "order")
     )
     drawn = np.array([one.factors.predict(*np.array(cells, np.int32).T) for one in last.samples])
     np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.04)

@@ -85,6 +85,7 @@ def test_a_worker_that_is_killed_costs_its_task_only(small: dict[str, Any]) -> N
     assert steady(last_line(out)) == answer_of(small)
 
 
+@pytest.mark.long
 def test_a_cluster_that_goes_away_ends_the_sweep_with_a_sentence_and_the_command_goes_on(small: dict[str, Any]) -> None:
     small["sweep"]["backends"] = [write_backend("time.sleep(0.5)")]
     write_spec(small)

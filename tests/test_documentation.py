@@ -69,4 +69,4 @@ def test_the_references_name_every_command_and_every_key() -> None:
         assert f"\n## `mfbench {words}`" in told or f"\n### `mfbench {words}`" in told
     for key in (*Spec.model_fields, *Sweep.model_fields):
         assert f"\n| `{key}` | " in told
-    assert '| `pruner` | `patience`, `none`, `median`, `hyperband` | `"patience"` |' in told
+    assert "| `pruner` | `patience`, `none`, `median`, `hyperband` | `patience` |" in told

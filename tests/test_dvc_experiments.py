@@ -87,6 +87,7 @@ def test_an_experiment_in_a_temporary_copy_leaves_its_records_here_and_its_resul
     git(tree, "checkout", "-q", ".")
 
 
+@pytest.mark.long
 def test_the_opening_of_a_queued_experiment_is_kept_though_the_experiment_is_removed(tree: Path) -> None:
     before = openings(tree)
     dvc(tree, "exp", "run", "--queue", "--name", "later", "-S", f"{SPEC}:model.seed=5", "compare@tiny")

@@ -53,6 +53,7 @@ def has_left(worker: psutil.Process) -> bool:
 # --- SIGKILL ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)  # several sweeps, one after another
 def test_a_campaign_of_three_kills_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     script = str(BENCHMARKS / "kill_campaign.py")
