@@ -54,6 +54,8 @@ class Plan:
                 "split: a sweep needs a valid part to choose the best trial, but this split has none; give valid a share"
             )
         check_metrics(source, parts[0].highest)
+        for study in studies:
+            study.check_size(parts[0])
         return Plan(source, studies, parts)
 
     def execute(self, workers: int, watcher: Watcher, timeout: float | None = None, cluster: str | None = None) -> Swept:
