@@ -15,7 +15,6 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from fuzzing import SECONDS, Verdict, at_most, refusal
+from fuzzing import SECONDS, Late, Verdict, at_most, refusal, scratch
 from fuzzing import main as fuzz
 
 SPEC: dict[str, Any] = {
@@ -45,12 +44,14 @@ REPORTS = 0.1  # pictures take a second
 
 
 @cache
-def base() -> Path:
-    """A whole folder, made once in a process."""
-    folder = Path(tempfile.mkdtemp(prefix="mfbench-fuzz-"))
+def base(store: Path | None = None) -> Path:
+    """A whole folder, made once in a process. store: an empty MLflow store, which takes seconds to make."""
+    folder = scratch()
     here = Path.cwd()
     os.chdir(folder)
     try:
+        if store is not None:
+            shutil.copy(store, "mlflow.db")
         (folder / "spec.yaml").write_text(yaml.safe_dump(SPEC))
         (folder / "plain.yaml").write_text(yaml.safe_dump({name: tree for name, tree in SPEC.items() if name != "sweep"}))
         for words in (["sweep", "spec.yaml"], ["run", "plain.yaml"]):
@@ -62,28 +63,28 @@ def base() -> Path:
 
 
 @cache
-def known() -> dict[str, Any]:
-    """What the commands answer in a whole folder."""
-    folder = Path(tempfile.mkdtemp(prefix="mfbench-fuzz-")) / "whole"
-    shutil.copytree(base(), folder)
+def known(name: str, store: Path | None = None) -> Any:
+    """What the command of that name answers in a whole folder."""
+    folder = scratch() / "whole"
+    shutil.copytree(base(store), folder)
     here = Path.cwd()
     os.chdir(folder)
     try:
-        return {name: numbers(name, command(*words)[1]) for name, words in commands().items()}
+        return numbers(name, command(*commands(store)[name])[1])
     finally:
         os.chdir(here)
 
 
 @cache
-def keys() -> tuple[str, str]:
+def keys(store: Path | None = None) -> tuple[str, str]:
     """The run keys of the plain run and of the final run."""
-    plain, final = (next((base() / "runs").glob(f"*/loop/{stage}-*.json")) for stage in ("run", "final"))
+    plain, final = (next((base(store) / "runs").glob(f"*/loop/{stage}-*.json")) for stage in ("run", "final"))
     return tuple("{study}/{backend}/{number}/{stage}".format(**json.loads(path.read_text())) for path in (plain, final))  # type: ignore[return-value]
 
 
-def commands() -> dict[str, list[str]]:
+def commands(store: Path | None = None) -> dict[str, list[str]]:
     """The nine commands, by name."""
-    plain, final = keys()
+    plain, final = keys(store)
     return {
         "compare": ["compare", "--json"],
         "reproduce the final": ["reproduce", final, "--json"],
@@ -268,21 +269,25 @@ def an_array(rng: random.Random, path: Path) -> str:
 # --- the attempt -----------------------------------------------------------------------------------------------------
 
 
-def attempt(rng: random.Random, folder: Path, among: Sequence[str] | None = None) -> Verdict:
-    """Damage a copy of the folder, and run the commands there, in an order drawn anew."""
-    whole = known()
+def attempt(
+    rng: random.Random, folder: Path, among: Sequence[str] | None = None, n: int = 9, store: Path | None = None
+) -> Verdict:
+    """Damage a copy of the folder, and run the commands there, n of them, in an order drawn anew.
+
+    among: the names of the commands to choose from. store: as `base` takes it.
+    """
     place = folder / "here"
-    shutil.copytree(base(), place, symlinks=True)
+    shutil.copytree(base(store), place, symlinks=True)
     os.chdir(place)
     says = damage(rng, place)
-    names = list(among or [name for name in commands() if name != "report" or rng.random() < REPORTS])
+    names = list(among or [name for name in commands(store) if name != "report" or rng.random() < REPORTS])
     rng.shuffle(names)
     worst = Verdict("accepted", "", says)
-    for name in names:
+    for name in names[:n]:
         shown = f"{says}; {name}"
         try:
-            code, out, err = command(*commands()[name])
-        except Exception as error:  # what a fuzzer looks for
+            code, out, err = command(*commands(store)[name])
+        except (Exception, Late) as error:  # what a fuzzer looks for
             frames = [f"{Path(one.filename).name}:{one.lineno}" for one in traceback.extract_tb(error.__traceback__)[-3:]]
             return Verdict("wrong", f"{type(error).__name__} at {' '.join(frames)}: {str(error)[:160]!r}", shown)
         for line in err.splitlines():
@@ -292,7 +297,7 @@ def attempt(rng: random.Random, folder: Path, among: Sequence[str] | None = None
         if (
             found is not None
             and not (name.startswith("reproduce") and found is False and "was changed after" in err)
-            and (apart := differs(whole[name], found))
+            and (apart := differs(known(name, store), found))
         ):
             return Verdict("wrong", f"another answer: {apart}", shown)
         if code:
