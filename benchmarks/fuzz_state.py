@@ -37,6 +37,7 @@ HOSTILE: list[Any] = [
     None, True, False, 0, -1, 2**31, 2**63, 10**40, 0.5, -1e308, 1e400, "", "x", "..", "/", "a\0b", "\x1b[31m", "é" * 400,
     [], [1], ["a"], [[[]]], {}, {"a": 1}, {"": []},
 ]  # fmt: skip
+WHOLE_SECONDS = 120.0  # for a command in the whole folder, which makes the store and imports everything
 REPORTS = 0.1  # pictures take a second
 
 
@@ -55,7 +56,7 @@ def base(store: Path | None = None) -> Path:
         (folder / "spec.yaml").write_text(yaml.safe_dump(SPEC))
         (folder / "plain.yaml").write_text(yaml.safe_dump({name: tree for name, tree in SPEC.items() if name != "sweep"}))
         for words in (["sweep", "spec.yaml"], ["run", "plain.yaml"]):
-            code, out, _ = command(*words)
+            code, out, _ = command(*words, seconds=WHOLE_SECONDS)
             assert code == 0, out
     finally:
         os.chdir(here)
@@ -70,7 +71,7 @@ def known(name: str, store: Path | None = None) -> Any:
     here = Path.cwd()
     os.chdir(folder)
     try:
-        return numbers(name, command(*commands(store)[name])[1])
+        return numbers(name, command(*commands(store)[name], seconds=WHOLE_SECONDS)[1])
     finally:
         os.chdir(here)
 
@@ -98,14 +99,14 @@ def commands(store: Path | None = None) -> dict[str, list[str]]:
     }
 
 
-def command(*words: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command in this process."""
+def command(*words: str, seconds: float = SECONDS) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command in this process; a Late after so many seconds."""
     from mfbench.commands.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     before, sys.argv = sys.argv, ["mfbench", *words]
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), at_most(SECONDS):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), at_most(seconds):
             main()
         code: Any = 0
     except SystemExit as left:
