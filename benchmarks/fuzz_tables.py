@@ -290,9 +290,10 @@ def _frame(rng: random.Random, names: list[str], rows: list[Row]) -> Any:
     import pandas as pd
 
     filled = [row + [None] * (len(names) - len(row)) for row in rows]
-    frame = pd.DataFrame(filled, columns=pd.Index(names, dtype=object), dtype=object)
+    frame: Any = pd.DataFrame(filled, columns=pd.Index(names, dtype=object), dtype=object)
     kinds = ["category", "string", "float32", "Int64", "datetime64[ns]", "complex128", "timedelta64[ns]", "bool", "object"]
-    kind, k = rng.choice(kinds), rng.randrange(len(names))
+    kind: Any = rng.choice(kinds)
+    k = rng.randrange(len(names))
     try:
         frame = frame.infer_objects()
         if rng.random() < 0.5:
