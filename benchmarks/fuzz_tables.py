@@ -92,7 +92,8 @@ KEYS: dict[str, list[Any]] = {
 def drawn(rng: random.Random) -> tuple[list[str], list[Row]]:
     """The names of the columns, and rows with one rating for each pair of user and item."""
     n = rng.choice([1, 2, 5, 20, 60])
-    users = [rng.choice([str, lambda k: f"u {k}", lambda k: f"é{k}"])(k) for k in range(1 + n // 3)]
+    form = rng.choice(["{}", "u {}", "é{}"])
+    users = [form.format(k) for k in range(1 + n // 3)]
     pairs = rng.sample([(user, item) for user in users for item in range(7)], k=min(n, 7 * len(users)))
     timed = rng.random() < 0.3
     rows = [
