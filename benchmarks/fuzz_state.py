@@ -15,7 +15,6 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from fuzzing import SECONDS, Verdict, at_most, refusal
+from fuzzing import SECONDS, Late, Verdict, at_most, refusal, scratch
 from fuzzing import main as fuzz
 
 SPEC: dict[str, Any] = {
@@ -38,6 +37,7 @@ HOSTILE: list[Any] = [
     None, True, False, 0, -1, 2**31, 2**63, 10**40, 0.5, -1e308, 1e400, "", "x", "..", "/", "a\0b", "\x1b[31m", "é" * 400,
     [], [1], ["a"], [[[]]], {}, {"a": 1}, {"": []},
 ]  # fmt: skip
+WHOLE_SECONDS = 120.0  # for a command in the whole folder, which makes the store and imports everything
 REPORTS = 0.1  # pictures take a second
 
 
@@ -45,16 +45,18 @@ REPORTS = 0.1  # pictures take a second
 
 
 @cache
-def base() -> Path:
-    """A whole folder, made once in a process."""
-    folder = Path(tempfile.mkdtemp(prefix="mfbench-fuzz-"))
+def base(store: Path | None = None) -> Path:
+    """A whole folder, made once in a process. store: an empty MLflow store, which takes seconds to make."""
+    folder = scratch()
     here = Path.cwd()
     os.chdir(folder)
     try:
+        if store is not None:
+            shutil.copy(store, "mlflow.db")
         (folder / "spec.yaml").write_text(yaml.safe_dump(SPEC))
         (folder / "plain.yaml").write_text(yaml.safe_dump({name: tree for name, tree in SPEC.items() if name != "sweep"}))
         for words in (["sweep", "spec.yaml"], ["run", "plain.yaml"]):
-            code, out, _ = command(*words)
+            code, out, _ = command(*words, seconds=WHOLE_SECONDS)
             assert code == 0, out
     finally:
         os.chdir(here)
@@ -62,28 +64,28 @@ def base() -> Path:
 
 
 @cache
-def known() -> dict[str, Any]:
-    """What the commands answer in a whole folder."""
-    folder = Path(tempfile.mkdtemp(prefix="mfbench-fuzz-")) / "whole"
-    shutil.copytree(base(), folder)
+def known(name: str, store: Path | None = None) -> Any:
+    """What the command of that name answers in a whole folder."""
+    folder = scratch() / "whole"
+    shutil.copytree(base(store), folder)
     here = Path.cwd()
     os.chdir(folder)
     try:
-        return {name: numbers(name, command(*words)[1]) for name, words in commands().items()}
+        return numbers(name, command(*commands(store)[name], seconds=WHOLE_SECONDS)[1])
     finally:
         os.chdir(here)
 
 
 @cache
-def keys() -> tuple[str, str]:
+def keys(store: Path | None = None) -> tuple[str, str]:
     """The run keys of the plain run and of the final run."""
-    plain, final = (next((base() / "runs").glob(f"*/loop/{stage}-*.json")) for stage in ("run", "final"))
+    plain, final = (next((base(store) / "runs").glob(f"*/loop/{stage}-*.json")) for stage in ("run", "final"))
     return tuple("{study}/{backend}/{number}/{stage}".format(**json.loads(path.read_text())) for path in (plain, final))  # type: ignore[return-value]
 
 
-def commands() -> dict[str, list[str]]:
+def commands(store: Path | None = None) -> dict[str, list[str]]:
     """The nine commands, by name."""
-    plain, final = keys()
+    plain, final = keys(store)
     return {
         "compare": ["compare", "--json"],
         "reproduce the final": ["reproduce", final, "--json"],
@@ -97,14 +99,14 @@ def commands() -> dict[str, list[str]]:
     }
 
 
-def command(*words: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command in this process."""
+def command(*words: str, seconds: float = SECONDS) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command in this process; a Late after so many seconds."""
     from mfbench.commands.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     before, sys.argv = sys.argv, ["mfbench", *words]
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), at_most(SECONDS):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), at_most(seconds):
             main()
         code: Any = 0
     except SystemExit as left:
@@ -268,21 +270,25 @@ def an_array(rng: random.Random, path: Path) -> str:
 # --- the attempt -----------------------------------------------------------------------------------------------------
 
 
-def attempt(rng: random.Random, folder: Path, among: Sequence[str] | None = None) -> Verdict:
-    """Damage a copy of the folder, and run the commands there, in an order drawn anew."""
-    whole = known()
+def attempt(
+    rng: random.Random, folder: Path, among: Sequence[str] | None = None, n: int = 9, store: Path | None = None
+) -> Verdict:
+    """Damage a copy of the folder, and run the commands there, n of them, in an order drawn anew.
+
+    among: the names of the commands to choose from. store: as `base` takes it.
+    """
     place = folder / "here"
-    shutil.copytree(base(), place, symlinks=True)
+    shutil.copytree(base(store), place, symlinks=True)
     os.chdir(place)
     says = damage(rng, place)
-    names = list(among or [name for name in commands() if name != "report" or rng.random() < REPORTS])
+    names = list(among or [name for name in commands(store) if name != "report" or rng.random() < REPORTS])
     rng.shuffle(names)
     worst = Verdict("accepted", "", says)
-    for name in names:
+    for name in names[:n]:
         shown = f"{says}; {name}"
         try:
-            code, out, err = command(*commands()[name])
-        except Exception as error:  # what a fuzzer looks for
+            code, out, err = command(*commands(store)[name])
+        except (Exception, Late) as error:  # what a fuzzer looks for
             frames = [f"{Path(one.filename).name}:{one.lineno}" for one in traceback.extract_tb(error.__traceback__)[-3:]]
             return Verdict("wrong", f"{type(error).__name__} at {' '.join(frames)}: {str(error)[:160]!r}", shown)
         for line in err.splitlines():
@@ -292,7 +298,7 @@ def attempt(rng: random.Random, folder: Path, among: Sequence[str] | None = None
         if (
             found is not None
             and not (name.startswith("reproduce") and found is False and "was changed after" in err)
-            and (apart := differs(whole[name], found))
+            and (apart := differs(known(name, store), found))
         ):
             return Verdict("wrong", f"another answer: {apart}", shown)
         if code:

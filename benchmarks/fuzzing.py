@@ -7,11 +7,13 @@ a crash, more than 10 seconds, a message that is not one short line, or another 
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import random
 import resource
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +45,10 @@ class Verdict:
     input: str = ""
 
 
+class Late(BaseException):
+    """Too much time has passed. Not an Exception: a run whose backend raises one is a failed run, and no error."""
+
+
 Attempt = Callable[[random.Random, Path], Verdict]
 """Tries the input that the generator draws, in a folder of its own, which is the current one."""
 
@@ -64,7 +70,7 @@ def judged(call: Callable[[], Any], shown: str) -> Verdict:
     except MfbenchError as error:
         wrong = refusal(str(error))
         return Verdict("wrong" if wrong else "clean", wrong or str(error), shown)
-    except Exception as error:  # what a fuzzer looks for
+    except (Exception, Late) as error:  # what a fuzzer looks for
         return Verdict("wrong", _traced(error), shown)
     return Verdict("accepted", "", shown)
 
@@ -77,18 +83,26 @@ def _traced(error: BaseException) -> str:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raise a TimeoutError in the block after so many seconds."""
+    """Raise a Late in the block after so many seconds."""
 
     def over(*_: object) -> None:
-        raise TimeoutError(f"more than {seconds:g} s")
+        raise Late(f"more than {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    other = signal.setitimer(signal.ITIMER_REAL, seconds)  # pytest has one too
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *other)
+
+
+def scratch() -> Path:
+    """A new folder, which is removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="mfbench-fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def tried(attempt: Attempt, seed: int, folder: Path) -> Verdict:
@@ -114,7 +128,12 @@ def main(attempt: Attempt, script: str, count: int) -> None:
     if given.child:
         _child(attempt, seeds)
         return
-    verdicts = dict(_campaign(script, seeds))
+    verdicts: dict[int, Verdict] = {}
+    try:
+        for seed, verdict in _campaign(script, seeds):
+            verdicts[seed] = verdict
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
     kinds = Counter(verdict.kind for verdict in verdicts.values())
     wrong = {seed: verdict for seed, verdict in verdicts.items() if verdict.kind == "wrong"}
     print(", ".join(f"{kinds[kind]} {kind}" for kind in ("clean", "accepted", "wrong")))
@@ -150,7 +169,8 @@ def _campaign(script: str, seeds: range) -> Iterator[tuple[int, Verdict]]:
                 line = process.stdout.readline() if ready else ""
                 found = json.loads(line) if line.endswith("\n") else None
                 if found is None:
-                    process.kill()
+                    if not ready:
+                        process.kill()
                     code = process.wait()
                     yield (
                         at,

@@ -11,7 +11,9 @@ from processes import answer, last_line
 from user_files import write_spec
 
 import mfbench
+from mfbench.commands.cli.terminal import say, warn
 from mfbench.commands.compare import compared
+from mfbench.core.tables import drawn
 from mfbench.report.leaderboard import COMPARED
 from mfbench.tracking.store import make_store
 
@@ -52,6 +54,62 @@ def test_bad_input_is_exit_code_2_one_sentence_and_nothing_written(command: Any,
         assert (status, out, len(err.splitlines())) == (2, "", 1)
         assert says in err
         assert [path.name for path in Path().iterdir()] == ["spec.yaml"]
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (["model.K=2147483647"], "model.K: 2147483647 factors of 500 users and items needs 8,590 GB, and this machine has"),
+        (["model.epochs=2147483647"], "model.epochs: 2,147,483,647 evaluations needs 429 GB"),
+        (
+            ["data={planted: {users: 2147483647, items: 2147483647, ratings: 2147483647}}"],
+            "data.planted: 2,147,483,647 ratings",
+        ),
+        (["split={kind: kfold, folds: 10000}"], "split.folds: 10000 folds of"),
+    ],
+)
+def test_what_no_machine_has_room_for_is_refused_before_any_work(
+    command: Any, changes: list[str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mfbench.core.machine.total_memory", lambda: 64 * 10**9)
+    spec = {
+        "name": "large", "data": {"planted": {"users": 300, "items": 200, "ratings": 3000}},
+        "split": {"kind": "random", "valid": 0.1}, "model": {"backend": "loop"}, "sweep": {"backends": ["loop"]},
+    }  # fmt: skip
+    for name in ("run", "sweep"):
+        changed = [change.replace("model.K=", "sweep.space.K=") if name == "sweep" else change for change in changes]
+        status, out, err = command(name, write_spec(spec), *(word for change in changed for word in ("--set", change)))
+        assert (status, out) == (2, "")
+        assert says in err.splitlines()[-1]
+        assert not list(Path("runs").glob("*/*/*"))
+
+
+@pytest.mark.usefixtures("workplace")
+def test_an_astronomic_grid_and_thousands_of_workers_are_refused(command: Any, small: dict[str, Any]) -> None:
+    many = dict.fromkeys(("K", "alpha", "beta"), 10**6)
+    grid = {**small, "sweep": {**small["sweep"], "sampler": "grid", "grid": many}}
+    status, _, err = command("sweep", write_spec(grid))
+    assert status == 2
+    assert "sweep.grid: astronomically many points are too many; give at most 1,000,000" in err
+    status, _, err = command("sweep", write_spec(small), "--workers", "5000")
+    assert status == 2
+    assert "--workers 5000: this machine has" in err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_control_characters_and_markup_in_titles_are_shown_and_not_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "a\x1b[31m[bold]b\n:smile:\u202e"
+    shown = r"a\x1b[31m[bold]b\n:smile:\u202e"
+    say(drawn(hostile, [hostile, "x"], [[hostile, hostile]]), False)
+    assert capsys.readouterr().out.count(shown) == 4
+    warn(hostile + "y" * 900)
+    err = capsys.readouterr().err
+    assert err.startswith(f"mfbench: {shown}")
+    assert len(err) < 500
+    say("a [bold]title[/bold] \x07\nand more", False)
+    assert capsys.readouterr().out == "a [bold]title[/bold] \\x07\nand more\n"
 
 
 @pytest.mark.usefixtures("workplace")

@@ -83,6 +83,7 @@ def test_the_file_depends_on_the_ratings_alone(frame: pd.DataFrame, tmp_path: Pa
         ({"rating": "good"}, ["row 0 of the DataFrame", "'good'"]),
         ({"user": None}, ["row 0 of the DataFrame", "user is missing"]),
         ({"item": [1] + ["a"] * 799}, ["column item", "several types"]),
+        ({"item": [2**70, *range(799)]}, ["column item"]),
     ],
 )
 @pytest.mark.usefixtures("workplace")

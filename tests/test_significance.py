@@ -52,6 +52,15 @@ def test_the_same_model_twice_is_not_distinguishable() -> None:
     assert not found.is_distinguishable
 
 
+def test_a_gap_of_the_size_of_rounding_is_none_however_regular_it_is() -> None:
+    count = np.full(200, 4)
+    rmse = np.random.default_rng(0).uniform(0.5, 1.5, 200)
+    squared = [rmse**2 * 4, (rmse + 1e-12) ** 2 * 4, (rmse + 1e-7) ** 2 * 4, (rmse + 1e-4) ** 2 * 4]
+    tiny, small, found = compare(np.stack(squared), count)
+    assert tiny == small == AgainstBest(0.0, 0.0, 0.0, 1.0, 1.0)
+    assert found.is_distinguishable
+
+
 def test_a_planted_gap_is_found_and_a_difference_by_chance_is_not() -> None:
     squared, count = errors()
     noise = np.exp(np.random.default_rng(1).normal(0, 0.1, len(count)))

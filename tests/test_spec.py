@@ -77,6 +77,17 @@ GOOD = {
         ("model.K", "write it as KEY=VALUE"),
         ("name.x=1", "name is a value without keys of its own"),
         ("model.K={", "is not valid YAML"),
+        (f"model.K={'9' * 5000}", "is not valid YAML"),
+        ("model.K=1000000000000", "model.K: input should be less than or equal to 2147483647"),
+        (f"model.epochs={10**30}", "model.epochs: input should be less than or equal to 2147483647"),
+        ("evaluation.k=[4294967296]", "evaluation.k.0: input should be less than or equal to 2147483647"),
+        (f"data={{planted: {{users: {2**63}, items: 1, ratings: 1}}}}", "data.planted.users: input should be less than"),
+        ("split={kind: tail, valid: 0.1, shuffle: 4294967296}", "split.shuffle: input should be less than 4294967296"),
+        ("split={kind: kfold, folds: 1000000}", "1000000 is too many folds; give at most 10,000"),
+        ("sweep.trials=1000000000", "sweep.trials: input should be less than or equal to 1000000"),
+        (f"sweep.space.K.int=[2, {10**18}]", "beyond which floats skip integers"),
+        ('data={file: "a\\0b"}', r"'a\x00b' contains a NUL character"),
+        ('model.backend="a\\0b.py:Mine"', "contains a NUL character"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(change: str, says: str) -> None:
@@ -101,6 +112,9 @@ def test_a_knob_of_a_users_own_backend_can_be_set_with_and_without_the_quotes_th
         ("name: [", "line 1: the spec is not valid YAML"),
         ("- 1", "the spec is not a YAML mapping"),
         ("name: x\n", "data: this key is missing; add it"),
+        (f"name: {'1' * 5000}\n", "the spec cannot be read (Exceeds the limit"),
+        (f"name: {'[' * 1000}\n", "the spec cannot be read"),
+        ("name: a\0b\n", "special characters are not allowed"),
     ],
 )
 def test_a_file_that_is_no_spec(tmp_path: Path, text: str, says: str) -> None:

@@ -134,6 +134,37 @@ def test_one_sentence_for_what_is_wrong(file: Path, content: str | bytes, words:
     refuses(file, content, *words)
 
 
+def test_a_field_may_be_as_long_as_it_likes(file: Path) -> None:
+    review = "x" * 140_000  # more than the csv module takes by default
+    assert triples(read(file, f"user,item,rating,{review}\n1,10,3.5,{review}\n2,10,4,\n1,20,5,\n")) == TRIPLES
+    refuses(file, f"user,item,rating\n1,2,{review}\n", "line 2")
+
+
+@pytest.mark.parametrize(
+    ("content", "keys", "words"),
+    [
+        (b"\xff\xfa,b\n3,4\n", {"wide": {}}, ["header, column 0", "UTF-8"]),
+        (b"\xff\xfa,2\n3,4\n", {"wide": {}, "header": False}, ["line 1", "UTF-8"]),
+        (b'{"user": "\xff", "item": 1, "rating": 2}\n', {}, ["line 1", "user is not UTF-8"]),
+        (b'{"user": 1, "item": 1, "rating": 2, "\xff": 2}\n', {}, ["not JSON objects"]),
+        (b"\xff\xfa\n", {}, ["no column user"]),
+        (GOOD, {"delimiter": "\0"}, ["data.delimiter"]),
+    ],
+)
+def test_bytes_that_are_no_text(file: Path, content: str | bytes, keys: dict[str, Any], words: list[str]) -> None:
+    refuses(file, content, *words, **keys)
+
+
+@pytest.mark.parametrize("name", ["a\nb.csv", "\x1b[31m.csv", "\u202e.csv", "é" * 60 + ".csv"])
+def test_names_in_a_message_are_shown_in_one_short_line(tmp_path: Path, name: str) -> None:
+    for content in ("", GOOD.replace("item", "i\x1b[2Jt" + "\n" * 300), f'user,"{"y" * 9000}",rating\n1,2,3\n'):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError) as caught:
+            load(Data(file=str(tmp_path / name)))
+        assert len(str(caught.value)) < 500
+        assert str(caught.value).isprintable()
+
+
 def test_wrong_timestamps(file: Path) -> None:
     refuses(file, "user,item,rating,t\n1,2,3,5\n1,3,3,2015-03-01\n", "line 3", "2015-03-01", timestamp="t")
 
@@ -168,6 +199,16 @@ def test_latin_1_in_a_column_that_is_not_read_is_no_matter(file: Path) -> None:
 def test_wrong_parquet(tmp_path: Path, columns: dict[str, Any], words: list[str]) -> None:
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     refuses(tmp_path / "a.parquet", None, *words)
+
+
+def test_parquet_text_that_is_not_utf_8(tmp_path: Path) -> None:
+    raw = pa.array([b"a", None, b"\xff"], pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 3, raw.buffers())
+    for what in ("user", "item", "rating"):
+        for column, says in ((text, ["row 3", f"the {what} is not UTF-8"]), (raw, [what])):
+            table = {"user": [1, 2, 3], "item": [1, 1, 1], "rating": [1, 2, 3]} | {what: column}
+            pq.write_table(pa.table(table), tmp_path / "a.parquet")
+            refuses(tmp_path / "a.parquet", None, *says)
 
 
 def test_not_a_parquet(tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ from mfbench import sweep
 from mfbench.commands.compare import compared
 from mfbench.core.errors import InputError, WorkError
 from mfbench.data.sealed import log_opening
-from mfbench.runs.record_files import model_path
+from mfbench.runs.record_files import model_path, sweep_lock
 from mfbench.search.audit import audit
 from mfbench.tracking.client import Tracker
-from mfbench.tracking.export import Export, sync
+from mfbench.tracking.export import Export, stop_killed_sweeps, sync
 from mfbench.tracking.exported import experiment_id, exported_record, run_ids
 from mfbench.tracking.store import make_store, shown, store_uri
 from mfbench.tracking.ui import ui
@@ -312,6 +312,23 @@ def test_runs_lie_beside_the_database_wherever_it_is(store, monkeypatch):
 
 
 # --- again, and after a kill -----------------------------------------------------------------------------------------
+
+
+def test_the_parent_of_a_sweep_that_was_killed_is_stopped_unless_the_sweep_runs():
+    trials = [made for made in sweep_records() if made.stage == "trial"]
+    write(trials)
+    export(trials)
+    tracker = Tracker("little")
+    parent = tracker.running_sweep(STUDY)
+    with sweep_lock(STUDY):
+        stop_killed_sweeps()
+        assert sync(STUDY) == 0
+        assert tracker.running_sweep(STUDY) == parent
+    for stops in (stop_killed_sweeps, lambda: sync(STUDY)):
+        tracker.client.update_run(parent, "RUNNING")
+        stops()
+        run = tracker.client.get_run(parent)
+        assert (run.info.status, run.info.end_time) == ("KILLED", round(1000 * max(made.ended for made in trials)))
 
 
 def test_exporting_twice_doubles_nothing():

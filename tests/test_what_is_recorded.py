@@ -241,7 +241,24 @@ def test_paths_are_told_from_the_current_folder_or_from_home(tmp_path: Path, mon
     }.items():  # fmt: skip
         assert portable(str(given)) == told
     said = f"cannot read {here}/a/x.csv, nor {home}/x.csv, nor {home}ly"
-    assert without_places(said) == f"cannot read ./a/x.csv, nor ~/x.csv, nor {home}ly"
+    assert without_places(said) == "cannot read ./a/x.csv, nor ~/x.csv, nor …/homely"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "[Errno 2] No such file or directory: '/mnt/of somebody/x y.csv'",
+            "[Errno 2] No such file or directory: '…/x y.csv'",
+        ),
+        ("/usr/lib/python3/mine.py:3 and /data/a/b", "…/mine.py:3 and …/b"),
+        ("sqlite:////mnt/a/runs.db file:///data/me/x A=/a/b:/c/d", "sqlite:///…/runs.db file://…/x A=…/b:…/d"),
+        (r"C:\\Users\\me\\x.txt or 'D:/of me/x'", "…/x.txt or '…/x'"),
+        ("rows/s of https://a.org/b/c, './a' ~/b </p> 'a/b' 1 / 2 '/'", None),
+    ],
+)
+def test_no_absolute_path_is_told(said: str, told: str | None) -> None:
+    assert without_places(said) == (told or said)
 
 
 def test_no_file_of_a_run_names_the_machine_its_user_or_a_place_on_it(stored: Path) -> None:

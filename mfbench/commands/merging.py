@@ -18,7 +18,7 @@ from mfbench.core.files import load_model_arrays, write_whole
 from mfbench.core.paths import RUNS
 from mfbench.data.sealed import LOG
 from mfbench.matrix.factors import digest_of
-from mfbench.runs.record_files import errors_path, find_record, model_path, read_record
+from mfbench.runs.record_files import errors_path, find_record, model_path, read_record, sweep_lock
 from mfbench.runs.records import Record
 
 IDS = {"user_ids", "item_ids", "titles"}
@@ -71,7 +71,7 @@ def merge(other: str | Path) -> Merged:
         raise InputError(f"{other}: this is the folder to merge into; give another one")
     for study, paths in studies.items():
         (RUNS / study).mkdir(parents=True, exist_ok=True)
-        with FileLock(RUNS / study / ".sweep.lock"):
+        with sweep_lock(study):
             for path in paths:
                 _take(path, source, merged)
             _merge_openings(source / study / LOG, RUNS / study / LOG)

@@ -15,6 +15,7 @@ from mfbench.models.trained import TrainedModel
 from mfbench.report.filled import MOST_SHOWN, given_and_filled
 from mfbench.report.leaderboard import Row, rows
 from mfbench.runs.jobs import Job, backend_of, job_of
+from mfbench.runs.preparation import check_jobs
 from mfbench.runs.record_files import model_path
 from mfbench.runs.records import METRICS, Record
 from mfbench.runs.repeats import mean_of
@@ -123,6 +124,7 @@ def run(spec: SpecSource, changes: Iterable[str] = (), data: Any = None) -> RunR
     own_metrics(checked.evaluation, check=True)
     jobs = [job_of(checked, study, backend, "run", repeat=r) for r in range(checked.folds)]
     parts = [parts_of(job.spec) for job in jobs]
+    check_jobs(jobs, parts[0])
     with watched(checked.name) as (watcher, export):
         watcher.say(parts[0].says)
         for sentence in none_relevant(checked.evaluation, parts[0].highest) if "valid" in parts[0].n else []:

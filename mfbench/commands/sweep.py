@@ -11,6 +11,7 @@ from mfbench.report.leaderboard import Row, rows
 from mfbench.runs.scores import CURVES
 from mfbench.search.outcome import Swept
 from mfbench.search.sweep import Plan
+from mfbench.search.workers import shares
 from mfbench.spec import SpecSource, load_spec
 from mfbench.tracking.export import watched
 
@@ -105,6 +106,7 @@ def sweep(
     """
     changes = [*changes, *([f"sweep.trials={trials}"] if trials is not None else [])]
     checked = load_spec(*with_frames_kept(spec, changes, data)).only(backends)
+    shares(workers)  # too many are refused before the data is prepared
     plan = Plan.of(checked)
     with watched(checked.name) as (watcher, export):
         try:

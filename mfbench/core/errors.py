@@ -6,11 +6,36 @@ exits with `exit_code`; a traceback means a bug in mfbench.
 
 import errno
 
+LONGEST = 480
+"""Characters of a message, which has less than 500 with what the command line puts before it."""
+
+
+def in_one_line(text: str) -> str:
+    """The text as one line for a terminal: control characters are shown as escapes, and the middle of a long text is left out.
+
+    Names in users' files are in messages, so they may have line breaks, commands to a terminal or a megabyte in them.
+
+    >>> print(in_one_line("a" + chr(10) + "b" + chr(27) + "[31m"))
+    a\nb\x1b[31m
+    """
+    shown = without_controls(text)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 203]} … {shown[-200:]}"  # the remedy is at the end
+
+
+def without_controls(text: str) -> str:
+    """The text with each character that is not printable, such as a line break or an ESC, as its escape in Python."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
 
 class MfbenchError(Exception):
-    """Base class of all errors whose message is meant for the user."""
+    """Base class of all errors whose message is meant for the user; it is kept `in_one_line`, whatever names are in it."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(in_one_line(message))
 
 
 class InputError(MfbenchError):

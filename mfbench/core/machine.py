@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mfbench.core.errors import InputError
+
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 
@@ -47,6 +49,14 @@ def total_memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def check_memory(what: str, size: int, remedy: str) -> None:
+    """InputError if `what` needs more bytes than this machine has: such a size is a slip, and would hang before it fails."""
+    total = total_memory()
+    if total is not None and size > total:
+        gigabytes = [f"{one / 1e9:,.0f} GB" if one < 1e18 else "more memory than any machine has" for one in (size, total)]
+        raise InputError(f"{what} needs {gigabytes[0]}, and this machine has {gigabytes[1]} of memory; {remedy}")
 
 
 OWN_XLA_FLAG = "--xla_cpu_max_isa=AVX"

@@ -52,9 +52,18 @@ def portable(path: str) -> str:
     return Path(os.path.relpath(absolute, here)).as_posix()
 
 
+_ROOT = r"(?:/(?!/)|[A-Za-z]:[/\\]+)"
+_QUOTED = re.compile(rf"""(?<=['"`]){_ROOT}(?:[^'"`\n/\\]+[/\\]+)*(?=[^'"`\n/\\]+[/\\]?['"`])""")
+_BARE = re.compile(rf"""(?:(?<![\w.~/…-])|(?<=://)|(?<=:///)){_ROOT}(?:[^\s'"`/\\:;,=|<>()\[\]{{}}]+[/\\]+)+""")
+
+
 def without_places(text: str) -> str:
-    """The text (an error message, say) with the current folder shown as `.` and the home folder as `~`."""
+    """The text (an error message, say) with the current folder as `.`, the home folder as `~`, and any other as `…`.
+
+    >>> without_places("[Errno 2] No such file or directory: '/mnt/somebody/x y.csv', a/b/c, https://a.org/b, rows/s")
+    "[Errno 2] No such file or directory: '…/x y.csv', a/b/c, https://a.org/b, rows/s"
+    """
     for place, shown in ((Path.cwd(), "."), (Path.home(), "~")):
         if place != Path(place.anchor):
             text = re.sub(rf"{re.escape(str(place))}(?=$|[^\w.-])", shown, text)
-    return text
+    return _BARE.sub("…/", _QUOTED.sub("…/", text))

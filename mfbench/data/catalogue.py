@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mfbench.core.errors import DataError
+from mfbench.core.machine import check_memory
 from mfbench.data.dataset import Dataset, make_dataset
 from mfbench.data.download import Archive, fetch
 from mfbench.data.files.tables import read_table
@@ -192,6 +193,8 @@ def dataset_named(name: str) -> Dataset:
 
 
 def _planted_set(name: str, p: Planted) -> Dataset:
+    size = 50 * p.ratings + 130 * (p.users + p.items)  # bytes of ratings and their truth; of factors, ids and the long tails
+    check_memory(f"data.planted: {p.ratings:,} ratings by {p.users:,} users of {p.items:,} items", size, "give fewer")
     source = {"planted": p.model_dump(mode="json")}
     return read_or_make(name, source, lambda: _plant(p.users, p.items, p.ratings, p.seed, name))
 

@@ -104,6 +104,8 @@ def _one_fold(dataset: Dataset, split: KFoldSplit, rows: Positions, rng: np.rand
     held_out = _drawn(np.arange(len(rows)), {"test": split.test}, rng)
     rest, fold = np.setdiff1d(np.arange(len(rows)), held_out.get("test", ())), split.fold or 0
     if isinstance(split.folds, int):
+        if split.folds > len(rest):
+            raise SpecError(f"split.folds: {split.folds} folds of {len(rest)} ratings leave folds empty; give fewer")
         return held_out | {"valid": rng.permutation(rest)[fold :: split.folds]}
     return held_out | {"valid": rest[_fold(dataset, split.folds[fold])[rows[rest]]]}
 

@@ -175,7 +175,7 @@ def _pivoted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _say(sentence: str) -> None:
-    Console(stderr=True).print(sentence, style="yellow", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(sentence, style="yellow", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _finite(ratings: Ratings) -> Ratings:

@@ -17,6 +17,7 @@ from mfbench.runs.records import Record
 
 DRAWS = 10_000
 LEVEL = 0.05
+ROUNDING = 1e-6  # of the RMSE: about what factors in float32 can tell
 SEED = 0  # not the spec's, so that a leaderboard of runs from several specs is reproducible too
 USERS_AT_ONCE = 1 << 18  # drawn together, which bounds the memory
 
@@ -72,10 +73,14 @@ def compare(squared: Floats64, count: Array) -> list[AgainstBest]:
     """Compare each run after the first with the first.
 
     squared: float64 [runs, users], Σ e² of each user. count: int [users], their numbers of ratings; users with none are left
-    out. The draws depend on the order of the users; callers sort them by id.
+    out. A run whose RMSE differs for no user by more than rounding counts as equal to the first; without that, a gap of one
+    sign and the size of rounding would be significant. The draws depend on the order of the users; callers sort them by id.
     """
     rated = count > 0
     squared, count = squared[:, rated], count[rated]
+    by_user = np.sqrt(squared / count)
+    gaps = np.abs(by_user - by_user[0]).max(axis=1, initial=0)
+    squared = np.where(gaps[:, None] > ROUNDING * np.sqrt(squared[0].sum() / count.sum()), squared, squared[0])
     of_whole = np.sqrt(squared.sum(axis=1) / count.sum())
     drawn = _drawn(np.vstack([squared, count]).tobytes(), len(count))
     corrected = holm([_wilcoxon(np.sqrt(one / count) - np.sqrt(squared[0] / count)) for one in squared[1:]])

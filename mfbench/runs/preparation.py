@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mfbench.backends.base import Backend
+from mfbench.core.machine import check_memory
 from mfbench.core.randomness import generator
 from mfbench.data.splits import Parts
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Schedule
+from mfbench.runs.jobs import Job
+from mfbench.spec import ModelSpec
+
+
+def check_jobs(jobs: Sequence[Job], parts: Parts) -> None:
+    """As `check_size`, for each of these jobs."""
+    for job in jobs:
+        check_size(parts, job.model, job.model.K if "K" in job.hyper else 0)
+
+
+def check_size(parts: Parts, model: ModelSpec, K: int) -> None:
+    """InputError if the start with K factors, or the scores of all epochs, cannot fit into this machine's memory."""
+    rows, scored = parts.n_users + parts.n_items, model.epochs // model.evaluate_every
+    check_memory(f"model.K: {K} factors of {rows:,} users and items", 8 * K * rows, "lower K")
+    check_memory(f"model.epochs: {scored:,} evaluations", 200 * scored, "lower epochs, or raise model.evaluate_every")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from filelock import FileLock
 from pydantic import ValidationError
 
 from mfbench.core.arrays import Array
@@ -141,6 +142,11 @@ def studies_of(name: str) -> list[str]:
 def diff_path(digest: str) -> Path:
     """The file with the diff of that digest: the uncommitted changes of the code that ran."""
     return RUNS / ".diffs" / f"{digest}.diff"
+
+
+def sweep_lock(study: str) -> FileLock:
+    """The lock that a sweep of this study holds while it runs; its folder must exist."""
+    return FileLock(RUNS / study / ".sweep.lock")
 
 
 def remove_unfinished(study: str) -> None:

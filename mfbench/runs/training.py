@@ -29,7 +29,7 @@ from mfbench.models.scoring import Scorer, score
 from mfbench.runs.checkout import kept_changes
 from mfbench.runs.environment import environment
 from mfbench.runs.jobs import Job, blank, failed, hardware
-from mfbench.runs.preparation import Preparation, Prepared
+from mfbench.runs.preparation import Preparation, Prepared, check_jobs
 from mfbench.runs.record_files import diff_path, errors_path, model_path, write_record
 from mfbench.runs.records import Record
 from mfbench.runs.scores import CURVES
@@ -90,6 +90,7 @@ def make(
     together, and opens the test part once its training has ended. purpose: of that opening, for the log of the test part.
     Several jobs are trained side by side, see `train`.
     """
+    check_jobs(jobs, parts)
     trained = [Trained(job, blank(job, parts)) for job in jobs]
     try:
         train(trained, parts, watch, preparation, purpose)

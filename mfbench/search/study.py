@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,14 +16,18 @@ from typing import Any
 from mfbench.backends import registry
 from mfbench.backends.base import Backend, SideBySide
 from mfbench.core.errors import SpecError
+from mfbench.data.splits import Parts
 from mfbench.runs.jobs import BestTrial, Job, backend_of, job_of
+from mfbench.runs.preparation import check_size
 from mfbench.runs.records import Record, Stage
 from mfbench.search.pruning import Prune
 from mfbench.search.sampling import cmaes, finished, optuna_trials, proposals
 from mfbench.search.sampling.finished import Finished, best_of, since_best
 from mfbench.search.sampling.proposals import check_search, grid_points, propose
-from mfbench.spec import COMPARING, OF_MODEL, Hyper, Range, Space, Spec, Sweep
+from mfbench.spec import COMPARING, OF_MODEL, Choice, Hyper, Range, Space, Spec, Sweep
 
+MOST_POINTS = 1_000_000
+"""Of a grid."""
 TAKEN = {*Record.model_fields, "run_key", "run_id", "trials", "finals", "repeats", "train_seconds", "search_seconds"}
 """Column names of tables, which a searched knob must not have."""
 
@@ -64,10 +69,17 @@ class Study:
                 where = f"sweep.spaces.{name}" if hyper in own else "sweep.space"
                 for value in tried.samples() if isinstance(tried, Range) else (tried,):
                     registry.resolve(name, {**spec.model.options.get(name, {}), hyper: value}, where)
+        _check_grid(sweep, space)
         check_search(sweep, name, space)
         wanted = sweep.side_by_side
         together = isinstance(backend, SideBySide) and (backend.accelerated if wanted is None else wanted)
         return Study(spec, key, sweep, name, backend.tunable, space, values, together)
+
+    def check_size(self, parts: Parts) -> None:
+        """InputError if the largest model that the search can propose cannot fit into this machine's memory."""
+        given = self.space.get("K", self.values.get("K", self.spec.model.K))
+        largest = max(given.samples()) if isinstance(given, Range) else given
+        check_size(parts, self.spec.model, int(largest) if "K" in self.tunable else 0)
 
     @property
     def budget(self) -> int:
@@ -210,6 +222,14 @@ def check_names(spec: Spec, studies: Sequence[Study]) -> None:
         if not any(hyper in _usable(registry.resolve(name, {})) for name in others):
             listed = "; ".join(_listed(name, usable) for name, usable in known.items())
             raise SpecError(f"sweep.space.{hyper}: no backend has such a hyperparameter; {listed}")
+
+
+def _check_grid(sweep: Sweep, space: Space) -> None:
+    counts = sweep.grid or {}
+    sizes = [len(given.choice) if isinstance(given, Choice) else counts.get(name, 1) for name, given in space.items()]
+    if sweep.sampler == "grid" and (points := math.prod(sizes)) > MOST_POINTS:
+        many = f"{points:,}" if points < 1e12 else "astronomically many"
+        raise SpecError(f"sweep.grid: {many} points are too many; give at most {MOST_POINTS:,}, by fewer values of each range")
 
 
 def _usable(backend: Backend) -> list[str]:

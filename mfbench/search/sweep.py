@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mfbench.core.errors import InputError, RecordError, SpecError, WorkError
 from mfbench.core.paths import RUNS
@@ -21,7 +21,7 @@ from mfbench.data.splits import Parts, parts_of
 from mfbench.models.evaluation import check_metrics, none_relevant
 from mfbench.runs.jobs import Job
 from mfbench.runs.progress import FINALS, Once, Watcher
-from mfbench.runs.record_files import find_record, remove_unfinished, studies_of, study_records
+from mfbench.runs.record_files import find_record, remove_unfinished, studies_of, study_records, sweep_lock
 from mfbench.runs.records import Record, RunName
 from mfbench.runs.repeats import averaged, whole_spec
 from mfbench.runs.reuse import usable_record
@@ -54,6 +54,8 @@ class Plan:
                 "split: a sweep needs a valid part to choose the best trial, but this split has none; give valid a share"
             )
         check_metrics(source, parts[0].highest)
+        for study in studies:
+            study.check_size(parts[0])
         return Plan(source, studies, parts)
 
     def execute(self, workers: int, watcher: Watcher, timeout: float | None = None, cluster: str | None = None) -> Swept:
@@ -243,9 +245,8 @@ def _flat(tree: Mapping[str, Any], under: str = "") -> dict[str, Any]:
 @contextmanager
 def _alone(study: str, watcher: Watcher) -> Iterator[None]:
     """Run one sweep of a study at a time: a second one waits for the first."""
-    folder = RUNS / study
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".sweep.lock")
+    (RUNS / study).mkdir(parents=True, exist_ok=True)
+    lock = sweep_lock(study)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -194,9 +194,14 @@ def _in_words(status: int) -> str:
     return f"with exit status {status}" if status >= 0 else f"by signal {-status} ({signal.strsignal(-status)})"
 
 
-def shares(n: int) -> list[list[int]]:
-    """The cores that each of n workers may use: cores // n each, but at least one."""
+def shares(n: int, asked: str = "--workers") -> list[list[int]]:
+    """The cores that each of n workers may use: cores // n each, but at least one.
+
+    InputError for more workers than any use of the cores can ask for: each is a process. asked: the option that asks for them.
+    """
     cores = core_list()
+    if n > (most := max(16, 4 * len(cores))):
+        raise InputError(f"{asked} {n}: this machine has {len(cores)} cores; give at most {most} workers")
     each = max(1, len(cores) // n)
     return [[cores[(w * each + k) % len(cores)] for k in range(each)] for w in range(n)]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mfbench.spec.fields import FilePath, Seed, Strict
+from mfbench.spec.fields import Count, FilePath, Seed, Strict
 
 
 class Planted(Strict):
@@ -16,9 +16,9 @@ class Planted(Strict):
     users, items, ratings: how many of each.
     """
 
-    users: int = Field(ge=1)
-    items: int = Field(ge=1)
-    ratings: int = Field(ge=1)
+    users: Count
+    items: Count
+    ratings: Count
     seed: Seed = 0
 
     @model_validator(mode="after")

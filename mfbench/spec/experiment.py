@@ -26,7 +26,7 @@ class Race(Strict):
     backends: list[BackendName] = Field(min_length=1)
     K: list[Count] = []
     threads: list[Count | Literal["all"]] = [1, "all"]
-    rounds: int = Field(default=3, ge=1)
+    rounds: int = Field(default=3, ge=1, le=10_000)
 
 
 class Evaluation(Strict):
@@ -38,7 +38,7 @@ class Evaluation(Strict):
     `mfbench.models.own_metrics`.
     """
 
-    k: list[Annotated[int, Field(ge=1)]] = [5, 10]
+    k: list[Count] = [5, 10]
     relevant: float = Field(default=4.0, allow_inf_nan=False)
     extra: list[OwnFunction] = []
 

@@ -16,7 +16,9 @@ class Strict(BaseModel):
 
 
 Seed = Annotated[int, Field(ge=0, description="the seed of the random numbers")]
-Count = Annotated[int, Field(ge=1)]
+MOST = 2**31 - 1
+"""The most of anything that is counted: users, items, factors, epochs."""
+Count = Annotated[int, Field(ge=1, le=MOST)]
 StepSize = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Penalty = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, description="its fraction of the ratings")]
@@ -31,11 +33,17 @@ def in_order(bounds: tuple[float, float]) -> tuple[float, float]:
 
 def _portable_backend(name: str) -> str:
     module, colon, attribute = name.rpartition(":")
-    return f"{portable(module)}{colon}{attribute}" if module.endswith(".py") else name
+    return f"{_path(module)}{colon}{attribute}" if module.endswith(".py") else name
+
+
+def _path(path: str) -> str:
+    if "\0" in path:
+        raise ValueError(f"{path!r} contains a NUL character, which no path can")
+    return portable(path)
 
 
 # Paths are made portable because a record contains the whole spec and must not depend on one machine.
-FilePath = Annotated[str, AfterValidator(portable)]
+FilePath = Annotated[str, AfterValidator(_path)]
 BackendName = Annotated[str, AfterValidator(_portable_backend)]
 
 OwnFunction = Annotated[str, AfterValidator(_portable_backend), Field(pattern=r"^.+:[A-Za-z_]\w*$")]

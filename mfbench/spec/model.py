@@ -75,13 +75,13 @@ class ModelSpec(Strict):
     beta: Penalty = 0.05
     step: Step = "constant"
     decay: Penalty = 0.1
-    epochs: int = Field(default=20, ge=1)
-    patience: int | None = Field(default=None, ge=1)
+    epochs: Count = 20
+    patience: Count | None = None
     center: bool = False
     bias: bool = False
     init: Init = Init(normal=0.1)
     seed: Seed = 0
-    evaluate_every: int = Field(default=1, ge=1)
+    evaluate_every: Count = 1
     evaluate_train: bool = True
     options: dict[BackendName, dict[str, Any]] = {}
 

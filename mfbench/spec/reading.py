@@ -74,10 +74,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path}: the spec cannot be read ({error.strerror}); give the path of a YAML file") from None
     except UnicodeDecodeError:
         raise SpecError(f"{path}: the spec is not valid UTF-8; save it as UTF-8 text") from None
+    except (ValueError, RecursionError) as error:  # a number, or a nesting, that Python has no room for
+        raise SpecError(f"{path}: the spec cannot be read ({error}); shorten its values") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise SpecError(f"{path}{line}: the spec is not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        why = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise SpecError(f"{path}{line}: the spec is not valid YAML: {why}") from None
     if not isinstance(tree, dict):
         raise SpecError(f"{path}: the spec is not a YAML mapping; give at least the keys name, data and split")
     return tree
@@ -95,7 +98,7 @@ def _set(tree: dict[str, Any], change: str) -> None:
             raise SpecError(f"--set {change}: {step} is a value without keys of its own; set {step} itself")
     try:
         node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise SpecError(f"--set {change}: the value {value!r} is not valid YAML; quote it if it is text") from None
 
 

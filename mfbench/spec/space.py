@@ -18,6 +18,7 @@ Hyper = dict[str, Value]
 
 # Defined here because the fields `int` and `float` hide these types inside the classes below.
 _INTEGER = int
+EXACT = 2**53
 _NUMBERS = (int, float)
 _Ints = tuple[int, int]
 _Floats = tuple[float, float]
@@ -35,6 +36,8 @@ class IntRange(Strict):
 
     @model_validator(mode="after")
     def _fits_log(self) -> IntRange:
+        if max(map(abs, self.int)) > EXACT:
+            raise ValueError(f"the range {list(self.int)} needs bounds of at most 2^53, beyond which floats skip integers")
         if self.log and self.int[0] < 1:
             raise ValueError(f"the range {list(self.int)} with log: true needs a lower bound of 1 or more")
         return self

@@ -8,10 +8,14 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from mfbench.spec.fields import Fraction, Seed, Strict
 
+MOST_FOLDS = 10_000
+
 
 def _two_folds(folds: int | tuple[str, ...]) -> int | tuple[str, ...]:
     if isinstance(folds, int) and folds < 2:
         raise ValueError(f"{folds} is too few folds for cross-validation; give 2 or more")
+    if isinstance(folds, int) and folds > MOST_FOLDS:
+        raise ValueError(f"{folds} is too many folds; give at most {MOST_FOLDS:,}")
     if isinstance(folds, tuple) and (len(folds) < 2 or len(set(folds)) < len(folds)):
         raise ValueError(f"{list(folds)} must name at least 2 folds, without duplicates")
     return folds
@@ -121,7 +125,7 @@ class TailSplit(Strict):
 
     kind: Literal["tail"]
     valid: Fraction
-    shuffle: Seed | None = None
+    shuffle: Annotated[int, Field(ge=0, lt=2**32)] | None = None
 
 
 class FoldSplit(Strict):

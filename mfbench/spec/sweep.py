@@ -49,9 +49,9 @@ class Sweep(Strict):
     space: the search space of all backends. spaces: by backend, entries that replace or extend those of `space`.
     """
 
-    trials: int = Field(default=20, ge=1)
-    batch: int = Field(default=8, ge=1)
-    repeats: int = Field(default=1, ge=1)
+    trials: int = Field(default=20, ge=1, le=1_000_000)
+    batch: int = Field(default=8, ge=1, le=10_000)
+    repeats: int = Field(default=1, ge=1, le=10_000)
     backends: list[BackendName] = Field(default=[], validate_default=True)
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
     grid: Grid | None = None

@@ -55,6 +55,12 @@ class Tracker:
             self._parents[study] = run.info.run_id
         return self._parents[study]
 
+    def running_sweep(self, study: str) -> str | None:
+        """The id of the parent run of the study's sweep if its status is RUNNING."""
+        with store_errors():
+            run = self._find(study, None)
+        return str(run.info.run_id) if run is not None and run.info.status == "RUNNING" else None
+
     def exported(self, study: str) -> dict[tuple[str, str], str]:
         """The ids of the study's runs that are exported completely, by run key and result."""
         with store_errors():

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
+from filelock import Timeout
+
 from mfbench.core.errors import InputError, MfbenchError, WorkError
 from mfbench.runs.progress import Watcher, Watchers
-from mfbench.runs.record_files import study_records
+from mfbench.runs.record_files import study_records, sweep_lock
 from mfbench.runs.records import Record
 from mfbench.search.outcome import Swept
 from mfbench.search.progress_bar import ProgressBar
 from mfbench.tracking.client import Tracker
-from mfbench.tracking.exported import ids_if_complete
+from mfbench.tracking.exported import ids_if_complete, running_sweeps
 from mfbench.tracking.store import DamagedStoreError, shown, sqlite_path, store_uri, why
 
 FAILURES = 6  # in a row after the end of the training; then the rest is left to `mfbench sync`
@@ -192,7 +194,8 @@ class Export:
 def sync(study: str) -> int:
     """Export all records of a study that MLflow lacks, and return their number; WorkError if MLflow cannot be reached.
 
-    If every backend of the sweep has its final run, the sweep's parent run is ended too, as the sweep itself would do.
+    If every backend of the sweep has its final run, the sweep's parent run is ended too, as the sweep itself would do; if
+    not, and no process is at the sweep, it is stopped, see `stop_killed`.
     """
     found = sorted(study_records(study), key=lambda record: record.started)
     if not found:
@@ -211,6 +214,8 @@ def sync(study: str) -> int:
             if not tracker.is_closed(parent, swept):
                 tracker.close_sweep(parent, swept)
             tracker.complete(parent, swept)
+        elif swept:
+            stop_killed(tracker, swept)
     except MfbenchError:
         raise
     except Exception as error:  # whatever MLflow raises
@@ -219,6 +224,30 @@ def sync(study: str) -> int:
             " rerun `mfbench sync` to resume"
         ) from error
     return sent
+
+
+def stop_killed(tracker: Tracker, swept: Swept) -> bool:
+    """Mark the parent run of a sweep as KILLED if MLflow shows it as running and it is not; whether that was so.
+
+    A process that is killed (SIGKILL, a power failure) cannot do so itself. The sweep's lock tells whether it runs.
+    """
+    parent = tracker.running_sweep(swept.study)
+    if parent is None:
+        return False
+    try:
+        with sweep_lock(swept.study).acquire(timeout=0):
+            tracker.stop_sweep(parent, swept, "KILLED")
+    except Timeout:
+        return False
+    return True
+
+
+def stop_killed_sweeps() -> None:
+    """As `stop_killed`, for all studies of this project that an SQLite store shows as running."""
+    for study in running_sweeps():
+        found = list(study_records(study))
+        if swept := Swept.of(found):
+            stop_killed(Tracker(swept.spec.name), swept)
 
 
 def _export(tracker: Tracker, record: Record) -> str:

@@ -90,6 +90,14 @@ def ids_if_complete(name: str, swept: Swept) -> dict[str, str] | None:
     return run_ids(name, swept.study, trials=False) if ended == [("FINISHED", milliseconds(swept.ended))] else None
 
 
+def running_sweeps() -> list[str]:
+    """The keys of the studies whose sweep an SQLite store shows as running."""
+    query = """SELECT study.value FROM runs JOIN tags stage USING (run_uuid) JOIN tags study USING (run_uuid)
+        WHERE status = 'RUNNING' AND lifecycle_stage = 'active' AND stage.key = 'mfbench.stage' AND stage.value = 'sweep'
+        AND study.key = 'mfbench.study'"""
+    return [study for (study,) in _rows(query) or []]
+
+
 def has_view(name: str, view: str, content: str) -> bool:
     """Whether the experiment is known to have that view, see `Tracker.keep_view`."""
     query = "SELECT value FROM experiment_tags WHERE experiment_id = ? AND key = ?"

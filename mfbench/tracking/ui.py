@@ -14,6 +14,7 @@ import webbrowser
 
 from mfbench.core.errors import InputError, WorkError
 from mfbench.tracking.addresses import UI_PORT
+from mfbench.tracking.export import stop_killed_sweeps
 from mfbench.tracking.store import FIRM_SETTINGS, make_store, shown, store_errors, store_uri
 
 HOST = "127.0.0.1"
@@ -31,6 +32,7 @@ def ui(port: int | None = None) -> tuple[str, subprocess.Popen[bytes] | None]:
         return shown(uri), None
     with store_errors():
         make_store()
+        stop_killed_sweeps()
     port = free_port(port, UI_PORT)
     address = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
-from mfbench.core.errors import LeftOutWarning
+from mfbench.core.errors import LeftOutWarning, in_one_line, without_controls
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
@@ -30,13 +30,14 @@ def show(for_people: Any, as_json: bool, summary: dict[str, Any]) -> None:
 
 
 def say(for_people: Any, as_json: bool) -> None:
-    """Print a sentence or a table of rich's to stdout, or to stderr if stdout is for JSON."""
+    """Print a sentence or a table of rich's to stdout, or to stderr if stdout is for JSON; control characters are shown."""
     from rich.console import Console
     from rich.measure import Measurement
 
     console = Console(stderr=as_json)
     if isinstance(for_people, str):
-        console.print(for_people, highlight=False, soft_wrap=True)
+        shown = "\n".join(map(without_controls, for_people.split("\n")))
+        console.print(shown, highlight=False, markup=False, emoji=False, soft_wrap=True)
         return
     # Too narrow a terminal wraps the rows; rich would cut them off, and numbers with them.
     needed = Measurement.get(console, console.options.update(width=1000), for_people).minimum
@@ -58,8 +59,8 @@ def say_beside(drawn: Sequence[Any], as_json: bool) -> None:
 
 
 def warn(sentence: str) -> None:
-    """Print a sentence to stderr."""
-    print(f"mfbench: {sentence}", file=sys.stderr)  # noqa: T201
+    """Print a sentence to stderr, `in_one_line`."""
+    print(f"mfbench: {in_one_line(sentence)}", file=sys.stderr)  # noqa: T201
 
 
 def say_what_is_left_out() -> None:

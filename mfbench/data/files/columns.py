@@ -6,7 +6,7 @@ row for a message, and raises DataError for the first invalid row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,31 @@ MISSING = ["", "nan", "NaN", "NA", "null", "NULL", "None"]
 Where = Callable[[int], str]
 
 
+def check_text(columns: Mapping[str, Any], where: Where) -> None:
+    """DataError for the first text in one of these columns, by what they hold, that is not UTF-8; Arrow takes any bytes."""
+    import pyarrow as pa  # here, as below, for the start-up time
+
+    for what, column in columns.items():
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            for k, raw in enumerate(column.cast(pa.large_binary()).to_pylist()):
+                if raw is not None and not _is_utf8(raw):
+                    raise DataError(f"{where(k)}: the {what} is not UTF-8 text; write the file with text in UTF-8") from None
+            raise
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def ids(column: Any, what: str, where: Where) -> Array:
     """int64 [n] if every id is a whole number (in text plainly written: 007 is not one), else str [n]."""
-    import pyarrow as pa  # here, as below, for the start-up time
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     kind = column.type
@@ -78,7 +100,7 @@ def is_number(text: str) -> bool:
 
     try:
         pa.scalar(text).cast(pa.float64())
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, UnicodeEncodeError):  # the latter for bytes that are not UTF-8
         return False
     return True
 

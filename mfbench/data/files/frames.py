@@ -97,8 +97,8 @@ def _arrow(series: Any, name: object) -> Any:
 
     try:
         return pa.chunked_array([pa.array(series, from_pandas=True)] if not hasattr(series, "to_arrow") else series.to_arrow())
-    except pa.ArrowException as error:
-        first = str(error).splitlines()[0]
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        first = str(error).partition("\n")[0]
         raise DataError(
             f"data: the column {name} of the DataFrame holds values of several types ({first}); give one"
         ) from None

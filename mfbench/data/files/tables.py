@@ -11,7 +11,7 @@ from typing import Any
 
 from mfbench.core.errors import DataError, SpecError
 from mfbench.data.dataset import Dataset, make_dataset
-from mfbench.data.files.columns import Where, ids, is_number, numbers, seconds
+from mfbench.data.files.columns import Where, check_text, ids, is_number, numbers, seconds
 from mfbench.data.files.text import Text, bytes_of
 from mfbench.data.files.wide import read_wide
 from mfbench.spec import Data
@@ -28,8 +28,10 @@ def read_table(data: Data) -> Dataset:
     raw = bytes_of(path)
     if _is_parquet(path, raw):
         columns, where = _parquet(path, raw, data)
+        check_text(columns, where)
     elif _is_json_lines(path, raw):
         columns, where = _json_lines(path, raw, data)
+        check_text(columns, where)
     else:
         text = Text.of(path, raw, data)
         if data.header is None:
@@ -55,9 +57,9 @@ def names_of(data: Data) -> list[str]:
     path = Path(data.file or "").expanduser()
     raw = bytes_of(path)
     if _is_parquet(path, raw):
-        return list(_open_parquet(path, raw).schema_arrow.names)
+        return _open_parquet(path, raw)[1]
     if _is_json_lines(path, raw):
-        return list(_read_json_lines(path, raw).column_names)
+        return _read_json_lines(path, raw)[0]
     return Text.of(path, raw, data).first()
 
 
@@ -119,23 +121,24 @@ def _delimited(text: Text, data: Data) -> dict[str, Any]:
 def _json_lines(path: Path, raw: bytes, data: Data) -> tuple[dict[str, Any], Where]:
     """The wanted keys of JSON objects, one a line, and a function that locates the k-th object."""
     _refuse_wide(path, data)
-    table = _read_json_lines(path, raw)
+    names, columns = _read_json_lines(path, raw)
 
     def where(k: int) -> str:
         lines = [number for number, line in enumerate(raw.splitlines(), 1) if line.strip()]
         return f"{path}, line {lines[k]}"
 
-    wanted = _wanted(path, table.column_names, data)
-    return {key: table.column(k) for key, k in wanted.items()}, where
+    return {key: columns[k] for key, k in _wanted(path, names, data).items()}, where
 
 
-def _read_json_lines(path: Path, raw: bytes) -> Any:
+def _read_json_lines(path: Path, raw: bytes) -> tuple[list[str], list[Any]]:
+    """The names of the columns, and the columns."""
     import pyarrow as pa
     import pyarrow.json
 
     try:
-        return pyarrow.json.read_json(pa.BufferReader(raw), read_options=pyarrow.json.ReadOptions(use_threads=False))
-    except pa.ArrowInvalid as error:
+        table = pyarrow.json.read_json(pa.BufferReader(raw), read_options=pyarrow.json.ReadOptions(use_threads=False))
+        return table.column_names, table.columns
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0].rstrip(".")
         raise DataError(f"{path}: these are not JSON objects, one a line ({first}); write one for each rating") from None
 
@@ -145,8 +148,7 @@ def _parquet(path: Path, raw: bytes, data: Data) -> tuple[dict[str, Any], Where]
     import pyarrow as pa
 
     _refuse_wide(path, data)
-    file = _open_parquet(path, raw)
-    names = file.schema_arrow.names
+    file, names = _open_parquet(path, raw)
     wanted = {key: names[k] for key, k in _wanted(path, names, data).items()}
     try:
         table = file.read(columns=list(wanted.values()), use_threads=False)
@@ -155,13 +157,15 @@ def _parquet(path: Path, raw: bytes, data: Data) -> tuple[dict[str, Any], Where]
     return {key: table.column(name) for key, name in wanted.items()}, lambda k: f"{path}, row {k + 1}"
 
 
-def _open_parquet(path: Path, raw: bytes) -> Any:
+def _open_parquet(path: Path, raw: bytes) -> tuple[Any, list[str]]:
+    """The file, and the names of its columns."""
     import pyarrow as pa
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.ParquetFile(pa.BufferReader(raw))
-    except (pa.ArrowException, OSError) as error:
+        file = pyarrow.parquet.ParquetFile(pa.BufferReader(raw))
+        return file, list(file.schema_arrow.names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _not_parquet(path, error) from None
 
 

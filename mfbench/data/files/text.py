@@ -15,6 +15,7 @@ from mfbench.core.errors import DataError
 from mfbench.spec import Data
 
 DELIMITERS = ["::", "\t", ";", "|", ","]
+csv.field_size_limit(2**31 - 1)  # reviews are longer than the default, 131,072 characters; Arrow knows no limit
 BLANKS = "blanks"
 """Any run of spaces and tabs, at the start and the end of a line none."""
 
@@ -66,12 +67,12 @@ class Text:
             raw, delimiter = raw.replace(b"::", b"\x1f"), "\x1f"
         elif delimiter == BLANKS:
             raw, delimiter = _single_blanks(raw), " "
-        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
             raise DataError(f"data.delimiter: {delimiter!r} cannot separate columns; give one ASCII character, :: or {BLANKS}")
         return Text(path, raw, delimiter, quoted, data.header is not False)
 
     def first(self) -> list[str]:
-        """The fields of the first row: the header, if there is one."""
+        """The fields of the first row: the header, if there is one. In names, bytes that are not UTF-8 are surrogates."""
         return next((row for row, _ in self.rows()), [])
 
     def names(self) -> list[str]:
@@ -143,8 +144,13 @@ class Text:
         for row, line in self.rows():
             if len(row) != n:
                 raise DataError(f"{self.path}, line {line}: this line has {len(row)} fields; {of_which} has {n}")
-            if any("\ud800" <= letter <= "\udfff" for k in columns for letter in row[k]):
+            if not all(is_utf8(row[k]) for k in columns):
                 raise DataError(f"{self.path}, line {line}: this line is not UTF-8 text; save the file as UTF-8")
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text was valid UTF-8 when it was read: invalid bytes have become surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _single_blanks(raw: bytes) -> bytes:

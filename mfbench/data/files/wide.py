@@ -10,7 +10,7 @@ from mfbench.core.arrays import Array, Floats64
 from mfbench.core.errors import DataError
 from mfbench.data.dataset import Dataset, make_dataset
 from mfbench.data.files.columns import MISSING, ids, is_number
-from mfbench.data.files.text import Text
+from mfbench.data.files.text import Text, is_utf8
 from mfbench.spec import Duplicates, Wide
 
 
@@ -72,7 +72,11 @@ def _item_ids(text: Text, before: int) -> Array:
     def where(k: int) -> str:
         return f"{text.path}, header, column {before + k}"
 
-    return ids(pa.chunked_array([pa.array(text.first()[before:])]), "item", where)
+    names = text.first()[before:]
+    for k, name in enumerate(names):
+        if not is_utf8(name):
+            raise DataError(f"{where(k)}: this name is not UTF-8 text; save the file as UTF-8")
+    return ids(pa.chunked_array([pa.array(names)]), "item", where)
 
 
 def _refuse_cell(text: Text, before: int) -> None:

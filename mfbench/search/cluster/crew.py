@@ -70,7 +70,7 @@ class Cluster:
             return
         dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1, "distributed.comm.timeouts.connect": CONNECT})
         logging.getLogger("distributed").setLevel(logging.ERROR)
-        cores = shares(self._file.workers) if self._where.startswith("local:") else []
+        cores = shares(self._file.workers, "--cluster with local workers:") if self._where.startswith("local:") else []
         try:
             self._owned = started(self._file)
             self._client = Client(self._owned or self._where)
