@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+
+from mfbench.core.inert import in_markdown, in_spreadsheet, visible
 
 Lines = Sequence[Sequence[str]]
 
@@ -18,6 +18,7 @@ def drawn(title: str, header: Sequence[str], body: Lines, dim_last: bool = False
 
     dim_last: show the last row dimmed, below a line.
     """
+    header, body = list(map(visible, header)), [list(map(visible, line)) for line in body]
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     for k, name in enumerate(header):
         widest = max(len(line[k]) for line in [header, *body])
@@ -30,11 +31,18 @@ def drawn(title: str, header: Sequence[str], body: Lines, dim_last: bool = False
 
 def as_csv(columns: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> str:
     """These columns as CSV, every number to the last bit; what a line lacks is empty, what else it has is left out."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return csv_of(columns, [[line.get(name) for name in columns] for line in lines])
+
+
+def csv_of(header: Sequence[Any], body: Sequence[Sequence[Any]]) -> str:
+    """A table as CSV. A `'` stands before a text that a spreadsheet would compute (see `inert.in_spreadsheet`)."""
+    return "".join(",".join(map(_cell, line)) + "\n" for line in [header, *body])
+
+
+def _cell(value: object) -> str:
+    """A value between quotes if it has any separator of CSV in it, also those of other countries' spreadsheets."""
+    text = in_spreadsheet(value)
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',;\t"\r\n') else text
 
 
 def markdown(header: Sequence[str], body: Lines) -> str:
@@ -45,4 +53,5 @@ def markdown(header: Sequence[str], body: Lines) -> str:
     | --- | --- |
     | numba | 32 |
     """
-    return "".join("| " + " | ".join(line) + " |\n" for line in [header, ["---"] * len(header), *body])
+    lines = [map(in_markdown, header), ["---"] * len(header), *(map(in_markdown, line) for line in body)]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
