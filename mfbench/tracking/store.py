@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from mfbench.core.errors import MfbenchError, WorkError
+from mfbench.core.errors import MfbenchError, WorkError, is_disk_full
 from mfbench.core.paths import RUNS, workspace
 
 if TYPE_CHECKING:
@@ -203,6 +203,8 @@ def why(error: Exception) -> str:
     if isinstance(error, StoreError):
         return error.reason
     text = " ".join(str(error).split())
+    if is_disk_full(error) or any(words in text for words in ("No space left on device", "database or disk is full")):
+        return "the disk is full"
     if found := re.search(r"too many (\d+) error responses", text):
         return f"the server answers with HTTP error {found[1]}"
     if "timed out" in text:
