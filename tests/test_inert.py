@@ -97,7 +97,7 @@ def test_a_browser_runs_none_of_them(report: Path, browser: Any) -> None:
 
 @pytest.mark.parametrize("draw", [run_curves, trial_curves, mae_curves, sweep_picture, alpha_beta_map, trade_off_picture])
 def test_pictures_have_them_as_text_not_as_mathematics(draw: Callable[[Any], Any]) -> None:
-    records = [record(number, backend=HOSTILE[1], stage=stage) for number, stage in ((0, "trial"), (1, "trial"), (0, "floor"))]
+    records = [*(record(number, backend=HOSTILE[1]) for number in range(2)), record(0, backend=HOSTILE[1], stage="floor")]
     drawn = draw(records[0] if draw is run_curves else records[:2] if draw is trade_off_picture else records)
     drawn.draw_without_rendering()  # which raises for wrong mathematics
     texts = [text.get_text() for text in drawn.findobj(matplotlib.text.Text)]

@@ -89,7 +89,7 @@ def studies(what: Sequence[str]) -> list[str]:
         elif (RUNS / one).is_dir():
             keys = [one]
         else:
-            keys = studies_of(one)
+            keys = list(filter(_has_records, studies_of(one)))
         if not keys:
             raise InputError(
                 f"{one}: no runs found; give a spec that has run, an experiment ({_listed()}), a run key or an MLflow run id"
@@ -117,7 +117,12 @@ def _latest_experiment() -> str | None:
 
 def all_experiments() -> list[str]:
     """The names of all experiments that have runs."""
-    return sorted({path.name.rpartition("-")[0] for path in RUNS.glob("*-*") if path.is_dir()})
+    return sorted({path.name.rpartition("-")[0] for path in RUNS.glob("*-*") if path.is_dir() and _has_records(path.name)})
+
+
+def _has_records(study: str) -> bool:
+    """Whether the study has a record: its folder is made before the first one, which a full disk may prevent."""
+    return any((RUNS / study).glob("*/*-*.json"))
 
 
 def _listed() -> str:
