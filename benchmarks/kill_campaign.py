@@ -1,6 +1,6 @@
 """Kill sweeps at random moments, start them again until they end, and compare with a sweep that nobody touched.
 
-    python benchmarks/kill_campaign.py [--kills 40] [--seed 0] [--json]
+    python benchmarks/kill_campaign.py [--kills 40] [--seed 0] [--workers 1 | --cluster local:2] [--json]
 
 Each kill is a SIGKILL at a moment and of a victim that the seed draws: the parent of a sweep, one of its workers, or all of
 them together. Compared are the --json of the sweep that ended (the keys that may differ aside), every record, and every run
@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ class Sweep:
     """A sweep in a folder of its own, started again after each kill."""
 
     folder: Path
-    stderr: str = ""
+    how: tuple[str, ...] = ("--workers", "2")
     process: subprocess.Popen[bytes] | None = None
     kills: int = 0
     workers_killed: int = 0
@@ -127,7 +128,7 @@ class Sweep:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MFBENCH_", "MLFLOW_"))}
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("ab") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mfbench", "sweep", "spec.yaml", "--workers", "2", "--json"],
+                [sys.executable, "-m", "mfbench", "sweep", "spec.yaml", *self.how, "--json"],
                 cwd=self.folder, stdout=out, stderr=err, env={**kept, **FIRM_SETTINGS},
             )  # fmt: skip
         self.workers_killed = 0
@@ -200,13 +201,16 @@ def steady(summary: Any) -> Any:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that this one started and that still run."""
+    """The workers of a sweep that still run, those of its cluster too; not Python's own tracker of what they share."""
     import psutil
 
-    try:
-        return [child.pid for child in psutil.Process(pid).children()]
-    except psutil.NoSuchProcess:
-        return []
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                if "resource_tracker" not in " ".join(child.cmdline()):
+                    found.append(child.pid)
+    return found
 
 
 # --- the campaign ----------------------------------------------------------------------------------------------------
@@ -247,7 +251,11 @@ class Found:
         runs, wanted = sweep.runs(), dict(whole.runs())
         self.runs_lost += len(wanted.keys() - dict(runs).keys())
         self.runs_twice += len(runs) - len(dict(runs))
-        self.runs_running += sum(status == "RUNNING" for _, status in runs)
+        running = [key for key, status in runs if status == "RUNNING"]
+        self.runs_running += len(running)
+        if running or code:
+            said = (sweep.folder / "stderr").read_text().splitlines()[-3:]
+            print(f"{sweep.folder.name}: code {code}, RUNNING {running}; it said: {said}", file=sys.stderr)
 
     def table(self) -> str:
         hits = [[moment, *(self.by_moment[moment, victim] or "–" for victim in VICTIMS)] for moment, _ in self.by_moment]
@@ -260,8 +268,8 @@ class Found:
         )
 
 
-def campaign(kills: int, seed: int, folder: Path) -> Found:
-    """So many kills, over as many sweeps as that takes."""
+def campaign(kills: int, seed: int, folder: Path, how: tuple[str, ...]) -> Found:
+    """So many kills, over as many sweeps as that takes; how: the options of the sweeps that are killed."""
     rng, found = random.Random(seed), Found()
     whole = Sweep(folder / "whole")
     code = whole.end()
@@ -272,7 +280,7 @@ def campaign(kills: int, seed: int, folder: Path) -> Found:
     while found.kills < kills:
         if found.sweeps > SWEEPS_A_KILL * kills:
             sys.exit(f"{found.kills} of {kills} kills in {found.sweeps} sweeps: {moment.name} does not come")
-        sweep = Sweep(folder / f"sweep-{found.sweeps}")
+        sweep = Sweep(folder / f"sweep-{found.sweeps}", how)
         wanted = rng.randint(1, KILLS_A_SWEEP)
         while sweep.kills < wanted and found.kills < kills:
             struck = sweep.kill(moment, rng.choice(VICTIMS), rng)
@@ -291,13 +299,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", default="2", help="of the sweeps that are killed; the one to compare with has 2")
+    parser.add_argument("--cluster", help="kill sweeps on this cluster, such as local:2")
     parser.add_argument("--folder", type=Path, help="where to keep the sweeps; else they are removed")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        found = campaign(given.kills, given.seed, folder.resolve())
+        how = ("--cluster", given.cluster) if given.cluster else ("--workers", given.workers)
+        found = campaign(given.kills, given.seed, folder.resolve(), how)
     print(found.table())
     if given.json:
         print(json.dumps({name: value for name, value in vars(found).items() if name != "by_moment"}))

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -16,6 +17,7 @@ from filelock import FileLock
 from hypothesis import settings
 from processes import answer
 from user_files import write_spec
+from waiting import SECONDS
 
 from mfbench.commands.cli.main import main
 from mfbench.search.workers import Workers
@@ -186,6 +188,21 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return status, *capsys.readouterr()
 
     return call
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 1 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if shutil.which("mount") is None:
+        pytest.skip("there is no mount command")
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    if mounted.returncode != 0:
+        pytest.skip(f"a small disk cannot be mounted ({mounted.stderr.strip()})")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True, timeout=SECONDS)
 
 
 @pytest.fixture(scope="session")

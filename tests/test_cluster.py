@@ -77,10 +77,12 @@ def test_a_worker_that_is_killed_costs_its_task_only(small: dict[str, Any]) -> N
     small["sweep"]["backends"] = [write_backend("time.sleep(0.5)")]
     write_spec(small)
     with started("-m", "mfbench", "sweep", "spec.yaml", "--json", "--cluster", "local:2") as process:
+        wait_until(lambda: workers_below(process.pid))[0].kill()  # before it is ready
         wait_until(lambda: list(Path("runs").glob("*/mine*/trial-*.json")))
         workers_below(process.pid)[0].kill()
         code, out, err = ended(process)
     assert code == 0, err
+    assert "Traceback" not in err
     Path("runs").rename("killed")
     assert steady(last_line(out)) == answer_of(small)
 

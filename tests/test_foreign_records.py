@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from record_factory import rewritten
+from record_factory import STUDY, record, rewritten, sweep_records, write
 from refusals import refused
 from trainings import made
 from user_files import write_backend, write_ratings
 
 import mfbench
 from mfbench.backends.foreign import is_installed, named_code
-from mfbench.core.errors import InputError, MfbenchError
-from mfbench.runs.record_files import read_record
+from mfbench.core.errors import DataError, InputError, MfbenchError, RecordError
+from mfbench.core.files import write_model
+from mfbench.data.catalogue import load
+from mfbench.data.sealed import LOG
+from mfbench.matrix.factors import digest_of
+from mfbench.runs.record_files import errors_path, model_path, read_record
+from mfbench.spec import Data
+from mfbench.tracking.client import Tracker
 
 Tree = dict[str, Any]
 EVIL = """\
@@ -88,6 +97,9 @@ CODE: dict[str, Tree] = {
     "as a space": {"spec__sweep": {"backends": ["loop"], "spaces": {"../gift/evil.py:X": {}}}},
     "in a race": {"spec__race": {"backends": ["../gift/evil.py:X"]}},
     "from the standard library": {"backend": "antigravity:X"},
+    "as a metric": {"spec__evaluation": {"extra": ["../gift/evil.py:X"]}},
+    "as a metric that it had": {"own_metrics": {"X": {"code": "../gift/evil.py:X", "digest": "0"}}},
+    "within a module": {"own_metrics": {"X": {"code": "evil.more:X", "digest": "0"}}},
 }
 
 
@@ -168,6 +180,32 @@ SHAPES: dict[str, Tree] = {
     "a device that never ends": {"spec__data": {"file": "/dev/zero"}},
     "factors digest up": {"factors_digest": ["../x"]},
     "split digest a list": {"data__split_digest": ["a"]},
+    "no study": {"study": ""},
+    "study with NUL": {"study": "a\0b"},
+    "study that is the folder": {"study": "."},
+    "race up": {"study": ".races/../../elsewhere"},
+    "race below": {"study": ".races/a/b"},
+    "spec name hidden": {"spec__name": ".diffs"},
+    "spec name endless": {"spec__name": "x" * 3000},
+    "backend absolute": {"backend": "/tmp/elsewhere.py:X"},
+    "backend at home": {"backend": "~/mine.py:X"},
+    "backend outside": {"backend": "../../mine.py:X"},
+    "backend with a line": {"backend": "loop\nmean"},
+    "number with a path": {"number": "0/../../elsewhere"},
+    "number a fraction": {"number": 0.5},
+    "repeat with a path": {"repeat": "../1"},
+    "metric with a path": {"evaluation": {"../../elsewhere": 1.0}},
+    "metric endless": {"evaluation": {"x" * 3000: 1.0}},
+    "hyperparameter with a tag": {"hyper": {"<b>": 1}},
+    "metric of no module": {"own_metrics": {"X": {"code": "/etc/passwd", "digest": "0"}}},
+    "diff a part of a digest": {"environment__git_diff": "ab"},
+    "diff below": {"environment__git_diff": "ab" * 30 + "/../"},
+    "data set that is the folder": {"spec__data": {"dataset": "."}},
+    "data set of ours": {"spec__data": {"dataset": "splits"}},
+    "ratings of the process": {"spec__data": {"file": "/proc/self/environ"}},
+    "ratings of a descriptor": {"spec__data": {"file": "/dev/fd/0"}},
+    "ratings up from inside": {"spec__data": {"file": "runs/../../gift/secret.csv"}},
+    "fold with a path": {"spec__split": {"kind": "folds", "fold": "../x", "valid": 0.1}},
 }
 
 
@@ -206,3 +244,111 @@ def test_own_ratings_outside_are_read_for_a_record_of_this_project(project: Path
         mfbench.recommender(gift)
     assert mfbench.reproduce(gift, trust=True).reproduced
     assert mfbench.reproduce(gift, data="../ratings.csv").reproduced
+
+
+# --- other ways to run code ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["../gift/evil.py:X", "evil:X"])
+def test_an_evaluation_names_its_metric_and_does_not_run_it(
+    project: Path, small: Tree, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(project / "gift"))
+    path = given(project, small, spec__evaluation={"extra": [place]})
+    for metrics in ([], ["X"], ["valid_X"]):
+        with refused(InputError, place, "--trust"):
+            mfbench.evaluate(path, metrics)
+    assert not (project / "ran").exists()
+    with pytest.raises(MfbenchError):  # there is no model beside it
+        mfbench.evaluate(path, ["ndcg_5"])
+    assert not (project / "ran").exists()
+
+
+def test_an_evaluation_reads_no_ratings_outside(project: Path, small: Tree) -> None:
+    path = given(project, small, spec__data={"file": "../gift/secret.csv"})
+    with refused(InputError, "../gift/secret.csv", "--trust"):
+        mfbench.evaluate(path)
+
+
+def test_a_record_in_somebody_elses_mlflow_is_none_of_this_project(project: Path, small: Tree, fresh_store: Path) -> None:
+    shutil.copy(fresh_store, "mlflow.db")
+    path = given(project, small, spec__evaluation={"extra": ["../gift/evil.py:X"]})
+    run_id = Tracker("small").export(read_record(path), None)
+    for ask in (mfbench.reproduce, mfbench.evaluate):
+        with refused(InputError, "../gift/evil.py:X", "--trust"):
+            ask(run_id)
+    assert not (project / "ran").exists()
+
+
+# --- files that are none ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_file_is_not_read(project: Path, small: Tree) -> None:
+    path = given(project, small)
+    model = path.with_suffix(".npz")
+    for target in ("/dev/zero", "/dev/null", "/"):
+        model.unlink(missing_ok=True)
+        model.symlink_to(target)
+        with refused(RecordError, "record.npz"):
+            mfbench.load_model(path)
+    model.unlink()
+    os.mkfifo(model)  # to read it would take for ever
+    with refused(RecordError, "it is not a file"):
+        mfbench.load_model(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    for ask in (mfbench.load_model, mfbench.reproduce, mfbench.recommender, mfbench.evaluate):
+        with pytest.raises(MfbenchError):
+            ask(path)
+
+
+def test_a_model_that_unpacks_to_more_than_its_size_is_not_unpacked(project: Path, small: Tree) -> None:
+    path = given(project, small)
+    with path.with_suffix(".npz").open("wb") as file:
+        np.savez_compressed(file, P=np.zeros((10**6, 10)))
+    assert path.with_suffix(".npz").stat().st_size < 10**6
+    with refused(RecordError, "unpacks to more than its size"):
+        mfbench.load_model(path)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_table_that_unpacks_to_far_more_than_its_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mfbench.data.files.text.LEAST_LIMIT", 10_000)
+    table = b"user,item,rating\n" + b"1,1,5\n" * 500_000
+    Path("ratings.csv.gz").write_bytes(gzip.compress(table))
+    with refused(DataError, "ratings.csv.gz", "unpacks to more than 100 times its size"):
+        load(Data(file="ratings.csv.gz"))
+    Path("ratings.csv.gz").write_bytes(gzip.compress(b"user,item,rating\n1,1,5\n2,2,4\n"))
+    assert len(load(Data(file="ratings.csv.gz")).ratings) == 2
+
+
+# --- the runs of somebody else ---------------------------------------------------------------------------------------
+
+
+def test_a_merge_follows_no_link_out_of_the_other_folder(project: Path) -> None:
+    secret = project / "secret"
+    secret.write_text('{"what": "a secret"}\n')
+    model = {"P": np.ones((3, 2)), "Q": np.ones((2, 2))}  # as `write` writes it
+    write([one.changed({"factors_digest": digest_of(model)}) for one in sweep_records()])
+    write_model(errors_path(record(0, stage="final", backend="adam").path), {"secret": np.zeros(3)})
+    other = project / "gift" / "runs"
+    shutil.move("runs", other)
+    shutil.copytree(other / STUDY, other / "a\nb")  # no name of a study
+    final = {name: other / STUDY / name / "final-0000.json" for name in ("jax", "adam")}
+    shutil.move(model_path(final["jax"]), project / "secret.npz")
+    model_path(final["jax"]).symlink_to(project / "secret.npz")
+    errors_path(final["adam"]).unlink()
+    errors_path(final["adam"]).symlink_to(secret)
+    trial = other / STUDY / "jax" / "trial-0000.json"
+    shutil.move(trial, project / "secret.json")
+    trial.symlink_to(project / "secret.json")
+    (other / STUDY / "jax" / "trial-0001.json").unlink()
+    os.mkfifo(other / STUDY / "jax" / "trial-0001.json")
+    (other / STUDY / LOG).symlink_to(secret)
+    merged = mfbench.merge(other)
+    left_out = ("final-0000.npz", "final-0000.errors.npz", "trial-0000.json", "trial-0001.json")
+    assert len(merged.others) == 4
+    assert all(any(name in sentence for sentence in merged.others) for name in left_out)
+    assert len(merged.added) == len(sweep_records()) - 4
+    assert [path.name for path in Path("runs").iterdir()] == [STUDY]
+    assert not any(b"secret" in path.read_bytes() for path in Path("runs").rglob("*") if path.is_file())

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from disks import fill
 from processes import SWEEP, ended, last_line, mfbench, python, started
 from steady import steady
 from sweeping import swept
@@ -171,28 +170,6 @@ def test_a_signal_while_workers_start_prints_no_traceback(small: dict[str, Any])
 
 
 # --- a full disk -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 1 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if shutil.which("mount") is None:
-        pytest.skip("there is no mount command")
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
-    if mounted.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted ({mounted.stderr.strip()})")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True, timeout=SECONDS)
-
-
-def fill(place: Path, left: int) -> Path:
-    """Fill a disk up but for so many bytes, and give the file that does it."""
-    ballast = place / "ballast"
-    ballast.write_bytes(bytes(shutil.disk_usage(place).free - left))
-    return ballast
 
 
 def test_a_full_disk_stops_a_sweep_that_goes_on_to_the_same_end(

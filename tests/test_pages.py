@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import psutil
 import pytest
 from processes import started
 from record_factory import record, sweep_records, write
+from record_factory import swept as swept_of
 from servers import free_port
 from waiting import SECONDS
 
 from mfbench.commands.find import charted
 from mfbench.core.errors import InputError
+from mfbench.report.description import descriptions
 from mfbench.tracking.client import Tracker
 from mfbench.tracking.pages import charts_page, compare_page
 
@@ -81,6 +86,35 @@ def test_the_address_of_the_charts_finds_the_final_runs_best_first(address: str,
     assert not any(one["type"] == "BAR" for one in view["compareRunCharts"])
     colours = {tag["value"] for run in runs for tag in run["data"]["tags"] if tag["key"] == "mlflow.runColor"}
     assert len(colours) == len(runs)
+
+
+def test_mlflows_page_answers_this_machine_only(address: str) -> None:
+    root = address.partition("#")[0]
+    assert root.startswith("http://127.0.0.1:")
+    assert listening_at(int(root.rstrip("/").rpartition(":")[2])) == {"127.0.0.1"}
+    search = json.dumps({"experiment_ids": ["0"]}).encode()
+
+    def status(**headers: str) -> int:
+        asked = urllib.request.Request(root + "ajax-api/2.0/mlflow/runs/search", search, headers)
+        asked.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    port = root.rstrip("/").rpartition(":")[2]
+    assert status() == status(Host=f"localhost:{port}") == 200
+    for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}", "localhost.evil.example"):
+        assert status(Host=host) == 403, host
+    for origin in ("http://evil.example", "null", f"http://127.0.0.1.evil.example:{port}"):
+        assert status(Origin=origin) == 403, origin
+
+
+def listening_at(port: int) -> set[str]:
+    """The addresses at which this machine listens on that port."""
+    return {one.laddr.ip for one in psutil.net_connections("tcp") if one.status == "LISTEN" and one.laddr.port == port}
 
 
 @pytest.mark.usefixtures("stored")
@@ -157,3 +191,19 @@ def test_the_comparison_shows_just_the_runs_that_were_asked_for(page: Any, addre
     assert all(name in text for name in NAMES if name != "loop final")
     assert "loop final" not in text
     assert all(str(final["alpha"]) in text for final in finals if final["alpha"] is not None)
+
+
+@pytest.mark.usefixtures("searched")
+def test_names_in_notes_are_text(page: Any, address: str) -> None:
+    backend = '<img src=x onerror="hit=1"><script>hit=1</script>{{7*7}}.py:Mine'
+    tracker = Tracker("notes")  # one of its own, as the others are counted
+    made = record(0, backend=backend, stage="final", study="notes-0badcafe")
+    found = swept_of([made, *(record(n, backend=backend, study="notes-0badcafe") for n in range(3))])
+    parent = tracker.open_sweep(found.records[0])
+    tracker.client.set_tag(parent, "mlflow.note.content", descriptions(found)["notes-0badcafe"])
+    page.goto(f"{address.partition('#')[0]}#/experiments/{tracker.experiment_id}/runs/{parent}")
+    page.get_by_text("on the valid part: RMSE").first.wait_for(timeout=SEEN)
+    assert page.evaluate("typeof hit") == "undefined"
+    assert page.evaluate("document.querySelectorAll('img[src=x], [onerror]').length") == 0
+    assert backend in page.inner_text("body")
+    shutil.rmtree("runs/notes-0badcafe")

@@ -6,7 +6,9 @@ import json
 import math
 import platform
 import re
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from trainings import made
 from user_files import write_backend, write_ratings, write_spec
 from waiting import SECONDS
 
+from mfbench import write_report
 from mfbench.backends.registry import BUILT_IN, describe, digest, resolve
 from mfbench.core.machine import OWN_XLA_FLAG
 from mfbench.core.paths import portable, without_places
@@ -278,7 +281,9 @@ def test_no_file_of_a_run_names_the_machine_its_user_or_a_place_on_it(stored: Pa
     assert (one.backend, one.spec.data.file) == ("mine.py:Mine", "home-of-somebody/ratings.csv")
     failed = made(spec, "mine.py:Mine", K=5)
     assert "No such file or directory: './mine.py.none'" in (failed.reason or "")
-    written = [path for folder in ("runs", "mlruns") for path in (stored / folder).rglob("*") if path.is_file()]
+    report = write_report("own")
+    assert {"report.html", "leaderboard.csv", "metrics.json"} <= {path.name for path in report.parent.iterdir()}
+    written = [path for folder in ("runs", "mlruns", "results") for path in (stored / folder).rglob("*") if path.is_file()]
     names = {"record.json", "model.npz", "environment.json", "run-0000.npz", "run-0000.errors.npz"}
     assert names <= {path.name for path in written}
     host = re.compile(rf"(?<![\w-]){re.escape(platform.node() or 'no name')}(?![\w-])".encode())
@@ -287,4 +292,15 @@ def test_no_file_of_a_run_names_the_machine_its_user_or_a_place_on_it(stored: Pa
             content = path.read_bytes()
             for name in (str(stored), str(home), "somebody-or-other"):
                 assert name.encode() not in content, path
-            assert path.suffix not in (".json", ".yaml") or not host.search(content), path
+            assert path.suffix in (".npz", ".png", ".html") or not host.search(content), path
+    with closing(sqlite3.connect("mlflow.db")) as store:
+        # The addresses of artifacts are in the other tables: there MLflow finds them.
+        for table in ("tags", "params", "latest_metrics", "datasets", "inputs", "input_tags"):
+            rows = repr(store.execute(f"SELECT * FROM {table}").fetchall())
+            assert len(rows) > 2, table
+            for name in (str(stored), str(home), "somebody-or-other"):
+                assert name not in rows, table
+            assert not host.search(rows.encode()), table
+        about = store.execute("SELECT name, source_name, entry_point_name, user_id, source_version FROM runs").fetchall()
+        assert "somebody-or-other" not in repr(about)
+        assert str(stored) not in repr(about)

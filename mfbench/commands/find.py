@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mfbench.backends.foreign import is_installed, is_within, named_code
@@ -51,14 +51,17 @@ def one_run(what: str) -> Record:
     return record
 
 
-def check_code(record: Record, trust: bool) -> None:
+def check_code(record: Record, trust: bool, imported: Iterable[str] | None = None) -> None:
     """InputError if the record names code that is neither installed nor, for a record of this project, in this project.
 
-    trust: accept all code. A record is of this project if it is at its place under `runs/`, as it was written.
+    trust: accept all code. A record is of this project if it is at its place under `runs/`, as it was written. imported:
+    what is to be imported, by default all that the record names.
     """
     own = is_own(record) and record.is_sealed
-    spec = record.spec.model_dump(mode="json", exclude={"name", "data"})
-    for name in () if trust else dict.fromkeys(named_code([record.backend, spec])):
+    if imported is None:
+        spec = record.spec.model_dump(mode="json", exclude={"name", "data"})
+        imported = named_code([record.backend, spec, [one.code for one in record.own_metrics.values()]])
+    for name in () if trust else dict.fromkeys(imported):
         if not is_installed(name) and not (own and is_within(name, Path.cwd())):
             where = "outside this project" if own else "that is not installed, and the record is not one of this project"
             raise InputError(
@@ -86,7 +89,7 @@ def studies(what: Sequence[str]) -> list[str]:
         elif (RUNS / one).is_dir():
             keys = [one]
         else:
-            keys = studies_of(one)
+            keys = list(filter(_has_records, studies_of(one)))
         if not keys:
             raise InputError(
                 f"{one}: no runs found; give a spec that has run, an experiment ({_listed()}), a run key or an MLflow run id"
@@ -114,7 +117,12 @@ def _latest_experiment() -> str | None:
 
 def all_experiments() -> list[str]:
     """The names of all experiments that have runs."""
-    return sorted({path.name.rpartition("-")[0] for path in RUNS.glob("*-*") if path.is_dir()})
+    return sorted({path.name.rpartition("-")[0] for path in RUNS.glob("*-*") if path.is_dir() and _has_records(path.name)})
+
+
+def _has_records(study: str) -> bool:
+    """Whether the study has a record: its folder is made before the first one, which a full disk may prevent."""
+    return any((RUNS / study).glob("*/*-*.json"))
 
 
 def _listed() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +21,7 @@ from mfbench.core.paths import RUNS
 from mfbench.data.sealed import LOG
 from mfbench.matrix.factors import digest_of
 from mfbench.runs.record_files import errors_path, find_record, model_path, read_record, sweep_lock
-from mfbench.runs.records import Record
+from mfbench.runs.records import STUDY, Record
 
 IDS = {"user_ids", "item_ids", "titles"}
 """What a model file has besides the model."""
@@ -46,9 +48,10 @@ class Merged:
 def merge(other: str | Path) -> Merged:
     """Copy the records that are not here yet from another `runs` folder, with their models and errors by user.
 
-    Only sealed records whose key is that of their place are taken, and models with the digest of their record. The same run is
-    taken once; where its result differs from that of the run here, this one stays. The log of openings of the test parts is
-    merged too. A study can then be resumed as if all had been run here. InputError if there are no records in that folder.
+    Only sealed records whose key is that of their place are taken, and models with the digest of their record; a link that
+    leads out of that folder is not followed. The same run is taken once; where its result differs from that of the run here,
+    this one stays. The log of openings of the test parts is merged too. A study can then be resumed as if all had been run
+    here. InputError if there are no records in that folder.
 
     >>> import mfbench, shutil
     >>> spec = {
@@ -64,7 +67,8 @@ def merge(other: str | Path) -> Merged:
     """
     source, merged, studies = Path(other), Merged(), dict[str, list[Path]]()
     for path in sorted(source.glob("*/*/*-*.json")):
-        studies.setdefault(path.parents[1].name, []).append(path)
+        if re.fullmatch(STUDY, path.parents[1].name):
+            studies.setdefault(path.parents[1].name, []).append(path)
     if not studies:
         raise InputError(f"{other}: there are no records in this folder; give a runs folder, such as other/{RUNS}")
     if source.resolve() == RUNS.resolve():
@@ -74,13 +78,16 @@ def merge(other: str | Path) -> Merged:
         with sweep_lock(study):
             for path in paths:
                 _take(path, source, merged)
-            _merge_openings(source / study / LOG, RUNS / study / LOG)
+            if _is_inside(log := source / study / LOG, source):
+                _merge_openings(log, RUNS / study / LOG)
     return merged
 
 
 def _take(path: Path, source: Path, merged: Merged) -> None:
     """Copy the record at that path, unless it is here, or not what it should be."""
     try:
+        if not _is_inside(path, source):
+            raise RecordError(f"{path}: this is not a file in {source}; copy it there")
         record = read_record(path)
         if not record.is_sealed:
             raise RecordError(f"{path}: this record was changed after it was written; copy it again")
@@ -102,19 +109,28 @@ def _take(path: Path, source: Path, merged: Merged) -> None:
         merged.others.append(str(error))
 
 
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether there is a file with that path, and no link on it leads out of the folder."""
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+
 def _copy(path: Path, source: Path, record: Record) -> None:
     """Copy the files of a run, its record last."""
     model, errors = model_path(path), errors_path(path)
+    for beside in (model, errors):
+        if os.path.lexists(beside) and not _is_inside(beside, source):
+            raise RecordError(f"{beside}: this is not a file in {source}; copy it there")
     if model.exists():
         arrays = {name: array for name, array in load_model_arrays(model).items() if name not in IDS}
         if digest_of(arrays) != record.factors_digest:
             raise RecordError(f"{model}: this model file does not match its record; copy it again")
         write_whole(model_path(record.path), model.read_bytes())
     if errors.exists():
+        load_model_arrays(errors)
         write_whole(errors_path(record.path), errors.read_bytes())
     digest = record.environment.git_diff
     diff = source / ".diffs" / f"{digest}.diff"
-    if digest is not None and diff.is_file() and hashlib.sha256(diff.read_bytes()).hexdigest() == digest:
+    if digest is not None and _is_inside(diff, source) and hashlib.sha256(diff.read_bytes()).hexdigest() == digest:
         (RUNS / ".diffs").mkdir(parents=True, exist_ok=True)
         shutil.copyfile(diff, RUNS / ".diffs" / diff.name)
     write_whole(record.path, path.read_bytes())

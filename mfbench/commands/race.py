@@ -16,6 +16,7 @@ from rich.table import Table
 from mfbench.core import tables
 from mfbench.core.errors import InputError, SpecError, WorkError
 from mfbench.core.files import write_whole
+from mfbench.core.inert import in_picture
 from mfbench.core.machine import core_list
 from mfbench.core.paths import RESULTS
 from mfbench.data.files.frames import with_frames_kept
@@ -208,7 +209,7 @@ def race_picture(laps: Sequence[Lap]) -> Figure:
         axes.barh(place, middle, color=colours[lap.backend], alpha=0.85, height=0.7)
         axes.plot([least, most], [place, place], color="black", linewidth=1.2)
         axes.text(most, place, f"  {middle:.1f}", va="center", fontsize=8)
-    axes.set_yticks(range(len(laps)), [f"{lap.backend}  K={lap.K}  {lap.threads} threads" for lap in laps])
+    axes.set_yticks(range(len(laps)), [in_picture(f"{lap.backend}  K={lap.K}  {lap.threads} threads") for lap in laps])
     axes.invert_yaxis()
     axes.set_xlabel("million updates per second of training")
     return figure

@@ -6,6 +6,8 @@ exits with `exit_code`; a traceback means a bug in mfbench.
 
 import errno
 
+from mfbench.core.inert import visible
+
 LONGEST = 480
 """Characters of a message, which has less than 500 with what the command line puts before it."""
 
@@ -18,15 +20,8 @@ def in_one_line(text: str) -> str:
     >>> print(in_one_line("a" + chr(10) + "b" + chr(27) + "[31m"))
     a\nb\x1b[31m
     """
-    shown = without_controls(text)
+    shown = visible(text)
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 203]} … {shown[-200:]}"  # the remedy is at the end
-
-
-def without_controls(text: str) -> str:
-    """The text with each character that is not printable, such as a line break or an ESC, as its escape in Python."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 class MfbenchError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,12 +76,17 @@ def read_arrays(path: Path, digest: str | None = None) -> dict[str, Array]:
 
     digest: the `file_digest` that it must have, so that code which indexes with the arrays can rely on them.
     """
+    if path.exists() and not path.is_file():
+        raise DamagedError("it is not a file")
     if digest is not None and file_digest(path) != digest:
         raise DamagedError("it is not the file that its card describes")
     try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:  # ours are not compressed
+                raise DamagedError("it unpacks to more than its size")
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)  # reading checks the CRC of each
-    except OSError:
+    except (OSError, DamagedError):
         raise
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files
         # numpy advises to allow pickle, which we never do

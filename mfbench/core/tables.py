@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from mfbench.core.errors import without_controls
+from mfbench.core.inert import in_markdown, in_spreadsheet, visible
 
 Lines = Sequence[Sequence[str]]
 
@@ -22,8 +20,7 @@ def drawn(title: str, header: Sequence[str], body: Lines, dim_last: bool = False
     Cells are text, whatever is in a title or an id: no markup of rich's, no control characters.
     dim_last: show the last row dimmed, below a line.
     """
-    title, *header = map(without_controls, (title, *header))
-    body = [[without_controls(cell) for cell in line] for line in body]
+    title, header, body = visible(title), list(map(visible, header)), [list(map(visible, line)) for line in body]
     table = Table(title=Text(title, "table.title"), title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     for k, name in enumerate(header):
         widest = max(len(line[k]) for line in [header, *body])
@@ -36,11 +33,18 @@ def drawn(title: str, header: Sequence[str], body: Lines, dim_last: bool = False
 
 def as_csv(columns: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> str:
     """These columns as CSV, every number to the last bit; what a line lacks is empty, what else it has is left out."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return csv_of(columns, [[line.get(name) for name in columns] for line in lines])
+
+
+def csv_of(header: Sequence[Any], body: Sequence[Sequence[Any]]) -> str:
+    """A table as CSV. A `'` stands before a text that a spreadsheet would compute (see `inert.in_spreadsheet`)."""
+    return "".join(",".join(map(_cell, line)) + "\n" for line in [header, *body])
+
+
+def _cell(value: object) -> str:
+    """A value between quotes if it has any separator of CSV in it, also those of other countries' spreadsheets."""
+    text = in_spreadsheet(value)
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',;\t"\r\n') else text
 
 
 def markdown(header: Sequence[str], body: Lines) -> str:
@@ -51,4 +55,5 @@ def markdown(header: Sequence[str], body: Lines) -> str:
     | --- | --- |
     | numba | 32 |
     """
-    return "".join("| " + " | ".join(line) + " |\n" for line in [header, ["---"] * len(header), *body])
+    lines = [map(in_markdown, header), ["---"] * len(header), *(map(in_markdown, line) for line in body)]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

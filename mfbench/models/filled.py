@@ -12,6 +12,7 @@ import numpy as np
 from mfbench.core.arrays import Array
 from mfbench.core.errors import InputError
 from mfbench.core.files import whole_file
+from mfbench.core.inert import in_spreadsheet
 from mfbench.models.trained import TrainedModel
 
 CELLS_AT_ONCE = 1 << 20
@@ -26,7 +27,8 @@ def check_format(out: Path) -> None:
 def fill(model: TrainedModel, out: Path) -> int:
     """Write the filled-in matrix, in the format that the name of the file ends with; return the number of cells.
 
-    .csv and .parquet have one row per cell: user, item, prediction (float64). .npz has user_ids [n_users], item_ids [n_items]
+    .csv and .parquet have one row per cell: user, item, prediction (float64); in .csv, a `'` stands before an id that a
+    spreadsheet would take for a formula. .npz has user_ids [n_users], item_ids [n_items]
     and prediction, float64 [n_users, n_items]. It is written in blocks of users, so that no more than about a million cells
     are in memory.
     """
@@ -52,12 +54,19 @@ def _write_table(model: TrainedModel, file: BinaryIO, as_csv: bool) -> None:
 
     writer = None
     for users, items, predictions in _blocks(model):
-        columns = {"user": model.user_ids[users], "item": model.item_ids[items], "prediction": predictions}
-        table = pa.table(columns)
+        ids = {"user": model.user_ids[users], "item": model.item_ids[items]}
+        if as_csv:
+            ids = {name: _as_text(column) for name, column in ids.items()}
+        table = pa.table({**ids, "prediction": predictions})
         writer = writer or (CSVWriter if as_csv else ParquetWriter)(file, table.schema)
         writer.write_table(table)
     assert writer is not None
     writer.close()
+
+
+def _as_text(ids: Array) -> Array:
+    """Numbers as they are; texts as a spreadsheet shows them."""
+    return ids if ids.dtype.kind != "U" else np.array(list(map(in_spreadsheet, ids.tolist())))
 
 
 def _write_csv(model: TrainedModel, file: BinaryIO) -> None:

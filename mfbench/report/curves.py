@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mfbench.core.arrays import Floats64
+from mfbench.core.inert import in_picture
 from mfbench.report.style import (
     GREY,
     PANEL,
@@ -143,11 +144,10 @@ def trial_curves(records: Sequence[Record], narrow: bool = False) -> Figure:
             line = axes.axhline(floor.valid_rmse or 0.0, color=GREY, linewidth=1.2, linestyle="--")
             tip(line, words_of(floor))
         chosen = best.get(backend)
-        named = (
-            f"{chosen.title}, the best{_by(chosen)}: {chosen.judged:.4f}\n{in_lines(hyperparameters(chosen), PANEL)}"
-            if chosen
-            else f"{backend}: none completed\n"
-        )
+        named = f"{in_picture(backend)}: none completed\n"
+        if chosen:
+            first = f"{in_picture(chosen.title)}, the best{_by(chosen)}: {chosen.judged:.4f}"
+            named = f"{first}\n{in_lines(hyperparameters(chosen), PANEL)}"
         axes.set_title(named, fontsize=9.5, loc="left")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in panels.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mfbench.core.inert import as_code, in_markdown, in_shell, sentence_in_markdown
 from mfbench.report.leaderboard import markdown, rows
 from mfbench.report.style import shown
 from mfbench.runs.records import Record
@@ -24,8 +25,8 @@ def descriptions(swept: Swept) -> dict[str, str]:
         first = board[0]
         table = markdown(rows(board, swept.trials, run_ids={}), oracle)
         texts[first.study] = _page([_place(first, board), _test(first, oracle), table.rstrip("\n"), _again(first)])
-    warnings = swept.audit.warnings() if swept.audit else []
-    listed = "\n".join(["**Warnings**", "", *(f"- {sentence}" for sentence in warnings)]) if warnings else None
+    lines = [f"- {sentence_in_markdown(sentence)}" for sentence in (swept.audit.warnings() if swept.audit else [])]
+    listed = "\n".join(["**Warnings**", "", *lines]) if lines else None
     return {key: _page([text, listed]) for key, text in texts.items()}
 
 
@@ -40,24 +41,25 @@ def _ranked(finals: Sequence[Record]) -> list[Record]:
 
 def _place(record: Record, board: Sequence[Record]) -> str:
     """Its rank and the differences to others, by the objective as on the leaderboard."""
+    name = in_markdown(record.backend)
     if record.outcome != "completed":
-        return f"**{record.backend} has no usable model**: the run {record.outcome} ({record.reason})."
+        return f"**{name} has no usable model**: the run {record.outcome} ({in_markdown(record.reason or '')})."
     others = [other for other in board if other.backend != record.backend]
     if record not in board:
-        return f"**A longer search of {record.backend} found a better trial**; this run is no longer on the leaderboard."
+        return f"**A longer search of {name} found a better trial**; this run is no longer on the leaderboard."
     place = "first" if record is board[0] else f"number {board.index(record) + 1}"
-    name = "RMSE" if record.objective.name == "valid_rmse" else record.objective.title
-    sentence = f"**{record.backend} is {place} of {len(board)}** on the valid part: {name} {record.judged:.4f}"
+    metric = "RMSE" if record.objective.name == "valid_rmse" else record.objective.title
+    sentence = f"**{name} is {place} of {len(board)}** on the valid part: {metric} {record.judged:.4f}"
     rivals = {other.run_key: other for other in [*others[:1], *(other for other in others if other.stage == "floor")]}
     for rival in rivals.values():
         behind = record.cost - rival.cost
-        named = f"the floor, {rival.backend}" if rival.stage == "floor" else rival.backend
+        named = f"the floor, {in_markdown(rival.backend)}" if rival.stage == "floor" else in_markdown(rival.backend)
         sentence += f", {abs(behind):.4f} {'worse' if behind > 0 else 'better'} than {named}"
     return sentence + "."
 
 
 def _how(record: Record, trials: Mapping[str, Sequence[Record]]) -> str | None:
-    given = [f"{name} {shown(value)}" for name, value in record.hyper.items()]
+    given = [f"{name} {in_markdown(shown(value))}" for name, value in record.hyper.items()]
     if not given:
         return None
     epochs = f"{record.epochs} epoch{'s' if record.epochs > 1 else ''}"
@@ -76,7 +78,7 @@ def _test(record: Record, oracle: Mapping[str, float] | None) -> str | None:
 
 
 def _again(record: Record) -> str:
-    return f"Re-run it and compare bit for bit: `mfbench reproduce {record.run_key}`"
+    return f"Re-run it and compare bit for bit: {as_code(f'mfbench reproduce {in_shell(record.run_key)}')}"
 
 
 def _page(parts: Sequence[str | None]) -> str:

@@ -30,9 +30,8 @@ def filled_table(record: Record) -> str | None:
     if found is None:
         return None
     users, items, matrix = found
-    columns = ["user", *items]
-    filled = ([user, *(f"{value:.4f}" for value in line)] for user, line in zip(users, matrix, strict=True))
-    return tables.as_csv(columns, [dict(zip(columns, line, strict=True)) for line in filled])
+    filled = [[user, *(f"{value:.4f}" for value in line)] for user, line in zip(users, matrix, strict=True)]
+    return tables.csv_of(["user", *items], filled)
 
 
 def given_and_filled(record: Record, parts: Parts) -> list[Table]:

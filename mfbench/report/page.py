@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from mfbench.core.files import write_whole
+from mfbench.core.inert import in_shell, visible_lines
 from mfbench.report.curves import residual_picture, run_curves
 from mfbench.report.leaderboard import cells, note
 from mfbench.report.results import Comparison, in_one_line
@@ -32,7 +33,8 @@ def page(comparison: Comparison) -> str:
     """The report of one experiment as HTML, with style and pictures inline: no scripts, no external files."""
     from jinja2 import Environment
 
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE.read_text())
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_as_shown)
+    template = environment.from_string(TEMPLATE.read_text())
     first = comparison.board[0].record
     return template.render(
         name=first.spec.name,
@@ -43,10 +45,19 @@ def page(comparison: Comparison) -> str:
         pictures=_pictures(comparison),
         audit=comparison.audit if comparison.swept and comparison.swept.is_searched else None,
         data=_data(first),
-        commands=[(run.title, f"mfbench reproduce {run.run_key}") for one in comparison.records for run in _made_by(one)],
+        commands=[(run.title, _again(run)) for one in comparison.records for run in _made_by(one)],
         environment=_lines(first.environment.model_dump()),
         spec=yaml.safe_dump(first.spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
+
+
+def _again(run: RunName) -> str:
+    return f"mfbench reproduce {in_shell(run.run_key)}"
+
+
+def _as_shown(value: Any) -> Any:
+    """Text with what would change its direction made visible; the HTML in it is escaped by jinja, whose own stays."""
+    return visible_lines(value) if type(value) is str else value
 
 
 def _summary(comparison: Comparison) -> str:

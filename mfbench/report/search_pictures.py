@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mfbench.core.inert import in_picture
 from mfbench.report.style import (
     COLOURS,
     best_of_each,
@@ -105,7 +106,7 @@ def alpha_beta_map(records: Sequence[Record], narrow: bool = False) -> Figure:
         for which, name in (("x", "alpha"), ("y", "beta")):
             if (values := [getattr(trial, name) for trial in mine]) and min(values) > 0:
                 log_ticks(axes, which, values)
-        axes.set_title(backend, fontsize=10, loc="left")
+        axes.set_title(in_picture(backend), fontsize=10, loc="left")
         axes.set_xlabel("alpha, the step size")
         plain(axes)
     for axes in _row_starts(panels):
@@ -140,7 +141,7 @@ def importance_bars(importances: Mapping[str, Mapping[str, float]], narrow: bool
             )
             axes.text(share, at, f" {share:.2f}", va="center", fontsize=8.5)
             tip(bar, f"{backend}: {name} {share:.3f}")
-    axes.set_yticks(range(len(importances)), list(importances))
+    axes.set_yticks(range(len(importances)), list(map(in_picture, importances)))
     axes.invert_yaxis()
     axes.set_xlim(0, 1.05)
     of = "importance for reaching the best 10 % of trials"
@@ -230,7 +231,7 @@ def trade_off_picture(records: Sequence[Record], narrow: bool = False) -> Figure
     for backend, colour in colours_of(shown).items():
         own = [one for one in shown if one.backend == backend]
         seconds, values = [one.clocks.train_seconds for one in own], list(map(value_of, own))
-        points(axes, seconds, values, list(map(words_of, own)), c=colour, s=5**2, label=f"{backend} ({len(own)})")
+        points(axes, seconds, values, list(map(words_of, own)), c=colour, s=5**2, label=in_picture(f"{backend} ({len(own)})"))
     front = best_for_time(shown)
     axes.step(
         [one.clocks.train_seconds for one in front], list(map(value_of, front)), "k-", where="post", linewidth=1, zorder=0.9

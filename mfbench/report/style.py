@@ -6,6 +6,7 @@ and used without pyplot, whose figures are global state that threads would share
 
 from __future__ import annotations
 
+import html
 import io
 import math
 import textwrap
@@ -16,6 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from mfbench.core.arrays import Floats64
+from mfbench.core.inert import in_picture, visible
 from mfbench.core.objective import Objective
 from mfbench.runs.records import Record
 from mfbench.spec import Value
@@ -75,14 +77,14 @@ def save_page(figure: Figure, title: str) -> bytes:
             name, _, value = item.partition(":")
             if value:
                 drawn.set(name.strip(), value.strip())
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
     body = ElementTree.tostring(root, encoding="unicode")
     return f"<!doctype html>\n<html><head>{head}</head><body>{body}</body></html>\n".encode()
 
 
 def tip(artist: Artist, words: str) -> None:
     """Set the tooltip of this line or point on the page that `save_page` makes."""
-    artist.set_gid(TIP + words)
+    artist.set_gid(TIP + visible(words))
 
 
 # --- what the pictures share -----------------------------------------------------------------------------------------
@@ -173,7 +175,7 @@ def log_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
 
 def points(axes: Axes, x: Sequence[float], y: Sequence[float], tips: Sequence[str], **style: Any) -> None:
     """Draw points as `axes.scatter` does, each with a tooltip: all of them as one artist, as thousands take seconds."""
-    axes.scatter(x, y, urls=[TIP + words for words in tips], **style)
+    axes.scatter(x, y, urls=[TIP + visible(words) for words in tips], **style)
 
 
 def curves(
@@ -186,7 +188,7 @@ def curves(
     axes.add_collection(
         LineCollection(
             [np.column_stack(drawn[k]) for k in kept], colors=[colours[k] for k in kept],
-            urls=[TIP + tips[k] for k in kept], **style,
+            urls=[TIP + visible(tips[k]) for k in kept], **style,
         ),
         autolim=False,
     )  # fmt: skip
@@ -243,7 +245,7 @@ def panel_grid(
 
 def in_lines(text: str, inches: float) -> str:
     """The text in lines that fit into a picture or panel of this width."""
-    return textwrap.fill(text, int(11.5 * inches))
+    return textwrap.fill(in_picture(text), int(11.5 * inches))
 
 
 def legend_outside(figure: Figure, entries: Sequence[Artist], columns: int, below: bool = False) -> None:
@@ -268,6 +270,7 @@ def legend_entry(
     """A legend entry: a marker, or a line if `line`, its width, is given."""
     from matplotlib.lines import Line2D
 
+    label = in_picture(label)
     if line:
         return Line2D([], [], linestyle="--" if dash else "-", linewidth=line, color=colour, label=label)
     return Line2D(

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from mfbench.core.arrays import Array
 from mfbench.core.errors import LeftOutWarning, RecordError
 from mfbench.core.files import load_model_arrays, write_whole
+from mfbench.core.inert import visible
 from mfbench.core.paths import RUNS
 from mfbench.runs.records import Record, RunName, Stage
 from mfbench.spec.faults import fault
@@ -47,12 +48,14 @@ def read_record(path: Path) -> Record:
 def record_at(path: Path) -> Record | None:
     """As `read_record`, but None if the file is missing."""
     try:
+        if path.exists() and not path.is_file():
+            raise RecordError(f"{path}: this is not a file; move it away, or give the path of a record")
         record = Record.of_file(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
         steps, _, detail = fault(error)
-        where = ": ".join(filter(None, (".".join(steps), str(detail["msg"]))))
+        where = visible(": ".join(filter(None, (".".join(steps), str(detail["msg"])))))[:200]
         raise RecordError(f"{path}: this record is damaged ({where}); delete it to have its run repeated") from None
     except OSError as error:
         raise RecordError(f"{path}: this record cannot be read ({error.strerror}); check its permissions") from None

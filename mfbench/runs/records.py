@@ -20,11 +20,13 @@ from mfbench.core.paths import RUNS, file_safe
 from mfbench.data.splits import DataDescription
 from mfbench.runs.environment import Environment
 from mfbench.runs.scores import CURVES, Scores
-from mfbench.spec import FIRST, Hyper, Spec
+from mfbench.spec import FIRST, Spec, Value
+from mfbench.spec.fields import OwnFunction
 
 STUDY = "[A-Za-z0-9][A-Za-z0-9._-]*"  # a folder name, so nothing outside runs/; races have theirs under .races/
 # A backend's name becomes that of a folder (`file_safe`): no control characters, and neither `.` nor `..`.
 BACKEND = r"^([\w-][\w .-]*|[^\x00-\x1f\x7f\\]+:\w+)$"
+MetricName = Annotated[str, Field(pattern=r"^[\w.+-]{1,200}$")]  # MLflow refuses other names, and paths among them
 MOST = 10**9
 """The highest number of a run, and of its repeat."""
 METRICS = (*CURVES, "test_rmse", "test_mae")
@@ -61,7 +63,7 @@ class MetricCode(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    code: str
+    code: OwnFunction
     digest: str
     higher_is_better: bool | None = None
 
@@ -152,7 +154,7 @@ class Record(RunName):
     spec: Annotated[Spec, BeforeValidator(_shared)]
     options: dict[str, Any]
     backend_digest: str | None = None
-    hyper: Hyper
+    hyper: dict[Annotated[str, Field(pattern=r"^\w{1,200}$")], Value]
     proposal: str | None = None
     planned_epochs: int
     epochs: int
@@ -165,9 +167,9 @@ class Record(RunName):
     test_rmse: float | None = None
     test_mae: float | None = None
     objective: Objective = Objective()
-    intervals: dict[str, Interval] = {}
-    own_metrics: dict[str, MetricCode] = {}
-    evaluation: dict[str, float | int | None] = {}
+    intervals: dict[MetricName, Interval] = {}
+    own_metrics: dict[MetricName, MetricCode] = {}
+    evaluation: dict[MetricName, float | int | None] = {}
     best_trial: int | None = None
     data: DataDescription
     factors_digest: str | None = None

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from mfbench.core import tables
+from mfbench.core.inert import sentence_in_markdown
 from mfbench.data.sealed import other_openers, worn
 from mfbench.runs.records import Record
 from mfbench.search.sampling.optuna_trials import ENOUGH
@@ -77,7 +78,8 @@ class Audit:
             "Other studies that have opened the same test part": self.openings,
         }
         for title, sentences in lists.items():
-            page += f"\n## {title}\n\n" + "".join(f"- {sentence}\n" for sentence in sentences or ["none"])
+            lines = map(sentence_in_markdown, sentences or ["none"])
+            page += f"\n## {title}\n\n" + "".join(f"- {line}\n" for line in lines)
         return page
 
     def _seconds(self) -> list[str]:

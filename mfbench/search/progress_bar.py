@@ -12,7 +12,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from mfbench.core.errors import without_controls
+from mfbench.core.inert import visible
 from mfbench.core.objective import Objective
 from mfbench.runs.jobs import Job
 from mfbench.runs.progress import FINALS, Watcher
@@ -207,9 +207,7 @@ class ProgressBar(Watcher):
         self._bars.update(self._tasks[name], total=total, completed=completed, says=says)
 
     def _print(self, sentence: str, style: str | None = None) -> None:
-        self._console.print(
-            without_controls(sentence), style=style, markup=False, emoji=False, highlight=False, soft_wrap=True
-        )
+        self._console.print(visible(sentence), style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _rough(seconds: float) -> str:

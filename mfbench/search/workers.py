@@ -253,8 +253,8 @@ def run_task(task: Task, preparation: Preparation, say: Callable[[dict[str, Any]
         train_and_record(task.jobs, parts, watch, preparation)
     except MfbenchError as error:
         say({"error": str(error), "input": isinstance(error, InputError)})
-    except OSError as error:
-        if not is_disk_full(error):
+    except OSError as error:  # a backend's own would have failed its run
+        if error.filename is None and not is_disk_full(error):
             raise
         say({"error": str(of_the_machine(error)), "input": False})
     else:

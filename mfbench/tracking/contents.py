@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 
 import yaml
@@ -185,14 +186,19 @@ def parent_metrics(swept: Swept) -> Metrics:
     if swept.audit:
         found.append(("test_openings", float(len(swept.audit.openings)), ended, 0))
     for backend, shares in swept.importances.items():
-        found += [(f"{file_safe(backend)}.importance_{name}", share, ended, 0) for name, share in shares.items()]
+        found += [(f"{_in_metric(backend)}.importance_{name}", share, ended, 0) for name, share in shares.items()]
     for record in swept.finals:
         numbers = {**_numbers(record), "train_seconds": record.clocks.train_seconds}
         numbers |= {f"{name}_ci95": interval.half_width for name, interval in record.intervals.items()}
         found += [
-            (f"{file_safe(record.backend)}.{name}", value, milliseconds(record.ended), 0) for name, value in numbers.items()
+            (f"{_in_metric(record.backend)}.{name}", value, milliseconds(record.ended), 0) for name, value in numbers.items()
         ]
     return found
+
+
+def _in_metric(backend: str) -> str:
+    """The name of a backend as part of a metric's, of which MLflow allows only these characters."""
+    return re.sub(r"[^\w .-]", "_", file_safe(backend))
 
 
 def parent_files(swept: Swept) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from mfbench.core.errors import MfbenchError, WorkError
+from mfbench.core.errors import MfbenchError, WorkError, is_disk_full
 from mfbench.core.paths import RUNS, workspace
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 120.0
 BUSY_SECONDS = 5.0  # for another process to end its transaction
 CHECK_SECONDS = 1.0
+FULL = ("No space left on device", "database or disk is full")
+"""How the system and SQLite say that the disk is full."""
 
 # By default MLflow sends usage data, and prints an address to stdout for each run.
 FIRM_SETTINGS = {
@@ -133,7 +136,7 @@ def has_tables(path: Path) -> bool:
                     raise
                 found = ["ok"]
     except sqlite3.OperationalError as error:  # locked, read-only, no permission
-        raise StoreError(str(error)) from None
+        raise StoreError(why(error)) from None
     except sqlite3.DatabaseError as error:  # malformed, or no database at all
         raise DamagedStoreError(str(error)) from None
     if found != ["ok"]:
@@ -198,11 +201,19 @@ def quoted(value: str) -> str:
     return f'"{value}"' if "'" in value else f"'{value}'"
 
 
+def _has_room() -> bool:
+    """Whether SQLite has room beside the database: it needs a file of 32 KiB to open one, and says nothing of a full disk."""
+    path = sqlite_path(store_uri())
+    return path is None or shutil.disk_usage(path.resolve().parent).free > 1 << 16
+
+
 def why(error: Exception) -> str:
     """The reason for an error of the store in a few words; MLflow's own messages are long."""
     if isinstance(error, StoreError):
         return error.reason
     text = " ".join(str(error).split())
+    if is_disk_full(error) or any(words in text for words in FULL) or ("disk I/O error" in text and not _has_room()):
+        return "the disk is full"
     if found := re.search(r"too many (\d+) error responses", text):
         return f"the server answers with HTTP error {found[1]}"
     if "timed out" in text:

@@ -79,6 +79,7 @@ def evaluate(
         list[str] | None,
         typer.Option("--metric", metavar="NAME", help="E.g. ndcg_20 or mine.py:FUNCTION; repeatable. Default: the spec's."),
     ] = None,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute more metrics of a stored model, beside its record.
@@ -89,7 +90,7 @@ def evaluate(
     import mfbench
     from mfbench.core.tables import drawn
 
-    found = mfbench.evaluate(run, metrics or ())
+    found = mfbench.evaluate(run, metrics or (), trust)
     lines = [[name, "–" if value is None else f"{value:.6g}"] for name, value in found.values.items()]
     show(drawn(found.stored.run_key, ["metric", "value"], lines), as_json, found.summary())
     say(f"wrote {found.path}", as_json)

@@ -12,7 +12,8 @@ from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
-from mfbench.core.errors import LeftOutWarning, in_one_line, without_controls
+from mfbench.core.errors import LeftOutWarning, in_one_line
+from mfbench.core.inert import visible_lines
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
@@ -34,14 +35,15 @@ def say(for_people: Any, as_json: bool) -> None:
     from rich.console import Console
     from rich.measure import Measurement
 
-    console = Console(stderr=as_json)
+    # No markup: a title may have brackets in it.
+    console = Console(stderr=as_json, markup=False, emoji=False)
     if isinstance(for_people, str):
-        shown = "\n".join(map(without_controls, for_people.split("\n")))
-        console.print(shown, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        console.print(visible_lines(for_people), highlight=False, soft_wrap=True)
         return
     # Too narrow a terminal wraps the rows; rich would cut them off, and numbers with them.
     needed = Measurement.get(console, console.options.update(width=1000), for_people).minimum
-    Console(stderr=as_json, width=max(console.width, needed)).print(for_people, highlight=False)
+    wide = max(console.width, needed)
+    Console(stderr=as_json, markup=False, emoji=False, width=wide).print(for_people, highlight=False)
 
 
 def say_beside(drawn: Sequence[Any], as_json: bool) -> None:
@@ -52,7 +54,7 @@ def say_beside(drawn: Sequence[Any], as_json: bool) -> None:
 
     row = Table.grid(padding=(0, 4))
     row.add_row(*drawn)
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, markup=False, emoji=False)
     fits = Measurement.get(console, console.options.update(width=1000), row).minimum <= console.width
     for one in [row] if drawn and fits else drawn:
         say(one, as_json)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfbench.commands.evaluations.stored import StoredEvaluation
-from mfbench.commands.find import one_run
+from mfbench.commands.find import check_code, check_file, one_run
 from mfbench.core.errors import InputError, RecordError
 from mfbench.core.objective import OBJECTIVES, is_built_in, list_length
 from mfbench.data.sealed import open_test
@@ -56,12 +56,13 @@ class Evaluated:
         return {**kept, "evaluation_path": str(self.path)}
 
 
-def evaluate(run: str | Path, metrics: Sequence[str] = ()) -> Evaluated:
+def evaluate(run: str | Path, metrics: Sequence[str] = (), trust: bool = False) -> Evaluated:
     """Evaluate the stored model of a plain run, a final run or a floor, and write the values beside its record.
 
     run: a run key, an MLflow run id, or the path of a record under `runs/`. metrics: names such as `ndcg_20`, and own
     functions such as `mine.py:first_hit` (see `mfbench.models.own_metrics`); by default RMSE, MAE and all metrics of the
     run's spec. A final run is evaluated on test, which opens the test part, and that is logged; a plain run on valid.
+    trust: whether to import metrics that the record names, and to read its ratings file, also from outside this project.
     InputError for an unknown metric or a run without a model, RecordError if the record or the model was changed.
 
     >>> import mfbench
@@ -76,7 +77,8 @@ def evaluate(run: str | Path, metrics: Sequence[str] = ()) -> Evaluated:
     if record.stage == "trial":
         raise InputError(f"{record.run_key}: trials keep no model; give a plain run, a final run or a floor")
     part = "valid" if record.stage == "run" else "test"
-    names, own = _asked(record, part, metrics)
+    check_file(record, trust)
+    names, own = _asked(record, part, metrics, trust)
     if not record.is_sealed or record.seal is None:
         raise RecordError(f"{record.run_key}: this record was changed after it was written; restore the original")
     model = saved_model(model_path(record.path), record.factors_digest)
@@ -117,16 +119,20 @@ def evaluate(run: str | Path, metrics: Sequence[str] = ()) -> Evaluated:
     return Evaluated(stored, stored.write(record.path))
 
 
-def _asked(record: Record, part: str, metrics: Sequence[str]) -> tuple[list[str], list[OwnMetric]]:
+def _asked(record: Record, part: str, metrics: Sequence[str], trust: bool) -> tuple[list[str], list[OwnMetric]]:
     """The built-in metrics, without the name of a part, and the user's own; InputError for one that is neither."""
     asked = record.spec.evaluation
     if not metrics:
+        check_code(record, trust, asked.extra)
         return [], own_metrics(asked, check=True)
     names, targets = [], []
     for given in dict.fromkeys(metrics):
         name = given.removeprefix(f"{part}_")
-        if ":" in given or name in asked.own:
-            targets.append(asked.own.get(name, given))
+        if name in asked.own:
+            check_code(record, trust, [asked.own[name]])
+            targets.append(asked.own[name])
+        elif ":" in given:
+            targets.append(given)
         elif is_built_in(name) and not name.startswith("n_"):
             names.append(name)
         else:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mfbench.core.errors import RecordError
 from mfbench.core.files import write_whole
 from mfbench.runs.environment import Environment
-from mfbench.runs.records import MetricCode, Record, seal_of
+from mfbench.runs.records import MetricCode, MetricName, Record, seal_of
 from mfbench.spec.faults import fault
 
 
@@ -32,8 +32,8 @@ class StoredEvaluation(BaseModel):
     run_key: str
     record_seal: str
     part: str
-    values: dict[str, float | int | None]
-    own_metrics: dict[str, MetricCode]
+    values: dict[MetricName, float | int | None]
+    own_metrics: dict[MetricName, MetricCode]
     k: list[int]
     relevant: float
     environment: Environment

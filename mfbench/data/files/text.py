@@ -18,6 +18,8 @@ DELIMITERS = ["::", "\t", ";", "|", ","]
 csv.field_size_limit(2**31 - 1)  # reviews are longer than the default, 131,072 characters; Arrow knows no limit
 BLANKS = "blanks"
 """Any run of spaces and tabs, at the start and the end of a line none."""
+MOST_TIMES, LEAST_LIMIT = 100, 1 << 26
+"""A gzip file may unpack to so many times its size, or so many bytes if that is more; ratings shrink to a third or a tenth."""
 
 
 def bytes_of(path: Path) -> bytes:
@@ -25,7 +27,7 @@ def bytes_of(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
         if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
+            raw = _unpacked(path, raw)
     except IsADirectoryError:
         raise DataError(f"{path}: this is a folder; give the file with the ratings") from None
     except FileNotFoundError:
@@ -37,6 +39,18 @@ def bytes_of(path: Path) -> bytes:
     if not raw.strip():
         raise DataError(f"{path}: this file is empty; it must have a header, then one rating per line")
     return raw
+
+
+def _unpacked(path: Path, raw: bytes) -> bytes:
+    """The content of a gzip file; DataError if it is so much larger that it can hardly be ratings, but fills the memory."""
+    most = max(LEAST_LIMIT, MOST_TIMES * len(raw))
+    with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise DataError(
+            f"{path}: this gzip file unpacks to more than {MOST_TIMES} times its size; unpack it yourself, and check it"
+        )
+    return content
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ class Cluster:
             return
         dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1, "distributed.comm.timeouts.connect": CONNECT})
         logging.getLogger("distributed").setLevel(logging.ERROR)
+        for name in ("tornado.application", "asyncio"):  # of a worker that dies as it starts: the count of workers tells it
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         cores = shares(self._file.workers, "--cluster with local workers:") if self._where.startswith("local:") else []
         try:
             self._owned = started(self._file)
