@@ -123,3 +123,8 @@ def test_wrong_hyperparameters_and_divergence() -> None:
 def test_a_backend_without_factors_is_refused_before_it_trains() -> None:
     with pytest.raises(SpecError, match="backend: mlp does not train factors P and Q"):
         mfbench.factorize(R, backend="mlp", epochs=10**9)
+
+
+def test_a_result_is_shown_in_one_line() -> None:
+    result = mfbench.factorize([[5, 3, 0], [4, 0, 1]], K=2, epochs=1)
+    assert repr(result) == f"<factorization of 2 × 3: K 2, train RMSE {result.train_rmse:.4f}>"

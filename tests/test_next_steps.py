@@ -12,6 +12,7 @@ from processes import last_line
 from user_files import write_spec
 
 import mfbench
+from mfbench.commands.cli import next_steps
 from mfbench.core import docs
 from mfbench.core.docs import docs_link
 
@@ -64,6 +65,22 @@ def test_the_next_commands_can_be_run_as_they_stand(command: Any, small: dict[st
     assert f"records: 7 in runs/{study}/" in out
     assert next_commands(out)[0] == ["report", study]
     assert command("report", study)[0] == 0
+
+
+def test_where_the_shell_does_not_find_mfbench_it_is_said_how_it_will(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("mfbench", "activate"):
+        (tmp_path / "bin" / name).touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin/python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    swept, said = ["ui", "x"], "so that the shell finds mfbench: source bin/activate\n"
+    found = next_steps._next({"mfbench ui x": "all runs"}, "run")
+    assert said not in found
+    monkeypatch.setenv("PATH", "")
+    lacking = next_steps._next({"mfbench ui x": "all runs"}, "run")
+    assert lacking == said + found
+    assert next_commands(lacking) == [swept]
 
 
 @pytest.mark.usefixtures("stored")

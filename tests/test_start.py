@@ -20,6 +20,7 @@ from mfbench.data.dataset import make_dataset
 from mfbench.spec import Spec, load_spec, study_key
 
 PLANTED = "planted-10k"
+JESTER = "1,-7.5" + ",99" * 11 + "\n1" + ",99" * 11 + ",99.5\n"
 
 
 def stretched(low: float, high: float) -> str:
@@ -92,6 +93,7 @@ def test_alpha_and_beta_go_with_the_scale(power: float) -> None:
         ("1 1 2\n2 1 3\n1 1 4\n", [], {"header": False, "duplicates": "last"}),
         ("1 1 2\n2 1 3\n1 1 4\n", ["data.duplicates=mean"], {"header": False, "duplicates": "mean"}),
         ("2,5,99\n1,99,4\n", ["data.header=false", "data.wide={missing: 99, skip: 1}"], {"header": False}),
+        (JESTER, [], {"header": False, "wide": {"missing": 99, "skip": 1}}),
         ('{"user": 1, "item": 2, "rating": 3}\n{"user": 1, "item": 3, "rating": 4}\n', [], {}),
     ],
 )

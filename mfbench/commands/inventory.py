@@ -9,6 +9,7 @@ from typing import Any
 
 from mfbench.backends import registry
 from mfbench.backends.on_device.accelerator import devices
+from mfbench.commands.start.looking import look
 from mfbench.core.errors import InputError
 from mfbench.core.machine import total_memory
 from mfbench.core.paths import data_home
@@ -44,8 +45,9 @@ def data_info(what: str, changes: Sequence[str] = ()) -> dict[str, Any]:
     """What the data holds; of a data set of the catalogue also what its publisher says, and whether it is `here`.
 
     what: the name of a data set, the path of a spec (.yaml), or of a file of ratings. changes: to the spec, for a file to its
-    data section, e.g. `data.header=false`. A data set of the catalogue is not downloaded for this. InputError for an unknown
-    name.
+    data section, e.g. `data.header=false`; what they leave open is found out as by `mfbench new`, and `read_as` is the data
+    section of a spec that reads the file so. A data set of the catalogue is not downloaded for this. InputError for an
+    unknown name.
 
     >>> import mfbench
     >>> mfbench.data_info("ml-1m")["users"]
@@ -57,7 +59,8 @@ def data_info(what: str, changes: Sequence[str] = ()) -> dict[str, Any]:
         if changes:
             raise InputError(f"--set {changes[0]}: {what} is not a file here; --set is for files and specs")
         return {**entry(what).summary(), "here": card(what) is not None, **(card(what) or {})}
-    return summary(load(load_spec({"name": "info", "data": {"file": what}, "split": {"kind": "none"}}, changes).data))
+    section, dataset = look(what, changes)
+    return {**summary(dataset), "read_as": section}
 
 
 def get_data(name: str) -> dict[str, Any]:

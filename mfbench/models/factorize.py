@@ -30,7 +30,7 @@ LONG = ["user", "item", "rating"]
 """The columns of a long table, one line per rating."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Factorization:
     """The result of `factorize`: P [n_users, K], Q [n_items, K], user_bias [n_users], item_bias [n_items] and the mean.
 
@@ -45,6 +45,10 @@ class Factorization:
     mean: float
     filled: Floats64 | pd.DataFrame
     train_rmse: float
+
+    def __repr__(self) -> str:
+        (n_users, K), n_items = self.P.shape, len(self.Q)
+        return f"<factorization of {n_users} × {n_items}: K {K}, train RMSE {self.train_rmse:.4f}>"
 
 
 def factorize(

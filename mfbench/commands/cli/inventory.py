@@ -79,11 +79,13 @@ def data_info(
     """Describe a data set of the catalogue, a file or a spec's data."""
     from rich.table import Table
 
+    from mfbench.commands.start.new import flow
     from mfbench.data.prepared import sentence
 
     found = mfbench.data_info(what, changes or ())
     if "what" not in found:
-        show(sentence(found), as_json, found)
+        read_as = found.get("read_as")
+        show(sentence(found) + (f"\nread as data: {flow(read_as)}" if read_as else ""), as_json, found)
         return
     shown = Table("name", "value", show_header=False)
     for key, value in found.items():

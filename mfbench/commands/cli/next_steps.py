@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mfbench.core.docs import docs_link
@@ -52,4 +56,12 @@ def _command(name: str, spec: str, changes: Sequence[str], backends: Sequence[st
 def _next(commands: dict[str, str], words: str) -> str:
     widest = max(map(len, commands))
     lines = [f"  {command:<{widest}}  # {purpose}" for command, purpose in commands.items()]
-    return "\n".join(["next:", *lines, f"what the words mean: {docs_link(words)}"])
+    return "\n".join([*_to_activate(), "next:", *lines, f"what the words mean: {docs_link(words)}"])
+
+
+def _to_activate() -> list[str]:
+    """After `make demo` or the like, where the shell does not find `mfbench`: how it will."""
+    scripts = Path(sys.executable).parent
+    if shutil.which("mfbench") or not (scripts / "mfbench").exists() or not (scripts / "activate").exists():
+        return []
+    return [f"so that the shell finds mfbench: source {shlex.quote(os.path.relpath(scripts / 'activate'))}"]

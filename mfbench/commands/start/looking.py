@@ -9,7 +9,7 @@ from mfbench.core.errors import InputError
 from mfbench.data.catalogue import load
 from mfbench.data.dataset import Dataset
 from mfbench.data.files.columns import is_number
-from mfbench.data.files.tables import names_of
+from mfbench.data.files.tables import counted, names_of
 from mfbench.spec import COLUMNS, Data, load_spec
 
 NAMES = {
@@ -31,8 +31,8 @@ def look(file: str, changes: Iterable[str] = ()) -> tuple[dict[str, Any], Datase
     """The data section for a file, and its ratings. changes: as `data.rating=stars`, for what cannot be found out.
 
     A first line with a number in it is taken for ratings, in the order user, item, rating and perhaps timestamp; in a header,
-    usual names are known. Of pairs that are rated more than once, the last rating is kept. InputError if the columns cannot
-    be told, DataError if the file cannot be read so.
+    usual names are known. A matrix is known if its first column counts the ratings of each row. Of pairs that are rated more
+    than once, the last rating is kept. InputError if the columns cannot be told, DataError if the file cannot be read so.
     """
     given = _section({"file": file}, changes)
     names = names_of(Data.model_validate(given))
@@ -51,6 +51,8 @@ def _guessed(file: str, names: Sequence[str], given: dict[str, Any]) -> dict[str
     """The header and the columns, as far as they are not given."""
     if given.get("header") is False or ("header" not in given and any(map(is_number, names))):
         if len(names) >= A_WIDE_FILE and not set(COLUMNS) & given.keys():
+            if wide := counted(Data.model_validate({**given, "header": False, "wide": {}})):
+                return {"header": False, "wide": wide.model_dump(exclude_defaults=True)}
             raise InputError(
                 f"{file}: this looks like a matrix with a row for each user, {len(names)} columns of numbers; say how to read"
                 " it, as in --set data.header=false --set 'data.wide={missing: 99, ids: none, skip: 0}'"

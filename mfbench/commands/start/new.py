@@ -68,7 +68,7 @@ def _text(named: str, section: dict[str, Any], dataset: Dataset) -> str:
         (f"# Their standard deviation s is {ranges.s:.3g}. The ranges are those for s = 1, with alpha divided by s, beta", ""),
         ("# times s and init times √s, so that SGD takes the same steps. `mfbench keys` explains all keys of a spec.", ""),
         (named.rstrip("\n"), ""),
-        (f"data: {_flow(section)}", read_twice),
+        (f"data: {flow(section)}", read_twice),
         ("split: {kind: random, valid: 0.1, test: 0.1, seed: 7}", f"what is held out{timed}"),
         ("model:", "the first trial of each search has these values"),
         ("  backend: numba", ""),
@@ -83,17 +83,17 @@ def _text(named: str, section: dict[str, Any], dataset: Dataset) -> str:
         ("sweep:", ""),
         ("  trials: 24", "per backend"),
         ("  batch: 6", "trials proposed together, which can run in parallel"),
-        (f"  backends: {_flow(backends)}", "`mfbench backends` lists all"),
+        (f"  backends: {flow(backends)}", "`mfbench backends` lists all"),
         ("  space:", ""),
         (f"    K: {{int: {list(ranges.K)}, log: true}}", ""),
-        (f"    alpha: {{float: {_flow(list(ranges.alpha))}, log: true}}", "0.001 / s to 0.03 / s"),
-        (f"    beta: {{float: {_flow(list(ranges.beta))}, log: true}}", "0.01 s to 0.5 s"),
+        (f"    alpha: {{float: {flow(list(ranges.alpha))}, log: true}}", "0.001 / s to 0.03 / s"),
+        (f"    beta: {{float: {flow(list(ranges.beta))}, log: true}}", "0.01 s to 0.5 s"),
         ("  spaces:", ""),
         ("    adam:", "for when you add it to backends: 0.001 √s to 0.03 √s"),
-        (f"      alpha: {{float: {_flow(list(ranges.adam_alpha))}, log: true}}", ""),
+        (f"      alpha: {{float: {flow(list(ranges.adam_alpha))}, log: true}}", ""),
     ]  # fmt: skip
     if evaluation:
-        lines.append((f"evaluation: {_flow(evaluation)}", "which ratings are relevant, for precision, recall and the like"))
+        lines.append((f"evaluation: {flow(evaluation)}", "which ratings are relevant, for precision, recall and the like"))
     return "".join(f"{text:<{COMMENTS_FROM}}{'# ' * bool(note)}{note}".rstrip() + "\n" for text, note in lines)
 
 
@@ -104,6 +104,7 @@ def _evaluation(found: dict[str, Any]) -> dict[str, Any]:
     return {**chosen, **({"k": []} if max(found["users"], found["items"]) > 1_000_000 else {})}
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """As YAML in one line."""
     text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
     return text.strip()

@@ -13,8 +13,8 @@ from mfbench.core.errors import DataError, SpecError
 from mfbench.data.dataset import Dataset, make_dataset
 from mfbench.data.files.columns import Where, check_text, ids, is_number, numbers, seconds
 from mfbench.data.files.text import Text, bytes_of
-from mfbench.data.files.wide import read_wide
-from mfbench.spec import Data
+from mfbench.data.files.wide import read_wide, with_counts
+from mfbench.spec import Data, Wide
 
 
 def read_table(data: Data) -> Dataset:
@@ -61,6 +61,13 @@ def names_of(data: Data) -> list[str]:
     if _is_json_lines(path, raw):
         return _read_json_lines(path, raw)[0]
     return Text.of(path, raw, data).first()
+
+
+def counted(data: Data) -> Wide | None:
+    """How to read `data.file`, a text without a header, if it is a matrix whose first column counts the ratings of the row."""
+    path = Path(data.file or "").expanduser()
+    raw = bytes_of(path)
+    return None if _is_parquet(path, raw) else with_counts(Text.of(path, raw, data))
 
 
 def _is_parquet(path: Path, raw: bytes) -> bool:

@@ -42,6 +42,25 @@ def read_wide(text: Text, wide: Wide, duplicates: Duplicates) -> Dataset:
     )
 
 
+def with_counts(text: Text) -> Wide | None:
+    """How to read a matrix whose first column says how many ratings its row has, as in Jester's files; None if none does.
+
+    The number that stands for "not rated" is the one with which every count is right.
+    """
+    try:
+        matrix = _matrix(text, 0, len(text.first()))
+    except DataError:
+        return None
+    counts, cells = matrix[:, 0], matrix[:, 1:]
+    filled = ~np.isnan(cells)
+    values, times = np.unique(cells[filled], return_counts=True)
+    for missing in (None, *values[times == filled.sum() - counts.sum()].tolist()):
+        observed = filled if missing is None else filled & (cells != missing)
+        if (observed.sum(axis=1) == counts).all():
+            return Wide(missing=missing, skip=1)
+    return None
+
+
 def _matrix(text: Text, before: int, n: int) -> Floats64:
     """float64 [n_users, n_items], NaN where a cell is empty: the columns from `before` to n."""
     import pyarrow as pa  # here, as below, for the start-up time
