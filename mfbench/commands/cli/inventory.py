@@ -53,7 +53,8 @@ def data_list(as_json: AsJson = False) -> None:
     found = mfbench.list_data()
     shown = Table("name", "ratings", "users", "items", "description")
     for one in found:
-        shown.add_row(one["name"], *(f"{one[size]:,}" for size in ("ratings", "users", "items")), one["what"])
+        sizes = (one[size] for size in ("ratings", "users", "items"))
+        shown.add_row(one["name"], *("–" if size is None else f"{size:,}" for size in sizes), one["what"])
     show(shown, as_json, {"datasets": found})
 
 
@@ -62,6 +63,8 @@ def data_get(name: DataName, as_json: AsJson = False) -> None:
     """Download a data set, check its hash, and prepare it."""
     found = mfbench.get_data(name)
     sentence = f"{name} is ready: {found['ratings']:,} ratings, {found['users']:,} users, {found['items']:,} items"
+    if digest := found.get("archive_sha256"):
+        sentence += f"; sha256 of its archive: {digest}"
     show(sentence, as_json, found)
 
 
