@@ -34,6 +34,21 @@ def backends(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def references(
+    dataset: Annotated[
+        str | None,
+        typer.Argument(metavar="DATASET", help="Only those on this data set.", autocompletion=completion.datasets),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List published results, which compare and report show beside runs on the same data and split."""
+    from mfbench.report.published.beside import listed
+    from mfbench.report.published.registry import lines_of
+
+    show(listed("published results", lines_of(dataset)), as_json, {"references": mfbench.list_references(dataset)})
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Show versions, cores, memory and devices of this machine."""
     from rich.table import Table
