@@ -88,8 +88,10 @@ def _tabled(name: str, table: DataEntry, own: bool = False) -> Entry:
     if own and (name in _ENTRIES or name in entries()):
         raise DataError(f"dataset {name}: datasets.yaml has an entry of a name that the catalogue has too; rename yours")
     archive = None if table.file else archive_of(name, table)
-    counts = table.ratings, table.users, table.items
-    return Entry(name, table.what or "a data set of your own", *counts, archive, table=table, licence=table.licence, own=own)
+    return Entry(
+        name, table.what or "a data set of your own", table.ratings, table.users, table.items, archive,
+        table=table, licence=table.licence, own=own,
+    )  # fmt: skip
 
 
 def _planted(name: str, users: int, items: int, ratings: int, size: str) -> Entry:
