@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import importlib.util
 import io
 import tarfile
 import zipfile
@@ -174,9 +175,7 @@ XLS = zlib.decompress(
 
 def test_jester_is_a_sheet_of_excel() -> None:
     path = zipped({"jester-data-1.xls": XLS})
-    try:
-        import python_calamine  # noqa: F401
-    except ModuleNotFoundError:
+    if importlib.util.find_spec("python_calamine") is None:
         with refused(DataError, "x.zip/jester-data-1.xls", "mfbench[excel]"):
             read_entry(path, "jester-1", entries()["jester-1"])
         return

@@ -49,11 +49,12 @@ def test_lines_are_beside_runs_on_the_same_data_and_split_only() -> None:
         {**ML_10M, "data": {"dataset": "ml-10m", "entry": {"file": "other.csv"}}},
     ]
     for spec in others:
-        assert published([final(0.9, spec)]) == gaps([final(0.9, spec)]) == []
+        assert not published([final(0.9, spec)])
+        assert not gaps([final(0.9, spec)])
 
 
 def test_a_cross_validation_needs_all_of_its_folds() -> None:
-    spec = {"data": {"dataset": "ml-100k"}, "split": {"kind": "kfold", "folds": 5, "fold": 0}}
+    spec: dict[str, Any] = {"data": {"dataset": "ml-100k"}, "split": {"kind": "kfold", "folds": 5, "fold": 0}}
     one = altered(record(stage="run", backend="numba"), spec=spec, valid_rmse=0.95, K=100)
     assert published([one]) == []
     five = {name: Interval(half_width=0.004, n=5) for name in ("valid_rmse", "valid_mae")}

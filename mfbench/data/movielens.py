@@ -35,7 +35,7 @@ def read_movielens(path: Path, name: str, archive: Archive) -> Dataset:
 
 
 def _read(members: Members, name: str, archive: Archive) -> Dataset:
-    member = {"csv": "ratings.csv", "dat": "ratings.dat", "100k": "u.data"}[archive.layout]
+    member = {"csv": "ratings.csv", "dat": "ratings.dat", "100k": "u.data"}[archive.layout or "csv"]
     users, items, values, timestamps = _ratings(members, member)
     header = archive.layout == "csv"
     return make_dataset(
@@ -79,7 +79,7 @@ def _ratings(members: Members, member: str) -> Columns:
 
 
 def _titles(members: Members, archive: Archive) -> Iterator[tuple[object, str]]:
-    member = {"csv": "movies.csv", "dat": "movies.dat", "100k": "u.item"}[archive.layout]
+    member = {"csv": "movies.csv", "dat": "movies.dat", "100k": "u.item"}[archive.layout or "csv"]
     rows: Iterator[list[str]]
     lines = members.lines(member, archive.encoding)
     if archive.layout == "csv":

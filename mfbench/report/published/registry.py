@@ -47,7 +47,7 @@ class Line:
     @property
     def rounding(self) -> float:
         """How far the value may be from the exact one."""
-        return 0.5 * 10**-self.digits
+        return 0.5 * 10.0**-self.digits
 
     def as_dict(self) -> dict[str, Any]:
         """The result as `--json` has it; `metric` is the name of ours that it is compared with."""
