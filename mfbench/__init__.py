@@ -3,7 +3,7 @@
 `factorize` needs only a matrix. `run` and `sweep` train and tune the model of a spec and record every run; `reproduce`
 re-runs a recorded run; `load_model` and `recommender` use its model, and `evaluate` computes other metrics of it; `compare`
 and `write_report` show runs side by side; `race` measures speed; `merge` brings in records of another machine.
-`list_backends`, `list_data`, `data_info`, `get_data` and `doctor` say what there is.
+`list_backends`, `list_data`, `list_references`, `data_info`, `get_data` and `doctor` say what there is.
 """
 
 from importlib import import_module
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mfbench.commands.compare import compare, write_report
     from mfbench.commands.evaluations.evaluate import evaluate
-    from mfbench.commands.inventory import data_info, doctor, get_data, list_backends, list_data
+    from mfbench.commands.inventory import data_info, doctor, get_data, list_backends, list_data, list_references
     from mfbench.commands.load import load_model, recommender
     from mfbench.commands.merging import merge
     from mfbench.commands.race import race
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from mfbench.models.factorize import factorize
 
 __all__ = [
-    "compare", "data_info", "doctor", "evaluate", "factorize", "get_data", "list_backends", "list_data", "load_model", "merge",
-    "race", "recommender", "reproduce", "run", "sweep", "write_report",
+    "compare", "data_info", "doctor", "evaluate", "factorize", "get_data", "list_backends", "list_data", "list_references",
+    "load_model", "merge", "race", "recommender", "reproduce", "run", "sweep", "write_report",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
 _HOMES = {
     "compare": "mfbench.commands.compare",
-    **dict.fromkeys(("data_info", "doctor", "get_data", "list_backends", "list_data"), "mfbench.commands.inventory"),
+    **dict.fromkeys(
+        ("data_info", "doctor", "get_data", "list_backends", "list_data", "list_references"), "mfbench.commands.inventory"
+    ),
     "evaluate": "mfbench.commands.evaluations.evaluate",
     "factorize": "mfbench.models.factorize",
     "load_model": "mfbench.commands.load",

@@ -51,7 +51,8 @@ def test_one_section_alone(command: Any) -> None:
     assert command("keys", "split")[1].count("## split (kind: ") == 9
     status, _, err = command("keys", "sweeps")
     assert status == 2
-    assert "choose from data, data.planted, data.wide, split, model, model.init, sweep, race, evaluation" in err
+    sections = "data, data.planted, data.wide, data.entry, data.entry.wide, data.entry.titles, split, model, model.init"
+    assert f"choose from {sections}, sweep, race, evaluation" in err
 
 
 def test_the_schema_takes_each_committed_spec_and_refuses_a_wrong_key(command: Any) -> None:

@@ -70,8 +70,14 @@ def check_code(record: Record, trust: bool, imported: Iterable[str] | None = Non
 
 
 def check_file(record: Record, trust: bool) -> None:
-    """InputError if the record is not of this project and its ratings file lies outside. trust: accept any file."""
-    file, here = record.spec.data.file, Path.cwd().resolve()
+    """InputError if the record is not of this project and its ratings lie outside, or at an address. trust: accept them."""
+    file, here = record.spec.data.read_from, Path.cwd().resolve()
+    entry = record.spec.data.entry
+    if not trust and entry is not None and entry.address is not None and not is_own(record):
+        raise InputError(
+            f"{record.run_key}: this record is not one of this project, and would download {entry.address};"
+            " add --trust to do so"
+        )
     if not trust and file is not None and not Path(file).expanduser().resolve().is_relative_to(here) and not is_own(record):
         raise InputError(
             f"{record.run_key}: this record is not one of this project, and would read {file}, a file outside of it;"

@@ -15,6 +15,7 @@ from mfbench.core.machine import total_memory
 from mfbench.core.paths import data_home
 from mfbench.data.catalogue import catalogue, dataset_named, entry, load
 from mfbench.data.prepared import card, summary
+from mfbench.report.published.registry import lines_of
 from mfbench.runs.environment import environment
 from mfbench.spec import load_spec
 from mfbench.tracking.store import store_uri
@@ -70,7 +71,21 @@ def get_data(name: str) -> dict[str, Any]:
     >>> mfbench.get_data("notebook-6x4")["ratings"]
     16
     """
-    return summary(dataset_named(name))
+    found = summary(dataset_named(name))
+    digest = (card(name) or {}).get("archive_sha256")
+    return {**found, "archive_sha256": digest} if digest else found
+
+
+def list_references(dataset: str | None = None) -> list[dict[str, Any]]:
+    """Published results, of one data set or of all: data, split, metric, value, model and its class, source, caveat.
+
+    `comparable` says whether a split here is the same one. InputError if there are none on that data set.
+
+    >>> import mfbench
+    >>> [(one["model"], one["value"]) for one in mfbench.list_references("ml-10m")][0]
+    ('biased MF by SGD', 0.7756)
+    """
+    return [line.as_dict() for line in lines_of(dataset)]
 
 
 def doctor() -> dict[str, Any]:

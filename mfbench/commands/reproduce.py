@@ -140,7 +140,7 @@ def _job(record: Record, file: str | None) -> Job:
         knobs["device"] = "cpu"
     if knobs:
         tree["model"]["options"][record.backend] = knobs
-    recorded = record.spec.data.file
+    recorded = record.spec.data.read_from
     if file is not None and recorded is None:
         raise InputError(f"--data {file}: {record.run_key} was not trained on a file of your own; leave --data out")
     if recorded is not None and not Path(file or recorded).expanduser().exists():
@@ -149,7 +149,7 @@ def _job(record: Record, file: str | None) -> Job:
         advice = "its path with --data FILE" + (", or the DataFrame in Python with data=" if kept else "")
         raise InputError(f"{file or recorded}: the {what} of {record.run_key} does not exist; give {advice}")
     if file is not None:
-        tree["data"]["file"] = file
+        (tree["data"]["entry"] or tree["data"])["file"] = file
     best = None
     if record.best_trial is not None:
         judged = {name: value for name, value in record.evaluation.items() if name == record.objective.name}

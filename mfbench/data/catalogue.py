@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,28 @@ from mfbench.data.files.tables import read_table
 from mfbench.data.movielens import read_movielens
 from mfbench.data.planted import planted as _plant
 from mfbench.data.prepared import read_or_make
-from mfbench.spec import Data, Planted
+from mfbench.data.sets.entries import archive_of, entries, load_entry
+from mfbench.spec import Data, DataEntry, Planted, own_datasets
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set of the catalogue: read from an archive, planted from parameters, or (neither) defined in code."""
+    """A data set of the catalogue: read from an archive, planted from parameters, or (neither) defined in code.
+
+    ratings, users, items: as its publisher counts them, None if that is not known. table: how the archive is read, if it is
+    none of MovieLens's. own: whether it is the user's own.
+    """
 
     name: str
     what: str
-    ratings: int
-    users: int
-    items: int
+    ratings: int | None
+    users: int | None
+    items: int | None
     archive: Archive | None = None
     planted: Planted | None = None
+    table: DataEntry | None = None
+    licence: str | None = None
+    own: bool = False
 
     def summary(self) -> dict[str, Any]:
         """Its facts, for `--json`; those of the archive are None if there is none."""
@@ -44,24 +53,46 @@ class Entry:
             "bytes": a and a.size,
             "md5": a and a.md5,
             "sha256": a and a.sha256,
-            "address": a and a.address + a.file,
+            "address": a and a.url,
             "redistributable": a and a.redistributable,
+            "licence": self.licence,
+            "own": self.own,
         }
 
 
 def catalogue() -> list[Entry]:
-    """All named data sets, the small ones of each kind first."""
-    return list(_ENTRIES.values())
+    """All named data sets, the small ones of each kind first, and last the user's own; SpecError for one that is not valid."""
+    return list(_known().values())
 
 
 def entry(name: str) -> Entry:
     """The catalogue entry of that name; DataError lists the names, and the closest one, if there is none."""
-    known = _ENTRIES.get(name)
-    if known is None:
-        near = difflib.get_close_matches(name.lower(), _ENTRIES, n=1)
+    every = _known()
+    if name not in every:
+        near = difflib.get_close_matches(name.lower(), every, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise DataError(f"dataset {name}: unknown data set; {hint}choose from {', '.join(_ENTRIES)}")
-    return known
+        named = dict.fromkeys("amazon-..." if one.startswith("amazon-") else one for one in every)
+        raise DataError(f"dataset {name}: unknown data set; {hint}choose from {', '.join(named)}")
+    return every[name]
+
+
+def _known() -> dict[str, Entry]:
+    return {**_ENTRIES, **_theirs(), **{name: _tabled(name, one, own=True) for name, one in own_datasets().items()}}
+
+
+@cache
+def _theirs() -> dict[str, Entry]:
+    return {name: _tabled(name, one) for name, one in entries().items()}
+
+
+def _tabled(name: str, table: DataEntry, own: bool = False) -> Entry:
+    if own and (name in _ENTRIES or name in entries()):
+        raise DataError(f"dataset {name}: datasets.yaml has an entry of a name that the catalogue has too; rename yours")
+    archive = None if table.file else archive_of(name, table)
+    return Entry(
+        name, table.what or "a data set of your own", table.ratings, table.users, table.items, archive,
+        table=table, licence=table.licence, own=own,
+    )  # fmt: skip
 
 
 def _planted(name: str, users: int, items: int, ratings: int, size: str) -> Entry:
@@ -71,7 +102,9 @@ def _planted(name: str, users: int, items: int, ratings: int, size: str) -> Entr
 
 
 def _movielens(name: str, what: str, ratings: int, users: int, items: int, archive: Archive) -> Entry:
-    return Entry(name, f"MovieLens, {what}", ratings, users, items, archive=archive)
+    allows = "may be redistributed under the same conditions" if archive.redistributable else "not to be redistributed"
+    licence = f"For research, {allows}; citing Harper and Konstan, The MovieLens Datasets, TiiS 2015."
+    return Entry(name, f"MovieLens, {what}", ratings, users, items, archive=archive, licence=licence)
 
 
 _ENTRIES = {
@@ -173,6 +206,8 @@ def load(data: Data) -> Dataset:
     A data set of the catalogue, or a planted one, is prepared on first use and then read from the data home; a user's file
     is parsed each time. DataError: it is not available, or does not match its format. WorkError: a download was interrupted.
     """
+    if data.dataset is not None and data.entry is not None:
+        return _loaded(_tabled(data.dataset, data.entry, own=True))
     if data.dataset is not None:
         return dataset_named(data.dataset)
     if data.planted is not None:
@@ -183,13 +218,17 @@ def load(data: Data) -> Dataset:
 
 def dataset_named(name: str) -> Dataset:
     """Load a data set of the catalogue by name; on first use download, verify and prepare it."""
-    known = entry(name)
-    if known.archive is not None:
-        return _from_archive(name, known.archive)
-    if known.planted is not None:
-        return _planted_set(name, known.planted)
+    return _loaded(entry(name))
 
-    return read_or_make(name, {"code": name}, notebook_6x4)
+
+def _loaded(known: Entry) -> Dataset:
+    if known.table is not None:
+        return load_entry(known.name, known.table)
+    if known.archive is not None:
+        return _from_archive(known.name, known.archive)
+    if known.planted is not None:
+        return _planted_set(known.name, known.planted)
+    return read_or_make(known.name, {"code": known.name}, notebook_6x4)
 
 
 def _planted_set(name: str, p: Planted) -> Dataset:

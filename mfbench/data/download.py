@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from mfbench.core.errors import DataError, WorkError
 from mfbench.core.files import sole_writer
 from mfbench.core.paths import data_home
+from mfbench.data.pins import kept
 
 if TYPE_CHECKING:
     import requests
@@ -32,18 +33,25 @@ Layout = Literal["csv", "100k", "dat"]
 class Archive:
     """An official archive, identified by its size and checksums, not by the address it comes from.
 
-    Every checksum given is verified. layout: the format of the ratings inside, see `mfbench.data.movielens`. address:
-    the URL of its folder, ending in a slash.
+    Every checksum given is verified; if none is, the first download is what later ones are compared with, see
+    `mfbench.data.pins`. layout: the format of the ratings inside, see `mfbench.data.movielens`; None if an entry of a
+    catalogue says it. address: the URL of its folder, ending in a slash. remote: its file name there, if it is another.
     """
 
     file: str
-    size: int
-    md5: str
+    size: int | None
+    md5: str | None
     sha256: str | None
-    layout: Layout
+    layout: Layout | None = None
     encoding: str = "utf-8"
     redistributable: bool = False
     address: str = GROUPLENS
+    remote: str | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the archive itself."""
+        return self.address + (self.remote or self.file)
 
 
 def fetch(archive: Archive) -> Path:
@@ -55,26 +63,31 @@ def fetch(archive: Archive) -> Path:
     with sole_writer(archive.file):
         path = data_home() / archive.file
         if path.exists():
-            return _checked(path, archive)
+            return _kept(checked(path, archive), archive)
         mirror = os.environ.get("MFBENCH_MIRROR", "")
         if mirror.startswith(("http://", "https://")):
-            addresses = [mirror.rstrip("/") + "/", archive.address]
+            addresses = [f"{mirror.rstrip('/')}/{archive.file}", archive.url]
         elif mirror:
             folder = Path(mirror).expanduser()
             if not folder.is_dir():
                 raise DataError(f"MFBENCH_MIRROR: {mirror} is neither a folder nor an http(s) address; correct it")
             if (folder / archive.file).exists():
-                return _copied(_checked(folder / archive.file, archive), path)
-            addresses = [archive.address]
+                return _kept(_copied(checked(folder / archive.file, archive), path), archive)
+            addresses = [archive.url]
         else:
-            addresses = [archive.address]
-        if not any(_download(address + archive.file, path, archive) for address in addresses):
+            addresses = [archive.url]
+        if not any(_download(address, path, archive) for address in addresses):
             places = " nor ".join([mirror, archive.address] if mirror else [archive.address])
             raise DataError(f"{archive.file}: not found at {places}; set MFBENCH_MIRROR to a folder or address that has it")
-        return path
+        return _kept(path, archive)
 
 
-def _checked(path: Path, archive: Archive) -> Path:
+def _kept(path: Path, archive: Archive) -> Path:
+    return path if archive.md5 or archive.sha256 else kept(path)
+
+
+def checked(path: Path, archive: Archive) -> Path:
+    """The path of an archive that is there already; DataError unless it has the size and the checksums that are known."""
     if fault := _fault(path, archive):
         raise DataError(
             f"{path}: this is not the official {archive.file} ({fault}); replace it by the official one, or move it away"
@@ -98,7 +111,7 @@ def _copied(source: Path, path: Path) -> Path:
 def _fault(path: Path, archive: Archive) -> str | None:
     """How the file differs from the official archive, or None."""
     try:
-        if path.stat().st_size != archive.size:
+        if archive.size is not None and path.stat().st_size != archive.size:
             return f"it has {path.stat().st_size:,} bytes instead of {archive.size:,}"
         hashes = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
         with path.open("rb") as file:
@@ -118,13 +131,13 @@ def _download(url: str, path: Path, archive: Archive) -> bool:
     """Download to `path` and verify; False if the server has no such file."""
     part = path.with_name(path.name + ".part")
     there = part.stat().st_size if part.exists() else 0
-    if there > archive.size:
+    if there and (archive.size is None or there > archive.size):  # of unknown size, it may be of another version
         part.unlink()
         there = 0
-    if there < archive.size and not _get(url, part, there, archive):
+    if there != archive.size and not _get(url, part, there, archive):
         return False
-    if part.stat().st_size < archive.size:
-        raise _broke_off(url, part, archive)
+    if archive.size is not None and part.stat().st_size < archive.size:
+        raise _broke_off(url, part, archive.size)
     if fault := _fault(part, archive):
         part.unlink()
         raise _not_official(url, archive, fault)
@@ -153,12 +166,15 @@ def _get(url: str, part: Path, there: int, archive: Archive) -> bool:
                     "MFBENCH_MIRROR to a folder or address that has the archive"
                 )
             start = there if resumes else 0
-            size = start + int(response.headers.get("Content-Length", archive.size - start))
-            if size != archive.size:
+            told = response.headers.get("Content-Length")
+            size = archive.size if told is None else start + int(told)
+            if archive.size is not None and size != archive.size:
                 part.unlink(missing_ok=True)
                 raise _not_official(url, archive, f"it has {size:,} bytes instead of {archive.size:,}")
             began = True
-            _save(response, part, start, archive.size)
+            _save(response, part, start, size)
+            if size is not None and part.stat().st_size < size:
+                raise _broke_off(url, part, size)
     except requests.exceptions.SSLError:
         raise DataError(
             f"{url}: the TLS certificate of this host is not valid; set MFBENCH_MIRROR to a folder or address that has "
@@ -168,7 +184,7 @@ def _get(url: str, part: Path, there: int, archive: Archive) -> bool:
         raise DataError(f"{url}: this is not a valid address ({error}); correct MFBENCH_MIRROR") from None
     except requests.exceptions.RequestException:
         if began:
-            raise _broke_off(url, part, archive) from None
+            raise _broke_off(url, part, archive.size) from None
         raise DataError(
             f"{url}: the host cannot be reached; check the network, or set MFBENCH_MIRROR to a folder that has the archive"
         ) from None
@@ -179,21 +195,21 @@ def _get(url: str, part: Path, there: int, archive: Archive) -> bool:
     return True
 
 
-def _save(response: requests.Response, part: Path, start: int, size: int) -> None:
+def _save(response: requests.Response, part: Path, start: int, size: int | None) -> None:
     with part.open("ab" if start else "wb") as file, _progress(part.stem, start, size) as advance:
         for content in response.iter_content(AT_ONCE):
             file.write(content)
             advance(len(content))
-            if file.tell() > size:  # an endless response; the size check that follows reports it
+            if size is not None and file.tell() > size:  # an endless response; the size check that follows reports it
                 break
         file.flush()
         os.fsync(file.fileno())
 
 
-def _broke_off(url: str, part: Path, archive: Archive) -> WorkError:
+def _broke_off(url: str, part: Path, size: int | None) -> WorkError:
+    of = f" of {size:,}" if size is not None else ""
     return WorkError(
-        f"{url}: the download was interrupted after {part.stat().st_size:,} of {archive.size:,} bytes; rerun the command "
-        "to resume"
+        f"{url}: the download was interrupted after {part.stat().st_size:,}{of} bytes; rerun the command to resume"
     )
 
 
@@ -205,7 +221,7 @@ def _not_official(url: str, archive: Archive, fault: str) -> DataError:
 
 
 @contextmanager
-def _progress(what: str, there: int, size: int) -> Iterator[Callable[[int], None]]:
+def _progress(what: str, there: int, size: int | None) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr if that is a terminal; yields the function that advances it."""
     from rich.console import Console  # here for the start-up time
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn

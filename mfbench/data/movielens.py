@@ -7,12 +7,9 @@ csv: `ratings.csv` and `movies.csv` with a header. dat: `ratings.dat` and `movie
 from __future__ import annotations
 
 import csv
-import io
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +18,7 @@ from mfbench.core.arrays import Floats64, Positions
 from mfbench.core.errors import DataError
 from mfbench.data.dataset import Dataset, make_dataset
 from mfbench.data.download import Archive
+from mfbench.data.sets.members import Members, members_of
 
 FOLDS = ["u1", "u2", "u3", "u4", "u5", "ua", "ub"]
 
@@ -32,33 +30,12 @@ def read_movielens(path: Path, name: str, archive: Archive) -> Dataset:
 
     Movies without a rating get no row. DataError if the file does not match `archive.layout`.
     """
-    try:
-        with zipfile.ZipFile(path) as file:
-            return _read(_Members(path, file), name, archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: this zip archive cannot be read ({error}); delete it to fetch it again") from None
+    with members_of(path) as members:
+        return _read(members, name, archive)
 
 
-class _Members:
-    """The members of a zip file by file name, whatever their folder."""
-
-    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
-        self.path = path
-        self._file = file
-
-    def open(self, member: str) -> IO[bytes]:
-        matches = [n for n in self._file.namelist() if PurePosixPath(n).name == member]
-        if len(matches) != 1:
-            raise DataError(f"{self.path}: this archive holds {len(matches)} files named {member}; there must be one")
-        return self._file.open(matches[0])
-
-    def lines(self, member: str, encoding: str) -> Iterator[str]:
-        with self.open(member) as raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as text:
-            yield from text
-
-
-def _read(members: _Members, name: str, archive: Archive) -> Dataset:
-    member = {"csv": "ratings.csv", "dat": "ratings.dat", "100k": "u.data"}[archive.layout]
+def _read(members: Members, name: str, archive: Archive) -> Dataset:
+    member = {"csv": "ratings.csv", "dat": "ratings.dat", "100k": "u.data"}[archive.layout or "csv"]
     users, items, values, timestamps = _ratings(members, member)
     header = archive.layout == "csv"
     return make_dataset(
@@ -73,7 +50,7 @@ def _read(members: _Members, name: str, archive: Archive) -> Dataset:
     )
 
 
-def _ratings(members: _Members, member: str) -> Columns:
+def _ratings(members: Members, member: str) -> Columns:
     """Users, items, ratings and timestamps of a table; a `.csv` has a header."""
     import pyarrow as pa  # here for the start-up time
     import pyarrow.csv
@@ -101,8 +78,8 @@ def _ratings(members: _Members, member: str) -> Columns:
     return users, items, values, timestamps
 
 
-def _titles(members: _Members, archive: Archive) -> Iterator[tuple[object, str]]:
-    member = {"csv": "movies.csv", "dat": "movies.dat", "100k": "u.item"}[archive.layout]
+def _titles(members: Members, archive: Archive) -> Iterator[tuple[object, str]]:
+    member = {"csv": "movies.csv", "dat": "movies.dat", "100k": "u.item"}[archive.layout or "csv"]
     rows: Iterator[list[str]]
     lines = members.lines(member, archive.encoding)
     if archive.layout == "csv":
@@ -118,7 +95,7 @@ def _titles(members: _Members, archive: Archive) -> Iterator[tuple[object, str]]
         yield int(row[0]), row[1]
 
 
-def _folds(members: _Members, users: Positions, items: Positions) -> dict[str, npt.NDArray[np.bool_]]:
+def _folds(members: Members, users: Positions, items: Positions) -> dict[str, npt.NDArray[np.bool_]]:
     """The official folds by name: bool [n], True for the rows in the fold's test file."""
     most = int(items.max(initial=0)) + 1
     cells = users * most + items

@@ -27,8 +27,13 @@ VERSION = 1  # of the generator, the parsers and the file format: a new one rebu
 CARD, ARRAYS = "card.json", "arrays.npz"
 
 
-def read_or_make(name: str, source: dict[str, Any], make: Callable[[], Dataset]) -> Dataset:
-    """The data set cached under `name` if it was made from `source`; otherwise the result of make(), after caching it."""
+def read_or_make(
+    name: str, source: dict[str, Any], make: Callable[[], Dataset], more: Callable[[], dict[str, Any]] = dict
+) -> Dataset:
+    """The data set cached under `name` if it was made from `source`; otherwise the result of make(), after caching it.
+
+    more: what the card is to tell besides, called after make.
+    """
     folder = data_home() / name
     dataset = _read(folder, source)
     if dataset is not None:
@@ -38,7 +43,7 @@ def read_or_make(name: str, source: dict[str, Any], make: Callable[[], Dataset])
         if dataset is None:
             _refuse_strangers(folder)
             dataset = make()
-            _write(folder, dataset, source)
+            _write(folder, dataset, source, more())
         return dataset
 
 
@@ -118,7 +123,7 @@ def _day(timestamps: Positions | None, of: Callable[[Positions], Any]) -> str | 
     return None if timestamps is None else str(np.datetime64(int(of(timestamps)), "s").astype("datetime64[D]"))
 
 
-def _write(folder: Path, dataset: Dataset, source: dict[str, Any]) -> None:
+def _write(folder: Path, dataset: Dataset, source: dict[str, Any], more: dict[str, Any]) -> None:
     temporary = folder.with_name(f".{folder.name}.new")  # a fixed name will do: the caller holds the lock
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -127,7 +132,8 @@ def _write(folder: Path, dataset: Dataset, source: dict[str, Any]) -> None:
             np.savez(file, allow_pickle=False, **_to_arrays(dataset))
             file.flush()
             os.fsync(file.fileno())
-        content = {"version": VERSION, **summary(dataset), "source": source, "arrays_digest": file_digest(temporary / ARRAYS)}
+        content = {"version": VERSION, **summary(dataset), "source": source, **more}
+        content["arrays_digest"] = file_digest(temporary / ARRAYS)
         with (temporary / CARD).open("w", encoding="utf-8") as text:
             text.write(json.dumps(content, indent=1) + "\n")
             text.flush()

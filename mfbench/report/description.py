@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mfbench.core.inert import as_code, in_markdown, in_shell, sentence_in_markdown
 from mfbench.report.leaderboard import markdown, rows
+from mfbench.report.published import beside
 from mfbench.report.style import shown
 from mfbench.runs.records import Record
 from mfbench.search.outcome import Swept
@@ -17,14 +18,15 @@ def descriptions(swept: Swept) -> dict[str, str]:
     Each ends with the warnings of the audit, which no metric shows.
     """
     board, oracle = _ranked(swept.finals), swept.oracle
-    texts = {
-        record.run_key: _page([_place(record, board), _how(record, swept.trials), _test(record, oracle), _again(record)])
-        for record in swept.finals
-    }
+    texts: dict[str, str] = {}
+    for record in swept.finals:
+        told = [_place(record, board), _how(record, swept.trials), _test(record, oracle), _gap(record), _again(record)]
+        texts[record.run_key] = _page(told)
     if board:
         first = board[0]
-        table = markdown(rows(board, swept.trials, run_ids={}), oracle)
-        texts[first.study] = _page([_place(first, board), _test(first, oracle), table.rstrip("\n"), _again(first)])
+        table = markdown(rows(board, swept.trials, run_ids={}), oracle).rstrip("\n")
+        told = [_place(first, board), _test(first, oracle), table, _published(board), _again(first)]
+        texts[first.study] = _page(told)
     lines = [f"- {sentence_in_markdown(sentence)}" for sentence in (swept.audit.warnings() if swept.audit else [])]
     listed = "\n".join(["**Warnings**", "", *lines]) if lines else None
     return {key: _page([text, listed]) for key, text in texts.items()}
@@ -75,6 +77,14 @@ def _test(record: Record, oracle: Mapping[str, float] | None) -> str | None:
         known = (f"{name.removeprefix('test_').upper()} {value:.4f}" for name, value in oracle.items())
         sentence += f" The best possible there: {', '.join(known)}."
     return sentence
+
+
+def _gap(record: Record) -> str | None:
+    return "; ".join(f"{sentence_in_markdown(gap.says)}." for gap in beside.gaps([record])) or None
+
+
+def _published(board: Sequence[Record]) -> str | None:
+    return beside.markdown(board).strip("\n") or None
 
 
 def _again(record: Record) -> str:

@@ -14,6 +14,7 @@ from mfbench.core.files import write_whole
 from mfbench.core.inert import in_shell, visible_lines
 from mfbench.report.curves import residual_picture, run_curves
 from mfbench.report.leaderboard import cells, note
+from mfbench.report.published import beside
 from mfbench.report.results import Comparison, in_one_line
 from mfbench.report.style import hyperparameters, save
 from mfbench.runs.record_files import later_repeats
@@ -42,6 +43,8 @@ def page(comparison: Comparison) -> str:
         board=cells(comparison.board, comparison.oracle),
         notes=_notes(comparison),
         ranking=_ranking(comparison),
+        published=beside.cells(lines) if (lines := beside.published(comparison.records)) else None,
+        under_tuned=[gap.says for gap in beside.gaps(comparison.records)],
         pictures=_pictures(comparison),
         audit=comparison.audit if comparison.swept and comparison.swept.is_searched else None,
         data=_data(first),

@@ -22,6 +22,7 @@ from mfbench.report.curves import run_curves
 from mfbench.report.filled import filled_table
 from mfbench.report.gallery import Picture, gallery
 from mfbench.report.leaderboard import COMPARED, Row, columns, markdown, to_frame
+from mfbench.report.published import beside
 from mfbench.report.style import best_of_each, save
 from mfbench.runs.records import Record
 from mfbench.search import pareto
@@ -108,6 +109,8 @@ class Comparison:
             "ordered_by": self.order.name,
             "runs": [row.as_dict() for row in self.board],
             "oracle": self.oracle,
+            "published": [line.as_dict() for line in beside.published(self.records)],
+            "under_tuned": [gap.as_dict() for gap in beside.gaps(self.records)],
             "audit": self.audit.summary() if self.audit else None,
         }
 
@@ -129,7 +132,7 @@ class Comparison:
         filled = [table for row in board if (table := filled_table(row.record))]
         made = {
             "leaderboard.csv": _csv(board),
-            "leaderboard.md": markdown(board, self.oracle),
+            "leaderboard.md": markdown(board, self.oracle) + beside.markdown([row.record for row in board]),
             "metrics.json": json.dumps(_metrics(board[0], self.oracle), indent=1) + "\n",
             "curves.csv": _curves(self.swept.all_trials if self.swept else self.records),
         }

@@ -5,11 +5,14 @@ wrong with it, and `keys` computes the key of a study. `quickstart.yaml` is the 
 `experiments/quickstart.yaml` is an identical copy.
 """
 
-from mfbench.spec.data import COLUMNS, Data, Duplicates, Planted, Wide
+from mfbench.spec.data import Data, Planted
 from mfbench.spec.experiment import Evaluation, Race, Spec
 from mfbench.spec.keys import run_study_key, study_key
 from mfbench.spec.model import FIRST, OF_MODEL, Init, ModelSpec
 from mfbench.spec.reading import SpecSource, load_model_spec, load_spec
+from mfbench.spec.sources.entry import DataEntry, Titles
+from mfbench.spec.sources.own import own_datasets
+from mfbench.spec.sources.table import COLUMNS, Duplicates, Table, Wide
 from mfbench.spec.space import Choice, FloatRange, Hyper, IntRange, NumberRange, Range, Space, Value, ordered
 from mfbench.spec.split import (
     FoldSplit,
@@ -32,6 +35,7 @@ __all__ = [
     "OF_MODEL",
     "Choice",
     "Data",
+    "DataEntry",
     "Duplicates",
     "Evaluation",
     "FloatRange",
@@ -54,14 +58,17 @@ __all__ = [
     "SpecSource",
     "Split",
     "Sweep",
+    "Table",
     "TailSplit",
     "TemporalSplit",
+    "Titles",
     "UsersSplit",
     "Value",
     "Wide",
     "load_model_spec",
     "load_spec",
     "ordered",
+    "own_datasets",
     "run_study_key",
     "study_key",
 ]

@@ -84,12 +84,20 @@ def _identity(spec: Spec) -> dict[str, Any]:
     for name in ("header", "wide", "duplicates"):
         if getattr(spec.data, name) == Data.model_fields[name].default or (name, spec.data.header) == ("header", True):
             tree["data"].pop(name)
+    tree["data"].pop("entry")
+    if spec.data.entry is not None:
+        own = spec.data.entry.content() | ({"file": _digest(spec.data.entry.file)} if spec.data.entry.file else {})
+        tree["data"]["entry"] = own
     if spec.data.file is not None:
-        try:
-            tree["data"]["file"] = hashlib.sha256(Path(spec.data.file).expanduser().read_bytes()).hexdigest()
-        except OSError as error:
-            raise SpecError(f"data.file: {spec.data.file} cannot be read ({error.strerror}); check the path") from None
+        tree["data"]["file"] = _digest(spec.data.file)
     return tree
+
+
+def _digest(file: str) -> str:
+    try:
+        return hashlib.sha256(Path(file).expanduser().read_bytes()).hexdigest()
+    except OSError as error:
+        raise SpecError(f"data.file: {file} cannot be read ({error.strerror}); check the path") from None
 
 
 def _key(name: str, tree: Mapping[str, Any]) -> str:

@@ -12,10 +12,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mfbench.core.errors import SpecError
-from mfbench.spec.data import Data, Planted, Wide
+from mfbench.spec.data import Data, Planted
 from mfbench.spec.experiment import Evaluation, Race, Spec
 from mfbench.spec.faults import fault
 from mfbench.spec.model import Init, ModelSpec
+from mfbench.spec.sources.entry import DataEntry, Titles
+from mfbench.spec.sources.own import with_entry
+from mfbench.spec.sources.table import Wide
 from mfbench.spec.split import SPLITS
 from mfbench.spec.sweep import Sweep
 
@@ -44,7 +47,10 @@ def load_spec(source: SpecSource, changes: Iterable[str] = ()) -> Spec:
     else:
         where, tree = str(source), _read_yaml(Path(source))
     for change in changes:
+        if change.startswith("data.dataset=") and isinstance(tree.get("data"), dict):
+            tree["data"].pop("entry", None)  # that of another data set
         _set(tree, change)
+    tree = with_entry(tree, Path(source).parent if isinstance(source, str | Path) else None)
     try:
         return Spec.model_validate(tree)
     except ValidationError as error:
@@ -139,7 +145,8 @@ def _sentence(error: ValidationError) -> str:
 
 def _known_keys(steps: list[str]) -> list[str]:
     known: dict[str, type[BaseModel]] = {
-        "": Spec, "data": Data, "data.planted": Planted, "data.wide": Wide, "model": ModelSpec, "model.init": Init,
+        "": Spec, "data": Data, "data.planted": Planted, "data.wide": Wide, "data.entry": DataEntry,
+        "data.entry.titles": Titles, "data.entry.wide": Wide, "model": ModelSpec, "model.init": Init,
         "sweep": Sweep, "race": Race, "evaluation": Evaluation,
     }  # fmt: skip
     if steps[:1] == ["split"]:

@@ -34,6 +34,21 @@ def backends(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def references(
+    dataset: Annotated[
+        str | None,
+        typer.Argument(metavar="DATASET", help="Only those on this data set.", autocompletion=completion.datasets),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List published results, which compare and report show beside runs on the same data and split."""
+    from mfbench.report.published.beside import listed
+    from mfbench.report.published.registry import lines_of
+
+    show(listed("published results", lines_of(dataset)), as_json, {"references": mfbench.list_references(dataset)})
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Show versions, cores, memory and devices of this machine."""
     from rich.table import Table
@@ -53,7 +68,8 @@ def data_list(as_json: AsJson = False) -> None:
     found = mfbench.list_data()
     shown = Table("name", "ratings", "users", "items", "description")
     for one in found:
-        shown.add_row(one["name"], *(f"{one[size]:,}" for size in ("ratings", "users", "items")), one["what"])
+        sizes = (one[size] for size in ("ratings", "users", "items"))
+        shown.add_row(one["name"], *("–" if size is None else f"{size:,}" for size in sizes), one["what"])
     show(shown, as_json, {"datasets": found})
 
 
@@ -62,6 +78,8 @@ def data_get(name: DataName, as_json: AsJson = False) -> None:
     """Download a data set, check its hash, and prepare it."""
     found = mfbench.get_data(name)
     sentence = f"{name} is ready: {found['ratings']:,} ratings, {found['users']:,} users, {found['items']:,} items"
+    if digest := found.get("archive_sha256"):
+        sentence += f"; sha256 of its archive: {digest}"
     show(sentence, as_json, found)
 
 

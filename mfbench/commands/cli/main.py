@@ -202,11 +202,14 @@ def compare(
     """
     from mfbench.commands.compare import addresses
     from mfbench.report.leaderboard import table
+    from mfbench.report.published.beside import shown
 
     found = mfbench.compare(*(what or []), metrics=metrics or ())
     show(None, as_json, {"boards": [board.summary() for board in found]})
     for board in found:
         say(table(board.heading, board.board, board.oracle), as_json)
+        for part in shown(board.records):
+            say(part, as_json)
         if board.audit:
             _say_audit(board.audit, as_json)
         for sentence in addresses(board):

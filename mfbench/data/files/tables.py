@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from mfbench.core.arrays import Array
 from mfbench.core.errors import DataError, SpecError
 from mfbench.data.dataset import Dataset, make_dataset
 from mfbench.data.files.columns import Where, check_text, ids, is_number, numbers, seconds
 from mfbench.data.files.text import Text, bytes_of
 from mfbench.data.files.wide import read_wide, with_counts
-from mfbench.spec import Data, Wide
+from mfbench.spec import Data, Table, Wide
 
 
 def read_table(data: Data) -> Dataset:
@@ -25,7 +28,24 @@ def read_table(data: Data) -> Dataset:
     `data.header` does not say whether it is one.
     """
     path = Path(data.file or "").expanduser()
-    raw = bytes_of(path)
+    return read_bytes(path, bytes_of(path), data)
+
+
+def read_bytes(
+    path: Path,
+    raw: bytes,
+    data: Table,
+    *,
+    name: str | None = None,
+    missing: float | None = None,
+    per_second: int = 1,
+    titles: dict[str, str] | None = None,
+) -> Dataset:
+    """As `read_table`, of a file that has been read.
+
+    path: for messages and for the kind of the file. name: of the data set, by default that of the file. missing: ratings of
+    this value are left out. per_second: the unit of the timestamps. titles: by the id of the item as text.
+    """
     if _is_parquet(path, raw):
         columns, where = _parquet(path, raw, data)
         check_text(columns, where)
@@ -37,19 +57,31 @@ def read_table(data: Data) -> Dataset:
         if data.header is None:
             _ask_about_header(text, data)
         if data.wide:
-            return read_wide(text, data.wide, data.duplicates)
+            return read_wide(text, data.wide, data.duplicates, name)
         columns, where = _delimited(text, data), text.where
     if len(columns["rating"]) == 0:
         raise DataError(f"{path}: there are no ratings in this file, only a header; add a row for each rating")
+    users, items = ids(columns["user"], "user", where), ids(columns["item"], "item", where)
+    values = numbers(columns["rating"], where)
+    timestamps = seconds(columns["timestamp"], where) // per_second if "timestamp" in columns else None
+    rows = np.arange(len(values)) if missing is None else np.flatnonzero(values != missing)
     return make_dataset(
-        path.name,
-        ids(columns["user"], "user", where),
-        ids(columns["item"], "item", where),
-        numbers(columns["rating"], where),
-        where=where,
-        timestamps=seconds(columns["timestamp"], where) if "timestamp" in columns else None,
+        name or path.name,
+        users[rows],
+        items[rows],
+        values[rows],
+        where=lambda k: where(int(rows[k])),
+        timestamps=None if timestamps is None else timestamps[rows],
+        titles=None if titles is None else _of_kind(titles, items),
         duplicates=data.duplicates,
     )
+
+
+def _of_kind(titles: dict[str, str], items: Array) -> dict[object, str]:
+    """The titles by ids of the kind that the items have."""
+    if items.dtype.kind == "i":
+        return {int(item): title for item, title in titles.items() if item.removeprefix("-").isdecimal()}
+    return {item: title for item, title in titles.items()}
 
 
 def names_of(data: Data) -> list[str]:
@@ -78,7 +110,7 @@ def _is_json_lines(path: Path, raw: bytes) -> bool:
     return raw.lstrip()[:1] == b"{" or bool({".jsonl", ".ndjson"} & set(path.suffixes))
 
 
-def _wanted(path: Path, names: Sequence[str], data: Data) -> dict[str, int]:
+def _wanted(path: Path, names: Sequence[str], data: Table) -> dict[str, int]:
     """The positions of the columns to read, by key; DataError unless the file has each of them exactly once."""
     wanted: dict[str, int] = {}
     for key, column in data.columns.items():
@@ -103,7 +135,7 @@ def _wanted(path: Path, names: Sequence[str], data: Data) -> dict[str, int]:
     return wanted
 
 
-def _ask_about_header(text: Text, data: Data) -> None:
+def _ask_about_header(text: Text, data: Table) -> None:
     """SpecError if the first row, which would be the header, may as well be a rating."""
     names = text.first()
     found = [names[c] if isinstance(c, int) else c for c in data.columns.values() if c in names or c in range(len(names))]
@@ -116,7 +148,7 @@ def _ask_about_header(text: Text, data: Data) -> None:
         )
 
 
-def _delimited(text: Text, data: Data) -> dict[str, Any]:
+def _delimited(text: Text, data: Table) -> dict[str, Any]:
     """The wanted columns as strings, by key."""
     import pyarrow as pa  # here, as below, for the start-up time
 
@@ -125,7 +157,7 @@ def _delimited(text: Text, data: Data) -> dict[str, Any]:
     return dict(zip(wanted, table.columns, strict=True))
 
 
-def _json_lines(path: Path, raw: bytes, data: Data) -> tuple[dict[str, Any], Where]:
+def _json_lines(path: Path, raw: bytes, data: Table) -> tuple[dict[str, Any], Where]:
     """The wanted keys of JSON objects, one a line, and a function that locates the k-th object."""
     _refuse_wide(path, data)
     names, columns = _read_json_lines(path, raw)
@@ -150,7 +182,7 @@ def _read_json_lines(path: Path, raw: bytes) -> tuple[list[str], list[Any]]:
         raise DataError(f"{path}: these are not JSON objects, one a line ({first}); write one for each rating") from None
 
 
-def _parquet(path: Path, raw: bytes, data: Data) -> tuple[dict[str, Any], Where]:
+def _parquet(path: Path, raw: bytes, data: Table) -> tuple[dict[str, Any], Where]:
     """The wanted columns in the file's types, and a function that locates their k-th row."""
     import pyarrow as pa
 
@@ -181,6 +213,6 @@ def _not_parquet(path: Path, error: Exception) -> DataError:
     return DataError(f"{path}: this is not a valid Parquet file ({first}); write it again")
 
 
-def _refuse_wide(path: Path, data: Data) -> None:
+def _refuse_wide(path: Path, data: Table) -> None:
     if data.wide:
         raise SpecError(f"data.wide: {path} is not delimited text; save the matrix as CSV")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mfbench.core.errors import DataError
-from mfbench.spec import Data
+from mfbench.data.files.excel import as_csv, is_sheet
+from mfbench.spec import Table
 
 DELIMITERS = ["::", "\t", ";", "|", ","]
 csv.field_size_limit(2**31 - 1)  # reviews are longer than the default, 131,072 characters; Arrow knows no limit
@@ -26,16 +27,24 @@ def bytes_of(path: Path) -> bytes:
     """The content of a file, unpacked if it is gzipped; DataError if it cannot be read or is empty."""
     try:
         raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = _unpacked(path, raw)
     except IsADirectoryError:
         raise DataError(f"{path}: this is a folder; give the file with the ratings") from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check data.file, which is relative to the current folder") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: this gzip file is truncated or damaged ({error}); compress it again") from None
     except OSError as error:
         raise DataError(f"{path}: this file cannot be read ({error.strerror}); check its permissions") from None
+    return unpacked(path, raw)
+
+
+def unpacked(path: Path, raw: bytes) -> bytes:
+    """The content of a file, if it is gzipped without that, of an Excel file its sheet as CSV; DataError as in `bytes_of`."""
+    try:
+        if raw[:2] == b"\x1f\x8b":
+            raw = _unpacked(path, raw)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: this gzip file is truncated or damaged ({error}); compress it again") from None
+    if is_sheet(path, raw):
+        raw = as_csv(path, raw)
     if not raw.strip():
         raise DataError(f"{path}: this file is empty; it must have a header, then one rating per line")
     return raw
@@ -67,7 +76,7 @@ class Text:
     header: bool
 
     @staticmethod
-    def of(path: Path, raw: bytes, data: Data) -> Text:
+    def of(path: Path, raw: bytes, data: Table) -> Text:
         """The file with the delimiter that `data` names, or that fits best; DataError if it is not UTF-8 text."""
         raw = raw.removeprefix(b"\xef\xbb\xbf")
         if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in raw[:1000]:
@@ -175,7 +184,7 @@ def _single_blanks(raw: bytes) -> bytes:
     return raw.replace(b"\n ", b"\n").replace(b" \n", b"\n").removeprefix(b"\n")
 
 
-def _sniffed(raw: bytes, data: Data) -> str:
+def _sniffed(raw: bytes, data: Table) -> str:
     """The delimiter that gives the first row the wanted columns, else the one that gives it the most columns.
 
     Blanks only where no other will do, since names and titles contain them.

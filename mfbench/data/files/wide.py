@@ -14,7 +14,7 @@ from mfbench.data.files.text import Text, is_utf8
 from mfbench.spec import Duplicates, Wide
 
 
-def read_wide(text: Text, wide: Wide, duplicates: Duplicates) -> Dataset:
+def read_wide(text: Text, wide: Wide, duplicates: Duplicates, name: str | None = None) -> Dataset:
     """The observed cells, row by row; DataError, with line and column, if one is not a finite number."""
     n, before = len(text.first()), (wide.ids == "first") + wide.skip
     if n <= before:
@@ -33,7 +33,7 @@ def read_wide(text: Text, wide: Wide, duplicates: Duplicates) -> Dataset:
         return f"{text.where(int(rows[k]))}, column {before + int(items[k])}"
 
     return make_dataset(
-        text.path.name,
+        name or text.path.name,
         user_ids[rows],
         _item_ids(text, before)[items],
         matrix[rows, items],
