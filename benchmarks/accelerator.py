@@ -77,7 +77,7 @@ def bandwidth_of(name: str) -> float:
         begun = time.perf_counter()
         add(array).block_until_ready()
         seconds.append(time.perf_counter() - begun)
-    return 2 * array.nbytes / min(seconds)
+    return 2.0 * int(array.nbytes) / min(seconds)
 
 
 def training_rows(train: Ratings, given: argparse.Namespace, bandwidth: float) -> list[dict[str, str]]:
