@@ -102,6 +102,7 @@ def swept(
                 sys.exit(f"{words}: it ended with {status}: {Path(folder, 'err').read_text()}")
             answer = steady(json.loads(Path(folder, "out").read_text().splitlines()[-1]))
         records = len(list(Path(folder).glob("runs/*/numba/trial-*.json")))
+    print(f"{dataset}, {trials} trials of {epochs} epochs, {' '.join(words)}: {seconds:.1f} s, {kills} kills", flush=True)
     return seconds, answer, records, kills
 
 

@@ -51,6 +51,18 @@ def test_two_halves_of_a_study_make_the_whole(small: dict[str, Any], elsewhere: 
     assert bits(swept(small, "sweep.trials=6")) == bits(elsewhere)
 
 
+def test_a_study_that_others_began_is_continued_as_if_it_had_run_here(small: dict[str, Any]) -> None:
+    whole = swept(small, "sweep.trials=6")
+    shutil.move("runs", "whole")
+    begun = swept(small, "sweep.trials=3")
+    shutil.move("runs", "other")
+    merge("other")
+    before = {path: path.read_bytes() for path in Path("runs").rglob("trial-*.json")}
+    assert len(before) == len(begun.all_trials) == 3
+    assert bits(swept(small, "sweep.trials=6")) == bits(whole)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_run_with_another_result_is_named_and_stays(small: dict[str, Any], elsewhere: Swept) -> None:
     swept(small, "sweep.trials=6")
     one = next(study_records(elsewhere.study, "trial"))

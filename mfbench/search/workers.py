@@ -1,8 +1,12 @@
 """Worker processes: each trains the jobs it receives, one task after another, and writes their records.
 
 A worker is `python -m mfbench.search.workers`: it reads one task per line of JSON, and writes each scored epoch and the end
-of the task as a line of JSON. multiprocessing would import the caller's main script again, and one dead process would break
-its whole pool. A worker exits as soon as its parent is gone, so a killed sweep leaves no process behind.
+of the task as a line of JSON. A worker exits as soon as its parent is gone, so a killed sweep leaves no process behind.
+
+Why no existing pool: multiprocessing imports the caller's main script again. In loky, as there, one killed process breaks
+the pool, and all tasks in flight were lost; nor are epochs heard of before a task ends. Dask's LocalCluster lost no task,
+but is 21 packages more, took 1.3 s of CPU to start two workers (these: 1.0 s, with mfbench and its compiled code loaded) and
+on a busy machine 41 ms for an empty task (loky: 3 ms); and what drives it, in `search/cluster`, has 345 lines.
 """
 
 from __future__ import annotations

@@ -126,6 +126,25 @@ class Tracker:
         with store_errors():
             return {run.data.tags["mfbench.run_key"]: str(run.info.run_id) for run in self._search(query)}
 
+    def unite(self, study: str) -> bool:
+        """Delete all but one of the runs that several folders have made of one record at once; False for an SQLite file.
+
+        The one with the smallest id stays, which all choose, and which may not be complete. Whoever ends last sees all runs.
+        """
+        if sqlite_path(store_uri()):
+            return False
+        kept: dict[tuple[str, str | None], Any] = {}
+        for run in sorted(self._search(_of_study(study)), key=lambda run: str(run.info.run_id)):
+            tags = run.data.tags
+            if kept.setdefault((tags["mfbench.run_key"], tags.get("mfbench.result")), run) is not run:
+                self.client.delete_run(run.info.run_id)
+        if sweep := kept.get((study, None)):
+            self._parents[study] = parent = str(sweep.info.run_id)
+            for run in kept.values():
+                if run.data.tags.get("mlflow.parentRunId", parent) != parent:
+                    self.client.set_tag(run.info.run_id, "mlflow.parentRunId", parent)
+        return True
+
     def keep_view(self, name: str, view: str) -> None:
         """Store a view of the experiment's runs under that name, see `addresses.charts_view`."""
         with store_errors():

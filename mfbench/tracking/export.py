@@ -19,12 +19,12 @@ from mfbench.search.outcome import Swept
 from mfbench.search.progress_bar import ProgressBar
 from mfbench.tracking.client import Tracker
 from mfbench.tracking.exported import ids_if_complete, running_sweeps
-from mfbench.tracking.store import DamagedStoreError, shown, sqlite_path, store_uri, why
+from mfbench.tracking.store import DamagedStoreError, is_away, shown, sqlite_path, store_uri, why
 
 FAILURES = 6  # in a row after the end of the training; then the rest is left to `mfbench sync`
-# Seconds without progress after the training until the export gives up. A server may be down; a file is slow only because
-# this machine is busy.
-SERVER_PATIENCE, FILE_PATIENCE = 30.0, 600.0
+# Seconds without progress after the training until the export gives up. A server that has answered may be restarting; a file
+# is slow only because this machine is busy.
+SERVER_PATIENCE, FILE_PATIENCE = 60.0, 600.0
 STOP_SECONDS = 3.0  # for what is left of the export after ^C
 # Seconds to wait after a failure: at first, at most during the training, at most after it.
 FIRST_PAUSE, LONGEST_PAUSE, LAST_PAUSE = 0.25, 15.0, 1.0
@@ -103,6 +103,8 @@ class Export:
                 self._add(end)
 
         def end(tracker: Tracker) -> None:
+            if tracker.unite(swept.study):
+                self._queue_missing(tracker, swept.records)
             parent = tracker.open_sweep(swept.records[0])
             if not tracker.is_closed(parent, swept):
                 tracker.close_sweep(parent, swept)
@@ -175,7 +177,8 @@ class Export:
                 failures += 1
                 if tracker is not None:
                     self._jobs.rotate(-1)  # a record that MLflow refuses must not hold up the others
-                if isinstance(error, DamagedStoreError) or (closing and failures >= FAILURES):
+                restarts = tracker is not None and is_away(error)
+                if isinstance(error, DamagedStoreError) or (closing and failures >= FAILURES and not restarts):
                     return
                 self._rest(pause, closing)
                 pause = min(2 * pause, LAST_PAUSE if closing else LONGEST_PAUSE)
@@ -203,11 +206,14 @@ def sync(study: str) -> int:
     sent = 0
     try:
         tracker = Tracker(found[0].spec.name)
-        known = tracker.exported(study)
-        for record in found:
-            if (record.run_key, record.result) not in known:
-                _export(tracker, record)
-                sent += 1
+        for _ in range(2):  # runs that another folder began are completed the second time
+            known = tracker.exported(study)
+            for record in found:
+                if (record.run_key, record.result) not in known:
+                    _export(tracker, record)
+                    sent += 1
+            if not tracker.unite(study):
+                break
         swept = Swept.of(found)
         if swept and swept.has_all_finals:
             parent = tracker.open_sweep(swept.records[0])

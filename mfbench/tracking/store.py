@@ -218,6 +218,12 @@ def why(error: Exception) -> str:
         return f"the server answers with HTTP error {found[1]}"
     if "timed out" in text:
         return "timeout"
-    if "Connection refused" in text or "Max retries exceeded" in text:
+    if any(words in text for words in ("Connection refused", "Max retries exceeded", "Connection aborted")):
         return "connection refused"
     return shown(text[:200]) or type(error).__name__
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the server, or a proxy before it, says that it cannot be reached at present, as while it restarts."""
+    reason = why(error)
+    return reason in ("connection refused", "timeout") or reason.endswith(("error 502", "error 503", "error 504"))

@@ -78,13 +78,24 @@ class Cluster:
             self._client = Client(self._owned or self._where)
             self._client.wait_for_workers(1, timeout=self._file.deadline)
             self._client.subscribe_topic(EPOCHS, self._on_event)
-            self._client.register_plugin(Luggage(_files(self._parts, self._code), cores), name="mfbench")
+            self._send(Luggage(_files(self._parts, self._code), cores))
         except TimeoutError:
             waited = f"{self._file.deadline:.0f} s"
             raise WorkError(f"{self._where}: no worker of the cluster came within {waited}; start some") from None
         except (OSError, TypeError, ValueError, ImportError) as error:
             raise WorkError(f"{self._where}: the cluster cannot be used ({error}); check its address and workers") from None
         self._count_workers()
+
+    def _send(self, luggage: Luggage) -> None:
+        """Give all workers, and those that come later, what they need; again if one dies meanwhile."""
+        assert self._client is not None
+        for left in reversed(range(DEATHS)):
+            try:
+                self._client.register_plugin(luggage, name="mfbench")
+                return
+            except CommClosedError:
+                if not left or self._client.status != "running":
+                    raise
 
     def run_tasks(self, tasks: Sequence[Task], on_done: OnDone, on_epoch: OnEpoch) -> None:
         """As `Workers.run_tasks`. WorkError if the cluster goes away; what was finished by then has its records."""
