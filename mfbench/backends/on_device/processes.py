@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-import jax
-
+from mfbench.backends.on_device import accelerator  # before JAX, whose settings it makes
 from mfbench.core.errors import InputError
 from mfbench.core.processes import be_one_of
 
@@ -20,6 +19,7 @@ def join() -> None:
 
     InputError if there is none.
     """
+    jax = accelerator.jax
     given = {name: int(os.environ[name]) if name in os.environ else None for name in (NUMBER, COUNT)}
     try:
         jax.distributed.initialize(
