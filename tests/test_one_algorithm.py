@@ -21,7 +21,6 @@ EXECUTORS = {
     "one block": Numba(blocks=1, dtype="float64"),
     "waves compiled": Numba(schedule="waves", dtype="float64"),
     "waves in JAX": Jax(schedule="waves", dtype="float64"),
-    "ring of three parts": Jax(schedule="ring", parts=3, dtype="float64"),
 }
 each_executor = pytest.mark.parametrize("backend", EXECUTORS.values(), ids=EXECUTORS)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from processes import ended, started
+from test_one_algorithm import assert_one_algorithm
 
 from mfbench.backends.jax import Jax
 from mfbench.core.errors import SpecError
@@ -54,6 +55,12 @@ def test_four_devices_give_the_bits_of_one():
         status, out, err = ended(process)
     assert status == 0, err
     assert out.split() == digests()
+
+
+@pytest.mark.parametrize("step", ["constant", "adagrad"])
+def test_it_computes_what_the_loop_computes(step):
+    backend = Jax(schedule="ring", parts=3, dtype="float64")
+    assert_one_algorithm(backend, small_ratings(), K=10, step=step)  # not any ratings: each new size is compiled
 
 
 def test_it_scores_as_the_whole_model_does():
