@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import ended, said_by, started
 
-from mfbench.backends.jax import CAP, Jax
+from mfbench.backends.jax import Jax
+from mfbench.backends.on_device.sgd import CAP
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Epoch, Shuffled

@@ -22,7 +22,10 @@ HOMES = {
     "numba": {"matrix.compiled"},
     "jax": {
         "backends.jax",
-        *(f"backends.on_device.{name}" for name in ("accelerator", "keras_adam", "adam", "als", "bmf", "mlp")),
+        *(
+            f"backends.on_device.{name}"
+            for name in ("accelerator", "keras_adam", "adam", "als", "bmf", "mlp", "sgd", "ring", "processes")
+        ),
     },
     "optax": {"backends.on_device.keras_adam"},
     "optuna": {"search.sampling.optuna_trials"},

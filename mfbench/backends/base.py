@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -99,4 +100,37 @@ class SideBySide(Protocol):
         Yield the starts, then all models after each epoch; the caller sends which trials to train on. The model of a trial
         that has ended does not change.
         """
+        ...
+
+
+@runtime_checkable
+class Spread(Protocol):
+    """Optional interface of a model that lies on several devices, or in several processes, all of which call it alike."""
+
+    def score(self, ratings: Ratings) -> tuple[float, float]:
+        """RMSE and MAE over n > 0 ratings, computed where the model lies; inf or nan if predictions overflowed."""
+        ...
+
+    def gathered(self) -> Factors:
+        """The whole model, in the memory of each process."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the state of the training to files in this folder, which all processes share; return when all have."""
+        ...
+
+
+@runtime_checkable
+class Distributed(Protocol):
+    """Optional interface of a backend that yields models that are `Spread`, and can go on from what these have saved."""
+
+    checkpoint_every: int
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether it does so with its present knobs."""
+        ...
+
+    def epochs_from(self, train: Ratings, training: Training, done: int, folder: Path) -> Iterator[Model]:
+        """As `Backend.epochs`, after `done` epochs: first yield the model of that epoch, which was saved in the folder."""
         ...

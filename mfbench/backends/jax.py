@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from mfbench.backends.base import AtLeast1, SideBySideTraining, Training
+from mfbench.backends.base import AtLeast1, Model, SideBySideTraining, Training
 from mfbench.backends.on_device.accelerator import (
     SideBySideOnDevice,
     device_named,
-    dot,
+    in_turn,
     ratings_on,
     side_by_side,
     tables_on,
     use_compile_cache,
     widest,
 )
+from mfbench.backends.on_device.sgd import sgd_epoch
 from mfbench.core.arrays import Array, Positions
+from mfbench.core.errors import SpecError
 from mfbench.matrix.ratings import Ratings
-from mfbench.matrix.schedule import Replayed, Schedule, Shuffled
-from mfbench.matrix.steps import BIAS, FIRST_HALF, Adaptive, accumulators
+from mfbench.matrix.schedule import Replayed, Ring, Schedule, Shuffled
+from mfbench.matrix.steps import Adaptive, accumulators
 
-Cut = Literal["minibatch", "waves"]
+Cut = Literal["minibatch", "waves", "ring"]
 Dtype = Literal["float32", "float64"]
-
-CAP = 0.25
-"""The largest step that a row takes along the mean gradient of its ratings in a batch."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,11 @@ class Jax(SideBySideOnDevice):
     the same point, and overshoot if it is popular; its step is therefore min(alpha, max(CAP, alpha) / c) with CAP = 0.25:
     it never moves further than CAP along the mean of its gradients, and nothing changes where alpha c <= CAP or c = 1.
 
+    "ring" trains on all devices of a kind, in one process or several, see `on_device.ring`: each has its share of the
+    ratings and of the factors. Users and items are divided into `parts` parts each, in the blocks of which waves are run in
+    a new random order each epoch. The number of parts changes the result; those of devices and processes do not.
+    checkpoint_every: the epochs between two checkpoints of a plain run on a ring.
+
     batch_size: ratings per minibatch. device: cpu, gpu, tpu, cpu:0, ...; by default the best available. dtype: the type
     that the device computes in. Scatter-add is ordered on a CPU, so runs repeat to the bit there. Waves do on any device,
     as a wave adds to each row once; minibatches on a GPU do not.
@@ -55,29 +58,61 @@ class Jax(SideBySideOnDevice):
     device: str | None = None
     dtype: Dtype = "float32"
     schedule: Cut = "minibatch"
+    parts: AtLeast1 = 4
+    checkpoint_every: AtLeast1 = 5
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta", "step", "decay"})
 
     def __post_init__(self) -> None:
         if self.device is not None:
             device_named(self.device)
+            if self.schedule == "ring" and ":" in self.device:
+                kind = self.device.partition(":")[0]
+                raise SpecError(f"device: {self.device!r} is one device, and a ring uses all of a kind; write {kind}")
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:
         """The ratings in stored order and batches reshuffled each epoch, or the ratings sorted by wave."""
         if self.schedule == "minibatch":
             return train, Shuffled(len(train), self.batch_size)
-        from mfbench.matrix.cuts import cut_to, shuffled, waves
+        from mfbench.matrix.cuts import cut_to, shuffled, waves, waves_in_blocks
 
+        if self.schedule == "ring":
+            arranged, offsets, blocks = waves_in_blocks(train, self.parts, rng)
+            offsets = cut_to(offsets, _width(offsets))
+            return arranged, Ring(offsets, np.searchsorted(offsets, blocks.offsets), blocks.lanes)
         arranged, offsets = waves(train, shuffled(len(train), rng))
         return arranged, Replayed(cut_to(offsets, _width(offsets)))
 
     @property
     def exact(self) -> bool:
         """True on a CPU, and with waves on any device."""
-        return self.schedule == "waves" or super().exact
+        return self.schedule != "minibatch" or super().exact
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether the device is not a CPU; a training on a ring has all devices to itself."""
+        return self.schedule != "ring" and super().accelerated
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether a training may extend over several processes."""
+        return self.schedule == "ring"
+
+    def epochs_from(self, train: Ratings, training: Training, done: int, folder: Path) -> Iterator[Model]:
+        """See `backends.base.Distributed`."""
+        return self._on_ring(train, training, done, folder)
+
+    def _on_ring(self, train: Ratings, training: Training, done: int = 0, folder: Path | None = None) -> Iterator[Model]:
+        from mfbench.backends.on_device.ring import train_on_ring
+
+        platform = str(device_named(self.device).platform)
+        return train_on_ring(train, training, platform, self.dtype, widest([training]), done, folder)
 
     def epochs_many(self, train: Ratings, trainings: Sequence[Training]) -> SideBySideTraining:
         """Yield the starts once compiled, then Factors in `dtype` after each epoch, for all trials in one program."""
+        if self.schedule == "ring":
+            yield from in_turn([self._on_ring(train, one) for one in trainings], trainings[0].hyper.epochs)
+            return
         use_compile_cache()
         device, exact, width = device_named(self.device), self.schedule == "waves", widest(trainings)
         with jax.enable_x64(self.dtype == "float64"):
@@ -107,76 +142,9 @@ def _epochs(
     state: Any, ratings: Any, epochs: Any, groups: Any, told: Any,
     *, width: int, bias: bool, exact: bool, adaptive: Adaptive | None,
 ) -> Any:  # fmt: skip
-    """`_epoch` for all trials: all arguments but the ratings and the number of groups have a leading axis of trials."""
-    one = partial(_epoch, width=width, bias=bias, exact=exact, adaptive=adaptive)
+    """`sgd_epoch` for all trials: all arguments but the ratings and the number of groups have a leading axis of trials."""
+    one = partial(sgd_epoch, width=width, bias=bias, exact=exact, adaptive=adaptive)
     return jax.vmap(one, in_axes=(0, None, 0, None, 0))(state, ratings, epochs, groups, told)
-
-
-def _epoch(
-    state: Any, ratings: Any, epoch: Any, groups: Any, told: Any,
-    *, width: int, bias: bool, exact: bool, adaptive: Adaptive | None,
-) -> Any:  # fmt: skip
-    """The state (tables, slots, accumulators) after the first `groups` groups, each one vectorised step.
-
-    P and Q are two arrays, not one stacked table: XLA then adds to both in place, whatever the number of users.
-    A step reads `width` ratings; those beyond the end of its group belong to the next group, and get a step of 0.
-    """
-    order, sequence, offsets = epoch
-    columns = ratings if order is None else tuple(column[order] for column in ratings)
-    alpha, beta, mean, K, whole = told
-
-    def step(n: Any, state: Any) -> Any:
-        (P, Q, user_bias, item_bias), slots, G = state
-        first, end = offsets[sequence[n]], offsets[sequence[n] + 1]
-        u, i, r = (lax.dynamic_slice_in_dim(column, first, width) for column in columns)
-        real = jnp.arange(width) < end - first
-        alpha_u = alpha_i = jnp.where(real, alpha, 0)
-        if not exact:
-            user_count, user_slots = _occurrences(slots[0], u, real)
-            item_count, item_slots = _occurrences(slots[1], i, real)
-            alpha_u, alpha_i = _damped(alpha_u, user_count), _damped(alpha_i, item_count)
-            slots = (user_slots, item_slots)
-
-        p, q = P[u], Q[i]
-        e = r - (mean + user_bias[u] + item_bias[i] + dot(p, q))
-        if adaptive is not None:
-            sides = []
-            for table, rows, row, other, own, alphas, gained in (
-                (P, u, p, q, user_bias, alpha_u, G[0]), (Q, i, q, p, item_bias, alpha_i, G[1])
-            ):  # fmt: skip
-                d = 2 * e[:, None] * other - beta * row
-                d_bias = 2 * e - beta * own[rows] if bias else jnp.zeros_like(e)
-                factor, share = _adapted(gained[rows], d, d_bias, K, whole, adaptive)
-                table = table.at[rows].add(alphas[:, None] * factor[0] * d)
-                own = own.at[rows].add(alphas * factor[1] * d_bias)
-                sides.append((table, own, gained.at[rows].add(jnp.where(real[:, None], share, 0))))
-            (P, user_bias, G_user), (Q, item_bias, G_item) = sides
-            return (P, Q, user_bias, item_bias), slots, (G_user, G_item)
-
-        step_p = alpha_u[:, None] * (2 * e[:, None] * q - beta * p)
-        if exact:
-            p += step_p
-        step_q = alpha_i[:, None] * (2 * e[:, None] * p - beta * q)
-        P, Q = P.at[u].add(step_p), Q.at[i].add(step_q)
-        if bias:
-            user_bias = user_bias.at[u].add(alpha_u * (2 * e - beta * user_bias[u]))
-            item_bias = item_bias.at[i].add(alpha_i * (2 * e - beta * item_bias[i]))
-        return (P, Q, user_bias, item_bias), slots, G
-
-    return lax.fori_loop(0, groups, step, state)
-
-
-def _adapted(G: Any, d: Any, d_bias: Any, K: Any, whole: Any, adaptive: Adaptive) -> tuple[tuple[Any, Any], Any]:
-    """What the steps of factors and bias are multiplied by, and what the accumulators gain, see `matrix.steps`.
-
-    G: [ratings, 3]. d: [ratings, padded K]. K: the factors that are not padding. whole: 0 if the first half alone moves.
-    """
-    first = jnp.arange(d.shape[1]) < FIRST_HALF
-    by_half = jnp.where(first, 1 / jnp.sqrt(G[:, :1]), whole / jnp.sqrt(G[:, 1:2])) / adaptive.s
-    of_first = dot(jnp.where(first, d, 0), d) / jnp.minimum(K, FIRST_HALF)
-    of_second = whole * dot(jnp.where(first, 0, d), d) / jnp.maximum(K - FIRST_HALF, 1)
-    gained = [adaptive.gain * of_first, adaptive.gain * of_second, adaptive.bias_gain * d_bias * d_bias]
-    return (by_half, 1 / jnp.sqrt(G[:, BIAS])), jnp.stack(gained, axis=1)
 
 
 def _width(offsets: Positions) -> int:
@@ -186,20 +154,3 @@ def _width(offsets: Positions) -> int:
     """
     sizes = np.diff(offsets)
     return min(range(64, 1025, 64), key=lambda width: int(np.ceil(sizes / width).sum()) * (width + 64))
-
-
-def _damped(alpha: Any, count: Any) -> Any:
-    """The step size of a row that occurs `count` times in the batch; an alpha of 0 stays 0."""
-    return jnp.minimum(alpha, jnp.maximum(CAP, alpha) / jnp.maximum(count, 1))
-
-
-def _occurrences(slots: Any, rows: Any, real: Any) -> tuple[Any, Any]:
-    """How often each of `rows` occurs where `real`, [width], and the scratch array [n] to pass to the next call.
-
-    One of a row's positions in the batch becomes its slot, in which it is counted. Counting in an array of all rows would
-    need a second write to clear it, and XLA then copies that array at every step.
-    """
-    width = len(rows)
-    slots = slots.at[rows].set(jnp.arange(width, dtype=slots.dtype))
-    slot = slots[rows]
-    return jnp.zeros(width, jnp.int32).at[slot].add(real.astype(jnp.int32))[slot], slots

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mfbench.backends.base import Distributed
+from mfbench.core.errors import SpecError
+from mfbench.core.processes import leads, processes
 from mfbench.data.files.frames import with_frames_kept
 from mfbench.data.splits import parts_of
 from mfbench.models.evaluation import none_relevant
@@ -14,6 +17,7 @@ from mfbench.models.own_metrics import own_metrics
 from mfbench.models.trained import TrainedModel
 from mfbench.report.filled import MOST_SHOWN, given_and_filled
 from mfbench.report.leaderboard import Row, rows
+from mfbench.runs.distributed.checkpoints import Checkpoints
 from mfbench.runs.jobs import Job, backend_of, job_of
 from mfbench.runs.preparation import check_jobs
 from mfbench.runs.record_files import model_path
@@ -120,11 +124,19 @@ def run(spec: SpecSource, changes: Iterable[str] = (), data: Any = None) -> RunR
     """
     checked = load_spec(*with_frames_kept(spec, changes, data))
     study, backend = run_study_key(checked), checked.model.backend
-    backend_of(checked.model, backend)
+    trainer = backend_of(checked.model, backend)
+    if processes() > 1 and not (isinstance(trainer, Distributed) and trainer.is_distributed):
+        raise SpecError(
+            f"--processes: {backend} trains in one process; set model.backend=jax and model.options.jax.schedule=ring"
+        )
     own_metrics(checked.evaluation, check=True)
     jobs = [job_of(checked, study, backend, "run", repeat=r) for r in range(checked.folds)]
     parts = [parts_of(job.spec) for job in jobs]
     check_jobs(jobs, parts[0])
+    if not leads():
+        return RunResult(
+            [record for job, part in zip(jobs, parts, strict=True) for record in train_and_record([job], part)], {}
+        )
     with watched(checked.name) as (watcher, export):
         watcher.say(parts[0].says)
         for sentence in none_relevant(checked.evaluation, parts[0].highest) if "valid" in parts[0].n else []:
@@ -138,6 +150,8 @@ def run(spec: SpecSource, changes: Iterable[str] = (), data: Any = None) -> RunR
             return False
 
         for job, folder in zip(jobs, parts, strict=True):
+            if done := Checkpoints(job, folder).done:
+                watcher.say(f"{job.run_key}: going on from its checkpoint after epoch {done} of {job.epochs}")
             (record,) = train_and_record([job], folder, watch)
             records.append(record)
             watcher.done(record)

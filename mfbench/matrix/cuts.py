@@ -46,6 +46,25 @@ def waves(train: Ratings, order: Array) -> tuple[Ratings, Positions]:
     return train.take(positions), offsets
 
 
+def waves_in_blocks(train: Ratings, parts: int, rng: np.random.Generator) -> tuple[Ratings, Positions, Diagonals]:
+    """The ratings sorted by the blocks of a grid (see `blocks`) and within a block by wave (see `waves`).
+
+    Returns them, the offsets of all waves, int64 [waves + 1], and the blocks.
+
+    >>> users, items = np.divmod(np.arange(16, dtype=np.int32), 4)
+    >>> _, offsets, diagonals = waves_in_blocks(Ratings(users, items, np.ones(16), 4, 4), 2, np.random.default_rng(0))
+    >>> diagonals.offsets.tolist(), set(diagonals.offsets.tolist()) <= set(offsets.tolist())
+    ([0, 4, 8, 12, 16], True)
+    """
+    arranged, diagonals = blocks(train, parts, rng)
+    found = [np.zeros(1, np.int64)]
+    for lo, hi in pairwise(diagonals.offsets):
+        block, offsets = waves(arranged.take(slice(lo, hi)), shuffled(hi - lo, rng))
+        arranged.users[lo:hi], arranged.items[lo:hi], arranged.values[lo:hi] = block.users, block.items, block.values
+        found.append(lo + offsets[1:])
+    return arranged, np.concatenate(found), diagonals
+
+
 def cut_to(offsets: Positions, width: int) -> Positions:
     """The offsets after splitting every group of more than `width` ratings."""
     pieces = [np.arange(lo, hi, width) for lo, hi in pairwise(offsets)]

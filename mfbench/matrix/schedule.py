@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -116,6 +117,24 @@ class Diagonals:
         """The same blocks in a new sequence."""
         diagonals = _by_halves(self.lanes, rng)
         return Epoch(self.offsets, (diagonals[:, None] * self.lanes + np.arange(self.lanes)).ravel(), lanes=self.lanes)
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The waves of the blocks of a grid of `parts` x `parts` parts; an epoch visits one diagonal of blocks after another.
+
+    So item part b is needed with user part 0 at diagonal b, with user part 1 at diagonal b - 1, and so on: the parts go
+    round a ring. The waves of a block are visited in a new random order each epoch. offsets: of the waves, as in `Epoch`.
+    blocks: int64 [parts² + 1], the first wave of each block, which are numbered as in `Epoch`.
+    """
+
+    offsets: Positions
+    blocks: Positions
+    parts: int
+
+    def epoch(self, rng: np.random.Generator) -> Epoch:
+        """The same waves in a new sequence."""
+        return Epoch(self.offsets, np.concatenate([lo + rng.permutation(hi - lo) for lo, hi in pairwise(self.blocks)]))
 
 
 def _by_halves(n: int, rng: np.random.Generator) -> Positions:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mfbench.backends.base import Model
+from mfbench.backends.base import Model, Spread
 from mfbench.core.arrays import Array, Floats64
 from mfbench.core.machine import core_list
 from mfbench.matrix.compiled import compiled, unsigned
@@ -27,8 +27,8 @@ def score(model: Model, ratings: Ratings, threads: int | None = None) -> tuple[f
     """RMSE and MAE of the model over n > 0 ratings; inf or nan if predictions overflowed.
 
     Factors are scored by compiled code on all cores that the process may use (or on `threads`), without an array of
-    predictions: in float64, summed in chunks of 16,384 ratings, so that the number of threads does not change a bit. Any
-    other model is scored by its `predict`.
+    predictions: in float64, summed in chunks of 16,384 ratings, so that the number of threads does not change a bit. A model
+    that is `Spread` scores itself, and any other is scored by its `predict`.
 
     >>> model = Factors(np.array([[1.0], [2.0]]), np.array([[0.5]]), np.zeros(2), np.zeros(1), mean=3.0)
     >>> indices = np.array([0, 1], np.int32), np.array([0, 0], np.int32)
@@ -36,6 +36,8 @@ def score(model: Model, ratings: Ratings, threads: int | None = None) -> tuple[f
     >>> round(rmse, 3), mae
     (0.354, 0.25)
     """
+    if isinstance(model, Spread):
+        return model.score(ratings)
     factors = factors_of(model)
     if factors is None:
         return rmse_and_mae(ratings.values, model.predict(ratings.users, ratings.items))

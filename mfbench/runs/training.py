@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from mfbench.backends import registry
-from mfbench.backends.base import Backend, Model, SideBySide, SideBySideTraining, Training
+from mfbench.backends.base import Backend, Model, SideBySide, SideBySideTraining, Spread, Training
 from mfbench.core.arrays import Array
 from mfbench.core.errors import MfbenchError, is_disk_full
 from mfbench.core.files import write_model, write_whole
 from mfbench.core.machine import Memory
+from mfbench.core.processes import leads
 from mfbench.core.randomness import generator
 from mfbench.data.sealed import open_test
 from mfbench.data.splits import Parts
@@ -27,6 +28,7 @@ from mfbench.matrix.ratings import Ratings
 from mfbench.models.evaluation import evaluate, objective_measure, user_errors
 from mfbench.models.scoring import Scorer, score
 from mfbench.runs.checkout import kept_changes
+from mfbench.runs.distributed.checkpoints import Checkpoints, remove_checkpoints
 from mfbench.runs.environment import environment
 from mfbench.runs.jobs import Job, blank, failed, hardware
 from mfbench.runs.preparation import Preparation, Prepared, check_jobs
@@ -64,10 +66,11 @@ def train_and_record(
 ) -> list[Record]:
     """Train the jobs, write their records, and for every stage but a trial their models too; return the records.
 
-    preparation: pass the same one to successive calls, so that they reuse the prepared ratings.
+    preparation: pass the same one to successive calls, so that they reuse the prepared ratings. Of several processes of one
+    training only the first writes.
     """
     trained = make(jobs, parts, watch, preparation or Preparation())
-    for one in trained:
+    for one in trained if leads() else ():
         record, path = one.record, one.job.path
         with one.clock("log_seconds"):
             if record.stage != "trial" and record.outcome == "completed":
@@ -78,6 +81,8 @@ def train_and_record(
             if diff is not None and not diff_path(diff).exists():
                 write_whole(diff_path(diff), kept_changes())
         write_record(record)
+        if record.outcome != "failed":
+            remove_checkpoints(one.job)
     return [one.record for one in trained]
 
 
@@ -123,7 +128,11 @@ def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, prepara
     with _clock(trained, "setup_seconds"):
         prepared = preparation.prepare(parts, backend, job.model.seed, last_stage)
         train_part, valid_part = prepared.train, prepared.valid
-        models = _models(backend, train_part, [_training(one.job, prepared) for one in trained])
+        trainings, checkpoints = [_training(one.job, prepared) for one in trained], Checkpoints(job, parts)
+        if checkpoints.done:
+            models = checkpoints.models(train_part, trainings[0], trained[0].record)
+        else:
+            models = _models(backend, train_part, trainings)
         judged_on = {"train": train_part, "valid": valid_part}
         for one in trained:
             one.scorers = {name: Scorer(part) for name, part in judged_on.items() if part is not None}
@@ -135,7 +144,7 @@ def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, prepara
         score(first[0], train_part.take(slice(1)))  # compiles the scoring, so that the clock of the epochs does not include it
 
     going = np.ones(len(trained), dtype=bool)
-    for epoch in range(1, job.epochs + 1):
+    for epoch in range(checkpoints.done + 1, job.epochs + 1):
         on = [one for one, goes in zip(trained, going, strict=True) if goes]
         with _clock(on, "train_seconds"):
             latest = models.send(going)
@@ -155,17 +164,21 @@ def train(trained: Sequence[Trained], parts: Parts, watch: Watch | None, prepara
                     going[j] = one.record.outcome == "completed" and not (valid_part is not None and _has_stalled(one))
         if not going.any():
             break
+        checkpoints.keep(epoch, trained[0].model, trained[0].record)
 
     memory.mark("train")
     for one in trained:
         one.record.memory = memory.bytes
         one.model = one.model if one.best is None else one.best
+        if isinstance(one.model, Spread):
+            one.model = one.model.gathered()
         _summarise(one)
         if job.stage != "trial" and one.record.outcome == "completed":
             with one.clock("evaluate_seconds"):
                 if one.record.train_rmse is None:  # the best epoch was not scored on train
                     one.record.train_rmse, one.record.train_mae = score(one.model, train_part)
-                _evaluate(one, parts, train_part, valid_part, purpose)
+                if leads():
+                    _evaluate(one, parts, train_part, valid_part, purpose)
         one.record.ended = time.time()
 
 

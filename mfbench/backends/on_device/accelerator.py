@@ -18,11 +18,12 @@ from typing import Any
 
 from mfbench.core.machine import OWN_XLA_FLAG
 
-# Set before the import, as JAX reads them once. One thread: the steps are so short that a second one slows them down.
+# Set before the import, as JAX reads them once. One thread for each CPU device: the steps are so short that a second one slows
+# them down.
 # No preallocation of memory: several processes may share a device. And no fused multiply-add, which comes with AVX2: where
 # XLA uses it depends on the whole program, so the last bit of a trial would depend on the trials beside it (doing without
 # costs about a third of the speed).
-os.environ.setdefault("PJRT_NPROC", "1")
+os.environ.setdefault("PJRT_NPROC", os.environ.get("JAX_NUM_CPU_DEVICES", "1"))
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 if platform.machine() in ("x86_64", "AMD64") and "xla_cpu_max_isa" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {OWN_XLA_FLAG}".strip()
@@ -212,6 +213,15 @@ def side_by_side(
     for number in range(trainings[0].hyper.epochs):
         tables = run(*epochs(rngs), told(number, going))
         models = [models[j] if going is not None and not going[j] else factors(tables, j) for j in range(len(trainings))]
+        going = yield models
+
+
+def in_turn(runs: Sequence[Iterator[Model]], epochs: int) -> SideBySideTraining:
+    """The loop of `epochs_many` where each training has a program of its own."""
+    models = [next(run) for run in runs]
+    going = yield models
+    for _ in range(epochs):
+        models = [one if going is not None and not going[j] else next(runs[j]) for j, one in enumerate(models)]
         going = yield models
 
 

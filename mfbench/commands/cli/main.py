@@ -12,6 +12,7 @@ import typer
 
 import mfbench
 from mfbench.commands.cli import completion, inventory, models, records, starting, tracking
+from mfbench.commands.cli.processes import among
 from mfbench.commands.cli.terminal import (
     AsJson,
     Trust,
@@ -25,6 +26,7 @@ from mfbench.commands.cli.terminal import (
     warn,
 )
 from mfbench.core.errors import InputError, MfbenchError, is_disk_full, of_the_machine
+from mfbench.core.processes import leads
 
 if TYPE_CHECKING:
     from mfbench.search.audit import Audit
@@ -85,14 +87,24 @@ def main() -> None:
 
 
 @app.command()
-def run(spec: SpecFile, changes: Changes = None, as_json: AsJson = False) -> None:
+def run(
+    spec: SpecFile,
+    changes: Changes = None,
+    processes: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Train in N processes, or in those that srun started (auto).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Train the spec's model once and score it on train and valid."""
     with stoppable("rerun the command to start the run again"):
+        among(processes)
         from mfbench.commands.cli.next_steps import after_run
         from mfbench.report.leaderboard import table
         from mfbench.tracking.pages import pointer, run_page
 
         result = mfbench.run(spec, changes or ())
+        if not leads():
+            return
         show(
             table(result.record.run_key, result.leaderboard(), result.record.data.oracle_of("valid")),
             as_json,
