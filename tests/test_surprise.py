@@ -16,7 +16,7 @@ from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.ratings import Ratings
 from mfbench.testing import BackendContract, small_ratings, train_models
 
-OURS = {
+OURS: dict[str, Backend] = {
     "loop": Loop(order="rows", simultaneous=True),
     "numba": Numba(schedule="rows", simultaneous=True, dtype="float64"),
 }

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mfbench.core.errors import InputError, WorkError
 from mfbench.core.files import write_whole
@@ -108,7 +108,7 @@ class PeerEnvironment:
             raise WorkError(f"{self.name} could not be installed ({why}); {remedy}")
         return done.stdout
 
-    def _installed(self) -> dict[str, dict[str, str]]:
+    def _installed(self) -> dict[str, Any]:
         try:
             found = json.loads((self.folder / "installed.json").read_bytes())
         except (OSError, ValueError):

@@ -50,10 +50,11 @@ def _peer(name: str) -> type[Peer]:
     known = _known()
     if name not in known and name not in registry.PEERS and ":" not in name:
         raise InputError(f"peer: unknown peer {name!r}; choose from {', '.join(known)}, or give your own as mine.py:Mine")
-    found = registry.backend_class(known.get(name, [name])[0])
+    found: Any = registry.backend_class(known.get(name, [name])[0])
     if not issubclass(found, Peer):
         raise InputError(f"peer: {name} is not a peer; derive its class from mfbench.backends.peers.peer.Peer")
-    return found
+    peer: type[Peer] = found
+    return peer
 
 
 def _described(name: str) -> dict[str, Any]:

@@ -132,11 +132,9 @@ class Peer:
             found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "nothing"
             wanted = f"P [{shape[0]}, K], Q [{shape[1]}, K], user_bias, item_bias and mean, or predictions {list(shape)}"
             raise RunError(f"{self.peer}: its adapter answered {found}; it must yield {wanted}")
-        types = {array.dtype for name, array in factors.arrays().items() if name != "mean"}
-        dtype = np.float32 if types == {np.dtype(np.float32)} else np.float64
-        tables = [factors.P, factors.Q, factors.user_bias, factors.item_bias]
-        P, Q, user_bias, item_bias = (np.ascontiguousarray(table, dtype) for table in tables)
-        for rows, tables in ((~seen(train.users, shape[0]), [P, user_bias]), (~seen(train.items, shape[1]), [Q, item_bias])):
-            for table in tables:
-                table[rows] = 0
+        given: list[Array] = [factors.P, factors.Q, factors.user_bias, factors.item_bias]
+        dtype = np.float32 if all(table.dtype == np.float32 for table in given) else np.float64
+        P, Q, user_bias, item_bias = (np.ascontiguousarray(table, dtype) for table in given)
+        for rows, table in ((train.users, P), (train.users, user_bias), (train.items, Q), (train.items, item_bias)):
+            table[~seen(rows, len(table))] = 0
         return Factors(P, Q, user_bias, item_bias, factors.mean)

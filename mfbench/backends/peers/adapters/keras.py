@@ -21,7 +21,7 @@ def train(given: SimpleNamespace) -> Iterator[dict[str, Any]]:
     os.environ.update(KERAS_BACKEND="jax", KERAS_HOME=".", JAX_PLATFORMS="cpu")
     import keras
 
-    class Penalized(keras.layers.Layer):
+    class Penalized(keras.layers.Layer):  # type: ignore[misc]
         def call(self, rows: Any) -> Any:
             self.add_loss(given.beta / 2 * keras.ops.mean(keras.ops.sum(rows * rows, axis=-1)))
             return rows

@@ -17,7 +17,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
@@ -62,7 +62,9 @@ def main(path: str) -> None:
     os.dup2(2, 1)  # what the peer prints goes to stderr
     requests: queue.SimpleQueue[tuple[dict[str, Any], dict[str, Any]]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
-    adapter, training = None, iter(())
+    adapter: Any = None
+    training: Iterator[dict[str, Any]] = iter(())
+    model: dict[str, Any] | None
     while True:
         header, arrays = requests.get()
         try:
