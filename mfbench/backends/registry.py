@@ -37,7 +37,6 @@ PEERS = {
     "surprise-baseline": "mfbench.backends.peers.known:SurpriseBaseline",
     "myfm": "mfbench.backends.peers.known:Myfm",
     "cornac": "mfbench.backends.peers.known:Cornac",
-    "cmfrec": "mfbench.backends.peers.known:Cmfrec",
     "lenskit": "mfbench.backends.peers.known:Lenskit",
     "keras": "mfbench.backends.peers.known:Keras",
 }

@@ -98,24 +98,6 @@ class Cornac(Peer):
 
 
 @dataclass(frozen=True)
-class Cmfrec(Peer):
-    """Peer: ALS of cmfrec, all iterations in one go.
-
-    n_iter: the number of iterations, which the spec's epochs do not change. use_cg: approximate solutions by conjugate
-    gradients, its default, instead of exact ones. threads: of its code; their number may change the last bits.
-    """
-
-    n_iter: AtLeast1 = 10
-    use_cg: bool = True
-    threads: AtLeast1 = 1
-
-    tunable: ClassVar[frozenset[str]] = frozenset({"K", "beta"})
-    in_one_go: ClassVar[bool] = True
-    peer: ClassVar[str] = "cmfrec"
-    package: ClassVar[str] = "cmfrec"
-
-
-@dataclass(frozen=True)
 class Lenskit(Peer):
     """Peer: BiasedMF of LensKit, ALS after fixed, damped biases.
 
