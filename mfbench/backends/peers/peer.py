@@ -134,7 +134,8 @@ class Peer:
             raise RunError(f"{self.peer}: its adapter answered {found}; it must yield {wanted}")
         given: list[Array] = [factors.P, factors.Q, factors.user_bias, factors.item_bias]
         dtype = np.float32 if all(table.dtype == np.float32 for table in given) else np.float64
-        P, Q, user_bias, item_bias = (np.ascontiguousarray(table, dtype) for table in given)
+        tables: list[Any] = [np.ascontiguousarray(table, dtype) for table in given]
+        P, Q, user_bias, item_bias = tables
         for rows, table in ((train.users, P), (train.users, user_bias), (train.items, Q), (train.items, item_bias)):
             table[~seen(rows, len(table))] = 0
         return Factors(P, Q, user_bias, item_bias, factors.mean)
