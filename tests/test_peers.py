@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 from tiny_peer import write_peer
+from trainings import made
 from user_files import write_spec
 from waiting import wait_until
 
@@ -235,12 +236,12 @@ def test_a_peer_ends_with_the_process_that_started_it(tiny: str) -> None:
 
 @pytest.mark.usefixtures("workplace")
 def test_a_peer_that_is_not_there_says_how_to_get_it(
-    small: dict[str, Any], command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MFBENCH_PEERS", str(tmp_path / "none"))
-    status, _, err = command("run", write_spec(small), "--set", "model.backend=surprise")
-    assert status == 1
-    assert "surprise is not installed; run `mfbench peers get surprise`" in err
+    record = made(small, "surprise")
+    assert record.outcome == "failed"
+    assert record.reason == "surprise is not installed; run `mfbench peers get surprise`"
 
 
 @pytest.mark.usefixtures("stored")
@@ -251,7 +252,7 @@ def test_a_sweep_with_a_peer_that_fails_now_and_then(small: dict[str, Any], tiny
     small["sweep"] |= {"space": {"K": 3}}
     result = mfbench.sweep(write_spec(small))
     records = study_records(result.swept.study)
-    outcomes = {(one.backend != "loop", one.options.get("mode"), one.outcome) for one in records if one.stage == "trial"}
+    outcomes = {(one.backend != "loop", one.hyper.get("mode"), one.outcome) for one in records if one.stage == "trial"}
     assert outcomes == {(False, None, "completed"), (True, "fine", "completed"), (True, "crash", "failed")}
     ours, theirs = sorted((one for one in records if one.stage == "final"), key=lambda one: one.backend != "loop")
     assert ours.test_rmse is not None
@@ -263,8 +264,7 @@ def test_a_sweep_with_a_peer_that_fails_now_and_then(small: dict[str, Any], tiny
 
 @pytest.mark.usefixtures("workplace")
 def test_a_peer_without_epochs_trains_once(small: dict[str, Any], tiny: str) -> None:
-    del small["sweep"]
-    record = mfbench.run(small, [f"model.backend={tiny}InOneGo"]).record
+    record = made(small, f"{tiny}InOneGo")
     assert (record.outcome, record.planned_epochs, record.epochs) == ("completed", 1, 1)
 
 
