@@ -254,7 +254,7 @@ def test_a_sweep_with_a_peer_that_fails_now_and_then(small: dict[str, Any], tiny
     records = study_records(result.swept.study)
     outcomes = {(one.backend != "loop", one.hyper.get("mode"), one.outcome) for one in records if one.stage == "trial"}
     assert outcomes == {(False, None, "completed"), (True, "fine", "completed"), (True, "crash", "failed")}
-    ours, theirs = sorted((one for one in records if one.stage == "final"), key=lambda one: one.backend != "loop")
+    ours, theirs = sorted(result.swept.finals, key=lambda one: one.backend != "loop")
     assert ours.test_rmse is not None
     assert theirs.test_rmse is not None
     assert (theirs.options["mode"], theirs.environment.device["tinymf"]) == ("fine", "1.5")
