@@ -22,7 +22,8 @@ class Loop:
     """Plain SGD in Python and NumPy, float64, one rating at a time: slow, readable, the reference.
 
     order: "shuffled" reshuffles the ratings each epoch, "rows" keeps the stored order (as the notebook does). Of any
-    schedule it visits one rating after another, whatever the groups.
+    schedule it visits one rating after another, whatever the groups. simultaneous: update q with the p from before this
+    rating, as most other libraries do, instead of the p just written; `step: adagrad` always does.
 
     >>> from mfbench.testing import small_ratings, train_models
     >>> start, *_, last = train_models(Loop(order="rows"), small_ratings(), K=2, epochs=5)
@@ -31,6 +32,7 @@ class Loop:
     """
 
     order: Order = "shuffled"
+    simultaneous: bool = False
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta", "step", "decay"})
 
@@ -56,8 +58,9 @@ class Loop:
                 u, i, r = users[n], items[n], values[n]
                 p, q = P[u], Q[i]
                 e = r - (mean + user_bias[u] + item_bias[i] + float(p.dot(q)))
+                p_read = p.copy() if self.simultaneous else p  # p itself is updated in place
                 p += alpha * (2 * e * q - beta * p)
-                q += alpha * (2 * e * p - beta * q)  # with the p just written
+                q += alpha * (2 * e * p_read - beta * q)
                 if hyper.bias:
                     user_bias[u] += alpha * (2 * e - beta * user_bias[u])
                     item_bias[i] += alpha * (2 * e - beta * item_bias[i])

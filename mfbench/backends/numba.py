@@ -24,7 +24,7 @@ from mfbench.matrix.steps import BIAS, FIRST_HALF, Adaptive, accumulators
 AHEAD = 6
 """The number of ratings between the one whose rows are being fetched from memory and the one that is trained on."""
 
-Cut = Literal["blocks", "waves"]
+Cut = Literal["blocks", "waves", "rows"]
 Dtype = Literal["float32", "float64"]
 
 
@@ -35,20 +35,24 @@ class Numba:
     schedule: "blocks" divides users and items into `blocks` parts each, once; the blocks on a diagonal of this grid share
     no user and no item, so they run in parallel, and the diagonals are run in a new random order each epoch. "waves" cuts
     one shuffled order into groups that share no user and no item, run in a new random order each epoch; they are too short
-    to be worth a second thread. blocks: also the largest useful number of threads; it changes the result, so it does not
-    depend on the machine. threads: by default all cores that the process may use; the number does not change the result.
-    dtype: the type of the factors and of the arithmetic.
+    to be worth a second thread. "rows" keeps the stored order, by user and item, on one thread. blocks: also the largest
+    useful number of threads; it changes the result, so it does not depend on the machine. threads: by default all cores that
+    the process may use; the number does not change the result. dtype: the type of the factors and of the arithmetic.
+    simultaneous: update q with the p from before the rating, as `loop` does; with "rows" and float64 this is Surprise's SVD.
     """
 
     schedule: Cut = "blocks"
     blocks: AtLeast1 = 16
     threads: AtLeast1 | None = None
     dtype: Dtype = "float32"
+    simultaneous: bool = False
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta", "step", "decay"})
 
     def arrange(self, train: Ratings, rng: np.random.Generator) -> tuple[Ratings, Schedule]:
-        """The ratings sorted by block or by wave, and the schedule over them."""
+        """The ratings sorted by block or by wave, or as they are, and the schedule over them."""
+        if self.schedule == "rows":
+            return train, Replayed(np.array([0, len(train)]))
         if self.schedule == "blocks":
             return blocks(train, self.blocks, rng)
         arranged, offsets = waves(train, shuffled(len(train), rng))
@@ -68,7 +72,7 @@ class Numba:
             P, Q, user_bias, item_bias = (aligned(table, self.dtype) for table in tables)
             return Factors(P, Q, user_bias, item_bias, start.mean)
 
-        sweep: Callable[..., None] = _sweep
+        sweep: Callable[..., None] = _sweep_simultaneous if self.simultaneous else _sweep
         more: tuple[Any, ...] = ()
         if hyper.step == "adagrad":
             sweep, adaptive, K = _sweep_adagrad, Adaptive.of(train), start.P.shape[1]
@@ -139,6 +143,31 @@ def _sweep(
                 p += alpha * (e2 * q - beta * p)
                 q += alpha * (e2 * p - beta * q)  # with the p just written
                 P[u, k], Q[i, k] = p, q
+            if bias:
+                user_bias[u] += alpha * (e2 - beta * user_bias[u])
+                item_bias[i] += alpha * (e2 - beta * item_bias[i])
+
+
+@compiled(reordered=True)
+def _sweep_simultaneous(
+    sequence: Array, offsets: Array, first: int, end: int, by: int,
+    users: Array, items: Array, values: Array,
+    P: Array, Q: Array, user_bias: Array, item_bias: Array, alpha: float, beta: float, mean: float, bias: bool,
+) -> None:  # fmt: skip
+    """Like `_sweep`, but q is updated with the p that was read: a function of its own, so that the other stays as fast."""
+    K = np.uint32(P.shape[1])
+    for s in range(first, end, by):
+        for n in range(offsets[sequence[s]], offsets[sequence[s] + 1]):
+            u, i = users[n], items[n]
+            prediction = mean + user_bias[u] + item_bias[i]
+            for k in range(K):
+                prediction += P[u, k] * Q[i, k]
+            e = values[n] - prediction
+            e2 = e + e
+            for k in range(K):
+                p, q = P[u, k], Q[i, k]
+                P[u, k] = p + alpha * (e2 * q - beta * p)
+                Q[i, k] = q + alpha * (e2 * p - beta * q)
             if bias:
                 user_bias[u] += alpha * (e2 - beta * user_bias[u])
                 item_bias[i] += alpha * (e2 - beta * item_bias[i])

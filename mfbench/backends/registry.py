@@ -11,13 +11,14 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from mfbench.backends.base import Backend
 from mfbench.core.errors import SpecError
-from mfbench.core.own_code import own_digest, own_object
+from mfbench.core.own_code import files_digest, own_digest, own_object
 from mfbench.spec.faults import fault
 
 BUILT_IN = {
@@ -30,13 +31,23 @@ BUILT_IN = {
     "bmf": "mfbench.backends.bmf:Bmf",
     "mean": "mfbench.backends.mean:Mean",
 }
+PEERS = {
+    "surprise": "mfbench.backends.peers.known:Surprise",
+    "surprise-svdpp": "mfbench.backends.peers.known:SurpriseSvdpp",
+    "surprise-baseline": "mfbench.backends.peers.known:SurpriseBaseline",
+    "myfm": "mfbench.backends.peers.known:Myfm",
+    "cornac": "mfbench.backends.peers.known:Cornac",
+    "lenskit": "mfbench.backends.peers.known:Lenskit",
+    "keras": "mfbench.backends.peers.known:Keras",
+}
+"""Other libraries, each in an environment of its own; see `backends.peers`."""
 GROUP = "mfbench.backends"
 """The entry point group in which an installed package offers backends."""
 
 
 def names() -> list[str]:
-    """The names of the built-in backends, then of those in installed packages."""
-    return [*BUILT_IN, *sorted(_installed())]
+    """The names of the built-in backends, then of the peers, then of those in installed packages."""
+    return [*BUILT_IN, *PEERS, *sorted(_installed())]
 
 
 def resolve(name: str, options: Mapping[str, Any], where: str | None = None) -> Backend:
@@ -69,16 +80,32 @@ def tunable(name: str) -> frozenset[str]:
     return parameters
 
 
+def in_one_go(name: str) -> bool:
+    """Whether the backend trains without epochs, as some peers do; its runs then have one."""
+    return bool(getattr(_class(name), "in_one_go", False))
+
+
 def knobs(backend: Backend) -> dict[str, Any]:
     """The knobs of a backend and their values."""
     return {field.name: getattr(backend, field.name) for field in _knobs(backend)}
 
 
 def digest(name: str) -> str | None:
-    """16 hex digits of a digest of the file that defines a user's own backend; None for a built-in one."""
+    """16 hex digits of a digest of the file that defines a user's own backend; None for a built-in one.
+
+    Of a peer, the digest is that of its adapter and its pins, for one of the user's own of that file too.
+    """
     if name in BUILT_IN:
         return None
-    return own_digest(name if ":" in name else _installed()[name].value)
+    source: tuple[Path, ...] = getattr(_class(name), "source", tuple)()
+    if name in PEERS:
+        return files_digest(*source)
+    return own_digest(name if ":" in name else _installed()[name].value, *source)
+
+
+def backend_class(name: str) -> Any:
+    """The dataclass of that name; SpecError as in `resolve`."""
+    return _class(name)
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -122,7 +149,7 @@ def _class(name: str) -> Any:
 
 
 def _load(name: str) -> Any:
-    target = BUILT_IN.get(name, name)
+    target = BUILT_IN.get(name) or PEERS.get(name, name)
     if ":" in target:
         return own_object(target, "backend", "class", name)
     entry = _installed().get(name)

@@ -59,6 +59,10 @@ class WorkError(MfbenchError):
     """The work itself failed: every trial diverged, a worker kept dying, a download was interrupted."""
 
 
+class RunError(WorkError):
+    """What made a single run fail, as a peer that crashed: its outcome is `failed` for this reason, and others go on."""
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether the disk is full or the user's quota is used up."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -30,13 +30,18 @@ def own_object(target: str, key: str, kind: str, shown: str | None = None) -> An
     return getattr(module, attribute)
 
 
-def own_digest(target: str) -> str:
-    """16 hex digits of a digest of the file in which that code is."""
+def own_digest(target: str, *more: Path) -> str:
+    """16 hex digits of a digest of the file in which that code is, and of more files."""
     place = target.rpartition(":")[0]
     if not place.endswith(".py"):
         module = importlib.util.find_spec(place)
         place = str(module.origin) if module else ""
-    return hashlib.sha256(Path(place).expanduser().read_bytes()).hexdigest()[:16]
+    return files_digest(Path(place).expanduser(), *more)
+
+
+def files_digest(*paths: Path) -> str:
+    """16 hex digits of a digest of the content of these files, one after another."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 def _module_at(path: Path, key: str) -> ModuleType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 DVC_EXPERIMENTS = Path(".dvc/tmp/exps")
@@ -30,6 +31,15 @@ RESULTS = Path("results")
 def data_home() -> Path:
     """The folder of archives and prepared data sets: `MFBENCH_DATA`, by default `data` in the current folder."""
     return Path(os.environ.get("MFBENCH_DATA") or "data").expanduser()
+
+
+def peers_home() -> Path:
+    """The folder of the peers' environments: `MFBENCH_PEERS`, by default `mfbench/peers` in the user's folder for data."""
+    if given := os.environ.get("MFBENCH_PEERS"):
+        return Path(given).expanduser().absolute()
+    places = {"darwin": "~/Library/Application Support", "win32": os.environ.get("LOCALAPPDATA", "~")}
+    base = os.environ.get("XDG_DATA_HOME") or places.get(sys.platform, "~/.local/share")
+    return Path(base).expanduser() / "mfbench" / "peers"
 
 
 def file_safe(backend: str) -> str:

@@ -96,14 +96,16 @@ def job_of(
 ) -> Job:
     """The job for the spec's model with these changes to its hyperparameters.
 
-    spec: of the whole study; the job gets the spec of its repeat. epochs: by default those of the spec, or 1 for a floor.
+    spec: of the whole study; the job gets the spec of its repeat. epochs: by default those of the spec, or 1 for a floor
+    and for a backend without epochs.
     """
     tunable = registry.tunable(backend)
+    has_epochs = bool(tunable) and not registry.in_one_go(backend)
     values = {name: getattr(spec.model, name) for name in FIRST} | dict(changes or {})
     hyper = {name: values[name] for name in ordered(values) if name in tunable or name not in FIRST}
     return Job(
         study=study, backend=backend, number=number, stage=stage, repeat=repeat, spec=spec.repeat(repeat), hyper=hyper,
-        epochs=epochs or (spec.model.epochs if tunable else 1), best=best, proposal=proposal,
+        epochs=epochs or (spec.model.epochs if has_epochs else 1), best=best, proposal=proposal,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from mfbench.backends import registry
 from mfbench.backends.base import Backend, Model, SideBySide, SideBySideTraining, Spread, Training
 from mfbench.core.arrays import Array
-from mfbench.core.errors import MfbenchError, is_disk_full
+from mfbench.core.errors import MfbenchError, RunError, is_disk_full
 from mfbench.core.files import write_model, write_whole
 from mfbench.core.machine import Memory
 from mfbench.core.processes import leads
@@ -99,6 +99,8 @@ def make(
     trained = [Trained(job, blank(job, parts)) for job in jobs]
     try:
         train(trained, parts, watch, preparation, purpose)
+    except RunError as error:
+        return [Trained(job, failed(job, parts, str(error))) for job in jobs]
     except MfbenchError:
         raise
     except Exception as error:  # an error in a backend fails its run, not the sweep; the record has the reason

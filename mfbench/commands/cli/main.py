@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mfbench
-from mfbench.commands.cli import completion, inventory, models, records, starting, tracking
+from mfbench.commands.cli import completion, inventory, models, peers, records, starting, tracking
 from mfbench.commands.cli.processes import among
 from mfbench.commands.cli.terminal import (
     AsJson,
@@ -41,6 +41,7 @@ app.add_typer(starting.app)
 app.add_typer(tracking.app)
 app.add_typer(models.app)
 app.add_typer(inventory.app)
+app.add_typer(peers.app)
 app.add_typer(records.app)
 
 SpecFile = Annotated[
