@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import warnings
@@ -12,13 +13,21 @@ from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
-from mfbench.core.errors import LeftOutWarning
+from mfbench.core.errors import InputError, LeftOutWarning
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 Trust = Annotated[
     bool, typer.Option("--trust", help="Import code and read files that the record names, even from outside this project.")
 ]
+
+
+def seconds(duration: str) -> float:
+    """A time as `--timeout` takes it: 90s, 10m or 1h."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", duration)
+    if not found:
+        raise InputError(f"--timeout {duration}: not a time; write a number with s, m or h, e.g. 90s, 10m or 1h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def show(for_people: Any, as_json: bool, summary: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Suites, which are one spec over many data sets."""
