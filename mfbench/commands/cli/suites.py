@@ -1,4 +1,4 @@
-"""The command on suites."""
+"""The commands on suites and claims."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mfbench.commands.cli import completion
-from mfbench.commands.cli.terminal import AsJson, fail, say, seconds, show, stoppable, warn
+from mfbench.commands.cli.terminal import AsJson, Trust, fail, say, seconds, show, stoppable, warn
 
 app = typer.Typer()
 
@@ -55,3 +55,53 @@ def suite(
     say(f"wrote the table, pictures and a page: {found.path}", as_json)
     if found.failures:
         fail("; ".join(found.failures))
+
+
+@app.command()
+def claim(
+    what: Annotated[
+        str, typer.Argument(metavar="SPEC|SUITE", help="A sweep or a suite that is finished.", autocompletion=completion.specs)
+    ],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="The changes with which it ran; repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(metavar="FILE", help="The file; default: results/NAME/claim.json.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write results as one file that others can check.
+
+    It has every cell of the table with the records of its runs: their spec, code and versions, and how often their test part
+    had been opened. Nothing is trained.
+    """
+    import mfbench
+
+    found = mfbench.claim(what, changes or (), out)
+    for sentence in found.warnings:
+        warn(sentence)
+    said = f"wrote the claim: {found.path}; check it elsewhere with `mfbench verify {found.path.name}`"
+    show(said, as_json, found.summary())
+
+
+@app.command()
+def verify(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file that `mfbench claim` wrote.")],
+    sample: Annotated[int | None, typer.Option(min=1, help="Check only so many cells, drawn at random.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of that sample; choose one of your own.")] = 0,
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the runs of a claim again; say which cells agree.
+
+    Each agrees to the bit, within the tolerance for another machine, or not. The exit code is 0 if all agree. The searches are
+    not made again; `mfbench suite` does that.
+    """
+    import mfbench
+
+    with stoppable("nothing is changed; rerun the command to start again"):
+        found = mfbench.verify(file, sample, seed, trust)
+    say(found.drawn(), as_json)
+    for one in found.cells:
+        if one.says:
+            say(f"{one.dataset}, {one.backend}: {one.says}", as_json)
+    show(found.sentence, as_json, found.summary())
+    raise typer.Exit(0 if found.verified else 1)
