@@ -1,9 +1,10 @@
 """mfbench: a research harness for matrix factorization of ratings, R ≈ P Qᵀ.
 
-`factorize` needs only a matrix. `run` and `sweep` train and tune the model of a spec and record every run; `reproduce`
-re-runs a recorded run; `load_model` and `recommender` use its model, and `evaluate` computes other metrics of it; `compare`
-and `write_report` show runs side by side; `race` measures speed; `merge` brings in records of another machine.
-`list_backends`, `list_data`, `list_references`, `data_info`, `get_data` and `doctor` say what there is.
+`factorize` needs only a matrix. `run` and `sweep` train and tune the model of a spec and record every run; `suite` sweeps one
+spec over many data sets; `reproduce` re-runs a recorded run, and `claim` writes results that others can `verify`;
+`load_model` and `recommender` use a run's model, and `evaluate` computes other metrics of it; `compare` and `write_report`
+show runs side by side; `race` measures speed; `merge` brings in records of another machine. `list_backends`, `list_data`,
+`list_references`, `data_info`, `get_data` and `doctor` say what there is.
 """
 
 from importlib import import_module
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
     from mfbench.commands.race import race
     from mfbench.commands.reproduce import reproduce
     from mfbench.commands.run import run
+    from mfbench.commands.suites.claim import claim
+    from mfbench.commands.suites.suite import suite
+    from mfbench.commands.suites.verify import verify
     from mfbench.commands.sweep import sweep
     from mfbench.models.factorize import factorize
 
 __all__ = [
-    "compare", "data_info", "doctor", "evaluate", "factorize", "get_data", "list_backends", "list_data", "list_references",
-    "load_model", "merge", "race", "recommender", "reproduce", "run", "sweep", "write_report",
+    "claim", "compare", "data_info", "doctor", "evaluate", "factorize", "get_data", "list_backends", "list_data",
+    "list_references", "load_model", "merge", "race", "recommender", "reproduce", "run", "suite", "sweep", "verify",
+    "write_report",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
 _HOMES = {
+    "claim": "mfbench.commands.suites.claim",
     "compare": "mfbench.commands.compare",
     **dict.fromkeys(
         ("data_info", "doctor", "get_data", "list_backends", "list_data", "list_references"), "mfbench.commands.inventory"
@@ -40,7 +46,9 @@ _HOMES = {
     "recommender": "mfbench.commands.load",
     "reproduce": "mfbench.commands.reproduce",
     "run": "mfbench.commands.run",
+    "suite": "mfbench.commands.suites.suite",
     "sweep": "mfbench.commands.sweep",
+    "verify": "mfbench.commands.suites.verify",
     "write_report": "mfbench.commands.compare",
 }
 

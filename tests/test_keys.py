@@ -15,6 +15,7 @@ from mfbench.commands.start.keys import markdown, schema
 from mfbench.spec import Spec
 
 SPECS = sorted(Path(__file__).parents[1].glob("experiments/*.yaml"))
+SPECS = [path for path in SPECS if not path.name.startswith("suite-")]
 
 
 def classes(of: Any, found: dict[type[BaseModel], None]) -> dict[type[BaseModel], None]:

@@ -32,6 +32,7 @@ HOMES = {
     "optuna_dashboard": {"tracking.dashboard"},
     "distributed": {"search.cluster.crew", "search.cluster.worker"},
     "cmaes": {"search.sampling.cmaes"},
+    "scikit_posthocs": {"report.suites.ranks"},
     "mlflow": {"tracking.model", "tracking.store", "tracking.client", "matrix.predicting"},
 }
 

@@ -76,6 +76,7 @@ def test_one_device_is_no_ring():
         Jax(schedule="ring", device="cpu:0")
 
 
+@pytest.mark.long
 def test_a_run_whose_process_was_killed_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MFBENCH_CACHE", str(tmp_path / "cache"))

@@ -97,6 +97,7 @@ def answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("workplace")
 def test_what_two_folders_export_to_one_server_is_there_whole_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, package in (("psycopg", "psycopg"), ("flask_wtf", "Flask-WTF")):

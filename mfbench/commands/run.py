@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfbench.backends.base import Distributed
 from mfbench.core.errors import SpecError
-from mfbench.core.processes import leads, processes
+from mfbench.core.machine import leads, processes
 from mfbench.data.files.frames import with_frames_kept
 from mfbench.data.splits import parts_of
 from mfbench.models.evaluation import none_relevant

@@ -106,9 +106,13 @@ def sweep(
     """
     changes = [*changes, *([f"sweep.trials={trials}"] if trials is not None else [])]
     checked = load_spec(*with_frames_kept(spec, changes, data)).only(backends)
+    return run_sweep(Plan.of(checked), workers, timeout, cluster)
+
+
+def run_sweep(plan: Plan, workers: int = 1, timeout: float | None = None, cluster: str | None = None) -> SweepResult:
+    """Run or resume the sweep of a plan with a progress bar, and export it to MLflow; the arguments as in `sweep`."""
     shares(workers)  # too many are refused before the data is prepared
-    plan = Plan.of(checked)
-    with watched(checked.name) as (watcher, export):
+    with watched(plan.spec.name) as (watcher, export):
         try:
             swept = plan.execute(workers, watcher, timeout, cluster)
         except BaseException as error:

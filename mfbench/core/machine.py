@@ -1,4 +1,5 @@
-"""The memory of this process, measured stage by stage (on Linux only), that of the machine, and the CPU cores to use."""
+"""The memory of this process, measured stage by stage (on Linux only), that of the machine, the CPU cores to use, and the other
+processes of one training."""
 
 from __future__ import annotations
 
@@ -79,3 +80,23 @@ def on_cores(n: int) -> Iterator[None]:
     finally:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, cores)
+
+
+# The processes of one training: all of them run the same code, and the first alone writes, prints and exports.
+_number, _count = 0, 1
+
+
+def be_one_of(number: int, count: int) -> None:
+    """Make this process number `number`, from 0, of `count`."""
+    global _number, _count
+    _number, _count = number, count
+
+
+def leads() -> bool:
+    """Whether this is the process that writes: the first, or the only one."""
+    return _number == 0
+
+
+def processes() -> int:
+    """The number of processes."""
+    return _count

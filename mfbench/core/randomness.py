@@ -2,7 +2,7 @@
 
 import numpy as np
 
-PURPOSES = ("split", "start", "order", "sampler", "groups", "bootstrap")
+PURPOSES = ("split", "start", "order", "sampler", "groups", "bootstrap", "sample")
 
 
 def seed_for(seed: int, purpose: str, *more: int) -> np.random.SeedSequence:

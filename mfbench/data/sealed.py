@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -53,6 +54,16 @@ def openers(test_digest: str | None) -> list[str]:
         return []
     digest = test_digest.encode()  # search the raw text: a line truncated by a full disk must not hide the others
     return [log.parent.name for log in sorted(RUNS.glob(f"*/{LOG}")) if log.is_file() and digest in log.read_bytes()]
+
+
+def openings_of(test_digest: str) -> list[dict[str, Any]]:
+    """The lines of the log about the test part with that digest: study, digests, time and reason of each opening."""
+    found: list[dict[str, Any]] = []
+    for opener in openers(test_digest):
+        for line in (RUNS / opener / LOG).read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError):  # truncated by a full disk
+                found += [json.loads(line)] if test_digest in line else []
+    return found
 
 
 def other_openers(test_digest: str | None, study: str) -> list[str]:

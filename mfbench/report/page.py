@@ -49,7 +49,7 @@ def page(comparison: Comparison) -> str:
         audit=comparison.audit if comparison.swept and comparison.swept.is_searched else None,
         data=_data(first),
         commands=[(run.title, _again(run)) for one in comparison.records for run in _made_by(one)],
-        environment=_lines(first.environment.model_dump()),
+        environment=lines_of(first.environment.model_dump()),
         spec=yaml.safe_dump(first.spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
 
@@ -141,10 +141,10 @@ def _made_by(record: Record) -> list[RunName]:
 
 def _data(record: Record) -> list[tuple[str, str]]:
     split = in_one_line(record.spec.split.model_dump(mode="json"))
-    return [*_lines(record.data.model_dump(exclude={"oracle"})), ("split", split)]
+    return [*lines_of(record.data.model_dump(exclude={"oracle"})), ("split", split)]
 
 
-def _lines(tree: dict[str, Any]) -> list[tuple[str, str]]:
+def lines_of(tree: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values as text, without those that are None."""
     return [(name, _as_text(value)) for name, value in tree.items() if value not in (None, "", {})]
 

@@ -60,7 +60,7 @@ def against_best(ranked: Sequence[Record]) -> dict[str, AgainstBest]:
 
 
 def _against_first(judged: Sequence[Record], part: str) -> dict[str, AgainstBest]:
-    errors = [(record.run_key, _errors_of(record, part)) for record in judged]
+    errors = [(record.run_key, errors_of(record, part)) for record in judged]
     if not errors or (first := errors[0][1]) is None:
         return {}
     same = {key: one.squared for key, one in errors if one is not None and one.splits == first.splits}
@@ -92,6 +92,14 @@ def compare(squared: Floats64, count: Array) -> list[AgainstBest]:
         fewer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0)) + 1
         found.append(AgainstBest(rmse - float(of_whole[0]), low, high, min(1.0, 2 * fewer / (DRAWS + 1)), p))
     return found
+
+
+def rmse_intervals(squared: Floats64, count: Array) -> list[tuple[float, float]]:
+    """The 95 % interval of each run's RMSE, by the percentiles of the bootstrap over users; the arrays as in `compare`."""
+    squared, count = squared[:, count > 0], count[count > 0]
+    drawn = _drawn(np.vstack([squared, count]).tobytes(), len(count))
+    low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2], axis=1).tolist()
+    return list(zip(low, high, strict=True))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -135,7 +143,7 @@ def _drawn(table: bytes, users: int) -> Floats64:
     return rmse
 
 
-class _Errors(NamedTuple):
+class UserErrors(NamedTuple):
     """Σ e² (float64 [n_users]) and number of ratings (int [n_users]) of each user, over a run's parts of these splits."""
 
     splits: set[str]
@@ -143,7 +151,7 @@ class _Errors(NamedTuple):
     counts: Array
 
 
-def _errors_of(record: Record, part: str) -> _Errors | None:
+def errors_of(record: Record, part: str) -> UserErrors | None:
     """The errors on that part; None if there are none, or not all are finite.
 
     For the mean of several repeats: averaged over the repeats on one split (the seeds), then summed over the splits (the
@@ -162,7 +170,7 @@ def _errors_of(record: Record, part: str) -> _Errors | None:
     means = [np.mean([arrays["user_squared_error"] for arrays in each], axis=0) for _, each in sorted(found.items())]
     squared = np.sum(means, axis=0)
     counts = np.sum([each[0]["user_count"] for each in found.values()], axis=0)
-    return _Errors(set(found), squared, counts) if np.all(np.isfinite(squared)) else None
+    return UserErrors(set(found), squared, counts) if np.all(np.isfinite(squared)) else None
 
 
 def _fit(arrays: Mapping[str, Array], record: Record, part: str) -> bool:

@@ -18,8 +18,7 @@ from mfbench.backends.base import Backend, Model, SideBySide, SideBySideTraining
 from mfbench.core.arrays import Array
 from mfbench.core.errors import MfbenchError, RunError, is_disk_full
 from mfbench.core.files import write_model, write_whole
-from mfbench.core.machine import Memory
-from mfbench.core.processes import leads
+from mfbench.core.machine import Memory, leads
 from mfbench.core.randomness import generator
 from mfbench.data.sealed import open_test
 from mfbench.data.splits import Parts

@@ -43,13 +43,15 @@ def load_spec(source: SpecSource, changes: Iterable[str] = ()) -> Spec:
     if isinstance(source, Spec):
         where, tree = "spec", source.model_dump(mode="json", exclude_unset=True)
     elif isinstance(source, Mapping):
-        where, tree = "spec", _as_json(source)
+        where, tree = "spec", as_json(source)
     else:
-        where, tree = str(source), _read_yaml(Path(source))
+        where, tree = str(source), read_yaml(Path(source))
     for change in changes:
         if change.startswith("data.dataset=") and isinstance(tree.get("data"), dict):
             tree["data"].pop("entry", None)  # that of another data set
         _set(tree, change)
+    if "datasets" in tree:
+        raise SpecError(f"{where}: this is a suite, as it has the key datasets; run it with `mfbench suite`")
     tree = with_entry(tree, Path(source).parent if isinstance(source, str | Path) else None)
     try:
         return Spec.model_validate(tree)
@@ -57,7 +59,9 @@ def load_spec(source: SpecSource, changes: Iterable[str] = ()) -> Spec:
         raise SpecError(f"{where}: {_sentence(error)}") from None
 
 
-def _as_json(tree: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the mapping; SpecError if it has values that YAML does not."""
+
     def refuse(value: object) -> None:
         raise SpecError(f"spec: a value of type {type(value).__name__} is not YAML; give a number, text, list or mapping")
 
@@ -73,7 +77,8 @@ def load_model_spec(tree: Mapping[str, Any]) -> ModelSpec:
         raise SpecError(_sentence(error)) from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; SpecError if there is none."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -6,7 +6,7 @@ import os
 
 from mfbench.backends.on_device import accelerator  # before JAX, whose settings it makes
 from mfbench.core.errors import InputError
-from mfbench.core.processes import be_one_of
+from mfbench.core.machine import be_one_of
 
 NUMBER, COUNT = "MFBENCH_PROCESS", "MFBENCH_PROCESSES"
 """Environment variables for a launcher that JAX does not know; with JAX_COORDINATOR_ADDRESS, which JAX reads itself."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mfbench
-from mfbench.commands.cli import completion, inventory, models, peers, records, starting, tracking
+from mfbench.commands.cli import completion, inventory, models, records, starting, suites, tracking
 from mfbench.commands.cli.processes import among
 from mfbench.commands.cli.terminal import (
     AsJson,
@@ -20,13 +19,14 @@ from mfbench.commands.cli.terminal import (
     say,
     say_beside,
     say_what_is_left_out,
+    seconds,
     show,
     stoppable,
     terminate,
     warn,
 )
-from mfbench.core.errors import InputError, MfbenchError, is_disk_full, of_the_machine
-from mfbench.core.processes import leads
+from mfbench.core.errors import MfbenchError, is_disk_full, of_the_machine
+from mfbench.core.machine import leads
 
 if TYPE_CHECKING:
     from mfbench.search.audit import Audit
@@ -41,8 +41,8 @@ app.add_typer(starting.app)
 app.add_typer(tracking.app)
 app.add_typer(models.app)
 app.add_typer(inventory.app)
-app.add_typer(peers.app)
 app.add_typer(records.app)
+app.add_typer(suites.app)
 
 SpecFile = Annotated[
     str,
@@ -158,7 +158,7 @@ def sweep(
         from mfbench.search.pareto import table as pareto_table
         from mfbench.tracking.pages import charts_page, pointer
 
-        within = _seconds(timeout) if timeout else None
+        within = seconds(timeout) if timeout else None
         result = mfbench.sweep(spec, trials, workers, changes or (), within, backends or (), cluster)
         if result.swept.stopped:
             warn(f"{result.swept.stopped}; rerun the command to resume")
@@ -271,16 +271,6 @@ def reproduce(
             say(result.table(), as_json)
         show(result.sentence, as_json, result.summary())
     raise typer.Exit(0 if result.reproduced else 1)
-
-
-# --- reading arguments -----------------------------------------------------------------------------------------------
-
-
-def _seconds(duration: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", duration)
-    if not found:
-        raise InputError(f"--timeout {duration}: not a time; write a number with s, m or h, e.g. 90s, 10m or 1h")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 # --- output ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import warnings
@@ -12,7 +13,7 @@ from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
-from mfbench.core.errors import LeftOutWarning, in_one_line
+from mfbench.core.errors import InputError, LeftOutWarning, in_one_line
 from mfbench.core.inert import visible_lines
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
@@ -20,6 +21,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as t
 Trust = Annotated[
     bool, typer.Option("--trust", help="Import code and read files that the record names, even from outside this project.")
 ]
+
+
+def seconds(duration: str) -> float:
+    """A time as `--timeout` takes it: 90s, 10m or 1h."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", duration)
+    if not found:
+        raise InputError(f"--timeout {duration}: not a time; write a number with s, m or h, e.g. 90s, 10m or 1h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def show(for_people: Any, as_json: bool, summary: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 from mfbench.backends import registry
 from mfbench.backends.base import Distributed, Model, SideBySideTraining, Spread, Training
 from mfbench.core.files import write_whole
+from mfbench.core.machine import leads
 from mfbench.core.paths import RUNS
-from mfbench.core.processes import leads
 from mfbench.data.splits import Parts
 from mfbench.matrix.ratings import Ratings
 from mfbench.runs.environment import environment
