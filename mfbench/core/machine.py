@@ -1,5 +1,4 @@
-"""The memory of this process, measured stage by stage (on Linux only), that of the machine, the CPU cores to use, and the other
-processes of one training."""
+"""What a process runs on: its memory, stage by stage (on Linux only), the machine's, its CPU cores, and its fellow processes."""
 
 from __future__ import annotations
 

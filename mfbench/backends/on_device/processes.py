@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from mfbench.backends.on_device import accelerator  # before JAX, whose settings it makes
+from mfbench.backends.on_device import accelerator  # noqa: F401  # before JAX, whose settings it makes
 from mfbench.core.errors import InputError
 from mfbench.core.machine import be_one_of
 
@@ -19,7 +19,8 @@ def join() -> None:
 
     InputError if there is none.
     """
-    jax = accelerator.jax
+    import jax
+
     given = {name: int(os.environ[name]) if name in os.environ else None for name in (NUMBER, COUNT)}
     try:
         jax.distributed.initialize(
