@@ -3,7 +3,7 @@
 .SUFFIXES:
 
 demo: .venv/run.stamp
-	.venv/bin/mfbench sweep experiments/quickstart.yaml
+	.venv/bin/mfbench sweep experiments/quickstart.yaml --workers 2
 
 test: .venv/dev.stamp
 	.venv/bin/pytest

@@ -1,4 +1,4 @@
-"""What a process runs on: its memory, stage by stage (on Linux only), the machine's, its CPU cores, and its fellow processes."""
+"""What a process runs on: its memory stage by stage (on Linux only), the machine's, its cores, and its fellow processes."""
 
 from __future__ import annotations
 
