@@ -39,7 +39,7 @@ def test_every_key_stands_in_the_reference_with_a_meaning_and_its_default() -> N
         if not {"int", "float", "choice"} & section.model_fields.keys():  # the entries of a search space are types there
             for key in section.model_fields:
                 assert any(row.startswith(f"| `{key}` |") for row in rows), (section, key)
-    assert "| `K` | integer ≥ 1 | `16` | the number of factors. |" in text
+    assert "| `K` | integer ≥ 1, ≤ 2,147,483,647 | `16` | the number of factors. |" in text
     assert "| `duplicates` | `error`, `last`, `mean` | `error` |" in text
     assert "## split (kind: leave-out)" in text
 

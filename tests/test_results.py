@@ -152,7 +152,7 @@ def test_a_board_has_runs_on_the_same_data_and_split_alone(command: Any) -> None
 @pytest.mark.usefixtures("workplace")
 def test_of_a_sweep_without_a_final_run_it_is_said_how_its_trials_ended() -> None:
     Path("runs", STUDY).mkdir(parents=True)
-    with pytest.raises(InputError, match="no finished run to compare yet; make one"):
+    with pytest.raises(InputError, match="little: no runs found; give a spec that has run"):
         compared(["little"])
     diverged = [record(number, outcome="diverged") for number in (0, 1)]
     write([*diverged, record(0, backend="adam", outcome="failed")])

@@ -13,7 +13,7 @@ LONGEST = 480
 
 
 def in_one_line(text: str) -> str:
-    """The text as one line for a terminal: control characters are shown as escapes, and the middle of a long text is left out.
+    r"""The text as one line for a terminal: control characters as escapes, and without the middle of a long text.
 
     Names in users' files are in messages, so they may have line breaks, commands to a terminal or a megabyte in them.
 

@@ -76,11 +76,11 @@ def evaluate(run: str | Path, metrics: Sequence[str] = (), trust: bool = False) 
     record = one_run(str(run))
     if record.stage == "trial":
         raise InputError(f"{record.run_key}: trials keep no model; give a plain run, a final run or a floor")
+    if not record.is_sealed or record.seal is None:
+        raise RecordError(f"{record.run_key}: this record was changed after it was written; restore the original")
     part = "valid" if record.stage == "run" else "test"
     check_file(record, trust)
     names, own = _asked(record, part, metrics, trust)
-    if not record.is_sealed or record.seal is None:
-        raise RecordError(f"{record.run_key}: this record was changed after it was written; restore the original")
     model = saved_model(model_path(record.path), record.factors_digest)
     parts = parts_of(record.spec)
     if parts.split_digest != record.data.split_digest:

@@ -110,7 +110,9 @@ def _type(one: dict[str, Any]) -> str:
         inside = one.get("additionalProperties")
         return f"mapping of names to {_type(inside)}" if isinstance(inside, dict) and inside else "mapping"
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {one[name]:g}" for name, sign in bounds.items() if name in one]
+    limits = [
+        f"{sign} {one[name]:{',' if isinstance(one[name], int) else 'g'}}" for name, sign in bounds.items() if name in one
+    ]
     return " ".join([_WORDS.get(one.get("type", ""), "any value"), ", ".join(limits)]).strip()
 
 
