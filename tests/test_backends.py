@@ -183,7 +183,7 @@ def test_built_in_backends_resolve_with_their_knobs():
     assert registry.resolve("mean", {"item_damping": 3}) == Mean(item_damping=3.0)
     assert registry.resolve("jax", {"batch_size": 8, "device": "cpu:0"}) == Jax(8, "cpu:0")
     assert registry.resolve("adam", {}) == Adam()
-    assert registry.knobs(Loop()) == {"order": "shuffled"}
+    assert registry.knobs(Loop()) == {"order": "shuffled", "simultaneous": False}
     for name in registry.BUILT_IN:
         assert registry.knobs(registry.resolve(name, {})) == registry.describe(name)["knobs"]
 
@@ -196,7 +196,7 @@ def test_built_in_backends_resolve_with_their_knobs():
             {},
             "backend: unknown backend 'nope'; choose from loop, numba, jax, adam, mlp, als, bmf, mean.*, or give your own .*",
         ),
-        ("loop", {"ordr": 1}, "model.options.loop.ordr: unknown key; choose from order"),
+        ("loop", {"ordr": 1}, "model.options.loop.ordr: unknown key; choose from order, simultaneous"),
         ("loop", {"order": "up"}, "model.options.loop.order: input should be 'shuffled' or 'rows', not 'up'"),
         ("jax", {"batch_size": "many"}, "model.options.jax.batch_size: input should be a valid integer, not 'many'"),
         ("jax", {"batch_size": True}, "model.options.jax.batch_size: input should be a valid integer, not True"),
@@ -205,7 +205,11 @@ def test_built_in_backends_resolve_with_their_knobs():
         ("jax", {"device": "abacus"}, "model.options.jax.device: 'abacus' is not on this machine; choose from cpu:0.*"),
         ("mean", {"user_damping": -1}, "model.options.mean.user_damping: input should be greater than or equal to 0, not -1"),
         ("loop", {"order": "sorted"}, "model.options.loop.order: input should be 'shuffled' or 'rows', not 'sorted'"),
-        ("numba", {"schedule": "rows"}, "model.options.numba.schedule: input should be 'blocks' or 'waves', not 'rows'"),
+        (
+            "numba",
+            {"schedule": "ring"},
+            "model.options.numba.schedule: input should be 'blocks', 'waves' or 'rows', not 'ring'",
+        ),
         ("numba", {"dtype": "float16"}, "model.options.numba.dtype: input should be 'float32' or 'float64', not 'float16'"),
         ("numba", {"blocks": 0}, "model.options.numba.blocks: input should be greater than or equal to 1, not 0"),
         ("numba", {"threads": 0}, "model.options.numba.threads: input should be greater than or equal to 1, not 0"),

@@ -96,7 +96,9 @@ def test_a_plain_run_from_its_record_alone(small: dict[str, Any], threads: int) 
     assert result.verdict == "to the bit", result.sentence
     assert result.record is not None
     assert (
-        result.record.options == record.options == {"schedule": "blocks", "blocks": 4, "threads": threads, "dtype": "float32"}
+        result.record.options
+        == record.options
+        == {"schedule": "blocks", "blocks": 4, "threads": threads, "dtype": "float32", "simultaneous": False}
     )
     assert not Path("runs").exists()
 

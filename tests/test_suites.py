@@ -224,7 +224,7 @@ def test_what_a_suite_names_is_escaped_in_each_kind_of_file(tmp_path: Path) -> N
     assert "<script>" not in text
     assert "<b>.py" not in text
     assert not re.search(r"(src|srcset|href)=\"(?!data:)", text)
-    assert r"=x\_1\|\<b\>.py:My" in (tmp_path / "table.md").read_text()
+    assert r"=x_1\|&lt;b>.py:My" in (tmp_path / "table.md").read_text()
 
 
 def test_the_table_says_which_is_first_and_what_cannot_be_told_apart(untracked: Path) -> None:  # noqa: ARG001

@@ -146,7 +146,7 @@ def test_a_record_says_how_its_run_was_made(small: dict[str, Any], stage: str) -
         assert getattr(told, name), name
     assert {"numpy", "numba", "llvmlite", "jax", "jaxlib", "optax", "mfbench", "blas"} <= (told.versions or {}).keys()
     assert told.device == {"platform": "cpu"}
-    assert one.options == {"order": "shuffled"}
+    assert one.options == {"order": "shuffled", "simultaneous": False}
     assert one.planned_epochs == one.epochs == 3
     assert one.factors_digest is not None
     clocks = one.clocks.model_dump()

@@ -10,7 +10,6 @@ from statistics import fmean
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from rich.markup import escape
 from rich.table import Table
 
 from mfbench.commands.find import check_code, check_file
@@ -76,11 +75,8 @@ class Verification:
 
     def drawn(self) -> Table:
         """The cells for a terminal."""
-        body = [
-            [escape(one.dataset), escape(one.backend), _shown(one.claimed), _shown(one.here), one.verdict]
-            for one in self.cells
-        ]
-        return tables.drawn(escape(self.claim.name), ["data set", "backend", "claimed", "here", "verdict"], body)
+        body = [[one.dataset, one.backend, _shown(one.claimed), _shown(one.here), one.verdict] for one in self.cells]
+        return tables.drawn(self.claim.name, ["data set", "backend", "claimed", "here", "verdict"], body)
 
 
 def verify(file: str | Path, sample: int | None = None, seed: int = 0, trust: bool = False) -> Verification:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from mfbench.core import tables
+from mfbench.core.inert import sentence_in_markdown, visible_lines
 from mfbench.report.leaderboard import COMPARED
 from mfbench.report.suites.cells import Cell
 from mfbench.report.suites.pictures import Figured, pictures
@@ -104,15 +104,14 @@ class SuiteTable:
     def drawn(self) -> Table:
         """The table for a terminal."""
         header, body = self.texts()
-        table = tables.drawn(escape(self.name), [escape(name) for name in header], _names(body, escape), bool(self.oracle))
-        table.caption, table.caption_justify = escape("\n".join(self.notes)), "left"
+        table = tables.drawn(self.name, header, body, bool(self.oracle))
+        table.caption, table.caption_justify = Text(visible_lines("\n".join(self.notes))), "left"
         return table
 
     def markdown(self) -> str:
         """The table as Markdown."""
         header, body = self.texts()
-        table = tables.markdown([_in_markdown(name) for name in header], _names(body, _in_markdown))
-        return table + "".join(f"\n{_in_markdown(note)}\n" for note in self.notes)
+        return tables.markdown(header, body) + "".join(f"\n{sentence_in_markdown(note)}\n" for note in self.notes)
 
     def latex(self) -> str:
         """The table as a LaTeX `tabular`, which needs the package booktabs."""
@@ -129,11 +128,11 @@ class SuiteTable:
     def csv(self) -> str:
         """A line for each cell as CSV, without seconds, so that the same suite gives the same bytes."""
         lines = [{**cell.as_dict(), "rank": self._rank(cell)} for cell in self.cells]
-        return tables.as_csv([*COLUMNS[:4], "rank", *COLUMNS[4:]], [_no_formulas(line) for line in lines])
+        return tables.as_csv([*COLUMNS[:4], "rank", *COLUMNS[4:]], lines)
 
     def seconds_csv(self) -> str:
         """The seconds of each cell as CSV."""
-        return tables.as_csv(SECONDS, [_no_formulas(cell.as_dict()) for cell in self.cells])
+        return tables.as_csv(SECONDS, [cell.as_dict() for cell in self.cells])
 
     def to_frame(self) -> pd.DataFrame:
         """A row for each cell, with all fields of `Cell.as_dict`."""
@@ -160,31 +159,6 @@ def _text(cell: Cell) -> str:
     return f"{text} {SAME}" if cell.against_first and not cell.against_first.is_distinguishable else text
 
 
-def _names(body: Sequence[Sequence[str]], escaped: Any) -> list[list[str]]:
-    return [[escaped(line[0]), *line[1:]] for line in body]
-
-
-def _in_markdown(text: str) -> str:
-    r"""Text without what Markdown would interpret.
-
-    >>> _in_markdown("a|b <c> d_e")
-    'a\\|b \\<c\\> d\\_e'
-    """
-    return re.sub(r"([\\|<>`*_\[\]])", r"\\\1", text)
-
-
 def _in_latex(cell: str) -> str:
     """A cell of numbers and marks."""
     return re.sub(r" ([*=])$", r"\\rlap{$^{\1}$}", cell.replace("±", r"$\pm$").replace("–", "--"))
-
-
-def _no_formulas(line: dict[str, Any]) -> dict[str, Any]:
-    """The line with a quote before each text that a spreadsheet would take for a formula.
-
-    >>> _no_formulas({"backend": "=1+1", "difference": -0.5})
-    {'backend': "'=1+1", 'difference': -0.5}
-    """
-    return {
-        name: f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
-        for name, value in line.items()
-    }
