@@ -63,6 +63,7 @@ def test_a_cluster_gives_what_local_workers_give(small: dict[str, Any]) -> None:
     assert answer_of(small, "--cluster", "cluster.yaml") == answer_of(small)
 
 
+@pytest.mark.long
 def test_a_cluster_that_is_there_trains_backends_and_metrics_of_ones_own(small: dict[str, Any]) -> None:
     small["sweep"] |= {"backends": [write_backend("pass")], "objectives": ["valid_worst"]}
     Path("worst.py").write_text("def worst(users, items, ratings, predicted):\n    return abs(ratings - predicted).max()\n")
@@ -73,6 +74,7 @@ def test_a_cluster_that_is_there_trains_backends_and_metrics_of_ones_own(small: 
         assert answer_of(small, "--cluster", address) == answer_of(small)
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_costs_its_task_only(small: dict[str, Any]) -> None:
     small["sweep"]["backends"] = [write_backend("time.sleep(0.5)")]
     write_spec(small)

@@ -78,6 +78,7 @@ def test_data_that_cannot_be_stored_is_a_sentence(
     assert command("run", spec)[0] == 0
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("stored")
 def test_files_that_may_not_grow_stop_a_sweep_that_goes_on_without_that_limit(small: dict[str, Any]) -> None:
     """Where no disk can be mounted: a limit on the size of files, as of a quota."""

@@ -24,7 +24,18 @@ HOMES = {
         "backends.jax",
         *(
             f"backends.on_device.{name}"
-            for name in ("accelerator", "keras_adam", "adam", "als", "bmf", "mlp", "sgd", "ring", "processes")
+            for name in (
+                "accelerator",
+                "keras_adam",
+                "adam",
+                "als",
+                "bmf",
+                "mlp",
+                "sgd",
+                "rings.ring",
+                "rings.programs",
+                "rings.processes",
+            )
         ),
     },
     "optax": {"backends.on_device.keras_adam"},

@@ -44,7 +44,7 @@ class Jax(SideBySideOnDevice):
     the same point, and overshoot if it is popular; its step is therefore min(alpha, max(CAP, alpha) / c) with CAP = 0.25:
     it never moves further than CAP along the mean of its gradients, and nothing changes where alpha c <= CAP or c = 1.
 
-    "ring" trains on all devices of a kind, in one process or several, see `on_device.ring`: each has its share of the
+    "ring" trains on all devices of a kind, in one process or several, see `on_device.rings.ring`: each has its share of the
     ratings and of the factors. Users and items are divided into `parts` parts each, in the blocks of which waves are run in
     a new random order each epoch. The number of parts changes the result; those of devices and processes do not.
     checkpoint_every: the epochs between two checkpoints of a plain run on a ring.
@@ -103,7 +103,7 @@ class Jax(SideBySideOnDevice):
         return self._on_ring(train, training, done, folder)
 
     def _on_ring(self, train: Ratings, training: Training, done: int = 0, folder: Path | None = None) -> Iterator[Model]:
-        from mfbench.backends.on_device.ring import train_on_ring
+        from mfbench.backends.on_device.rings.ring import train_on_ring
 
         platform = str(device_named(self.device).platform)
         return train_on_ring(train, training, platform, self.dtype, widest([training]), done, folder)

@@ -24,7 +24,7 @@ def among(processes: str | None) -> None:
     if processes is None:
         return
     if processes == "auto":
-        from mfbench.backends.on_device.processes import join
+        from mfbench.backends.on_device.rings.processes import join
 
         join()
     elif processes.isdecimal() and int(processes) > 0:

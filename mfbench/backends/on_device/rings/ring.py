@@ -19,16 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
 from mfbench.backends.base import Training
-from mfbench.backends.on_device.accelerator import dot, padded, use_compile_cache
-from mfbench.backends.on_device.layout import Layout
-from mfbench.backends.on_device.sgd import sgd_epoch
+from mfbench.backends.on_device.accelerator import padded, use_compile_cache
+from mfbench.backends.on_device.rings.layout import Layout
+from mfbench.backends.on_device.rings.programs import (
+    AXIS,
+    CHUNK,
+    SPREAD,
+    Tables,
+    epoch_on_ring,
+    sent_to_all,
+    sums_on_ring,
+)  # fmt: skip
 from mfbench.core.arrays import Array, Floats, Floats64, Ints, Positions
 from mfbench.core.errors import SpecError, WorkError
 from mfbench.core.files import load_model_arrays, write_model
@@ -37,16 +43,8 @@ from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Ring
 from mfbench.matrix.steps import Adaptive, accumulators
 
-AXIS = "ring"
-SPREAD, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
-CHUNK = 1024
-"""Ratings that are scored at once."""
 GATHERED = 1 << 26
 """Bytes of a table that all devices are sent at once where it is gathered."""
-OF_ITEMS = ("Q", "item_bias", "G_item")
-
-Tables = dict[str, Any]
-"""P, Q, user_bias and item_bias, for adagrad also G_user and G_item: [parts, rows of a part, ...], spread over the devices."""
 
 
 def train_on_ring(
@@ -67,7 +65,7 @@ def train_on_ring(
     def trained(tables: Tables, sequence: Positions, number: int, n_steps: int = schedule.parts) -> Tables:
         told = np.array([hyper.rate(number), hyper.beta, start.mean, start.P.shape[1], number > 0], dtype)
         with ring.computing():
-            program = partial(_epoch, mesh=ring.mesh, width=width, bias=hyper.bias, adaptive=adaptive)
+            program = partial(epoch_on_ring, mesh=ring.mesh, width=width, bias=hyper.bias, adaptive=adaptive)
             # Of several CPU devices in one process, epochs that wait in a queue can block each other.
             return jax.block_until_ready(program(tables, *ring.on_them, ring.sequences(sequence), told, n_steps))  # type: ignore[no-any-return]
 
@@ -86,7 +84,7 @@ class Devices:
     """The devices of a training and what lies on them all the time: the ratings, and the waves of each block.
 
     on_them: users, items and values of the ratings [devices, n], the offsets of the waves [devices, waves + 1], and the first
-    wave of each block [devices, parts · held + 1], all for `_epoch`. platform: cpu, gpu or tpu.
+    wave of each block [devices, parts · held + 1], all for `epoch_on_ring`. platform: cpu, gpu or tpu.
     """
 
     def __init__(self, train: Ratings, schedule: Ring, platform: str, dtype: str, K: int, width: int) -> None:
@@ -153,7 +151,7 @@ class Devices:
         for first in range(0, rows, n):
             first = min(first, rows - n)
             with self.computing():
-                whole[:, first : first + n] = np.asarray(_sent_to_all(table, first, n=n, mesh=self.mesh))
+                whole[:, first : first + n] = np.asarray(sent_to_all(table, first, n=n, mesh=self.mesh))
         return whole
 
     # --- ratings -----------------------------------------------------------------------------------------------------
@@ -167,7 +165,7 @@ class Devices:
         return self._padded(own, self._n_waves)
 
     def placed(self, ratings: Ratings) -> Any:
-        """These ratings on the devices, for `_sums`; kept there."""
+        """These ratings on the devices, for `sums_on_ring`; kept there."""
         if id(ratings) not in self._scored:
             self._scored[id(ratings)] = ratings, self._placed(*self.layout.by_block(ratings))
         return self._scored[id(ratings)][1]
@@ -217,7 +215,7 @@ class RingModel:
         columns, bounds = self.ring.placed(ratings)
         tables = {name: table for name, table in self.tables.items() if not name.startswith("G_")}
         with self.ring.computing(), jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
-            sums = np.asarray(_sums(tables, columns, bounds, np.float64(self.mean), mesh=self.ring.mesh))
+            sums = np.asarray(sums_on_ring(tables, columns, bounds, np.float64(self.mean), mesh=self.ring.mesh))
             squared, absolute = sums.reshape(-1, 2).sum(axis=0) / len(ratings)
         return math.sqrt(squared), float(absolute)
 
@@ -273,100 +271,3 @@ def _devices(platform: str, parts: int) -> list[Any]:
             f" {jax.process_count()} processes; set it to a multiple of {len(there)}"
         )
     return there[:n]
-
-
-# --- the programs ----------------------------------------------------------------------------------------------------
-
-
-@partial(jax.jit, static_argnames=("mesh", "width", "bias", "adaptive"))
-def _epoch(
-    tables: Tables, ratings: Any, waves: Any, sequence: Any, told: Any, n_steps: Any,
-    *, mesh: Mesh, width: int, bias: bool, adaptive: Adaptive | None,
-) -> Tables:  # fmt: skip
-    """The tables after the first `n_steps` steps of an epoch."""
-
-    def on_device(tables: Tables, ratings: Any, waves: Any, sequence: Any, told: Any, n_steps: Any) -> Tables:
-        columns, (offsets, bounds), sequence = jax.tree.map(lambda one: one[0], (ratings, waves, sequence))
-        held = tables["P"].shape[0]
-
-        def step(s: Any, tables: Tables) -> Tables:
-            state: Any = tuple(tables[name] for name in ("P", "Q", "user_bias", "item_bias")), (), ()
-            if adaptive is not None:
-                state = (*state[:2], (tables["G_user"], tables["G_item"]))
-            first, end = bounds[s * held], bounds[(s + 1) * held]
-            state = sgd_epoch(
-                state, columns, (None, sequence, offsets), end, told,
-                width=width, bias=bias, exact=True, adaptive=adaptive, first=first,
-            )  # fmt: skip
-            trained = dict(zip(("P", "Q", "user_bias", "item_bias"), state[0], strict=True))
-            trained |= dict(zip(("G_user", "G_item"), state[2], strict=False))
-            return _passed_on(trained, s % held, held, mesh.size)
-
-        return _stacked(lax.fori_loop(0, n_steps, step, _flat(tables)), held)
-
-    places = (SPREAD, SPREAD, SPREAD, SPREAD, EVERYWHERE, EVERYWHERE)
-    program = jax.shard_map(on_device, mesh=mesh, in_specs=places, out_specs=SPREAD, check_vma=False)
-    return program(tables, ratings, waves, sequence, told, n_steps)  # type: ignore[no-any-return]
-
-
-@partial(jax.jit, static_argnames="mesh")
-def _sums(tables: Tables, ratings: Any, bounds: Any, mean: Any, *, mesh: Mesh) -> Any:
-    """float64 [user parts, steps, 2], everywhere: Σ e² and Σ |e| of each block, in a fixed order."""
-
-    def on_device(tables: Tables, ratings: Any, bounds: Any, mean: Any) -> Any:
-        columns, bounds = jax.tree.map(lambda one: one[0], (ratings, bounds))
-        held = tables["P"].shape[0]
-        steps = (len(bounds) - 1) // held
-
-        def block(g: Any, tables: Tables) -> Any:
-            first, end = bounds[g], bounds[g + 1]
-
-            def chunk(n: Any, sums: Any) -> Any:
-                lo = first + n * CHUNK
-                u, i, r = (lax.dynamic_slice_in_dim(column, lo, CHUNK) for column in columns)
-                p, q, b_u, b_i = (
-                    tables[name][at].astype(jnp.float64)
-                    for name, at in (("P", u), ("Q", i), ("user_bias", u), ("item_bias", i))
-                )
-                e = jnp.where(lo + jnp.arange(CHUNK) < end, r - (mean + b_u + b_i + dot(p, q)), 0)
-                return sums + jnp.stack([dot(one[None], jnp.ones_like(one)[None])[0] for one in (e * e, jnp.abs(e))])
-
-            return lax.fori_loop(0, (end - first + CHUNK - 1) // CHUNK, chunk, jnp.zeros(2, jnp.float64))
-
-        def step(carried: Any, s: Any) -> Any:
-            sums = lax.map(lambda own: block(s * held + own, carried), jnp.arange(held))
-            return _passed_on(carried, s % held, held, mesh.size), sums
-
-        _, sums = lax.scan(step, _flat(tables), jnp.arange(steps))
-        return lax.all_gather(jnp.swapaxes(sums, 0, 1), AXIS, tiled=True)
-
-    places = (SPREAD, SPREAD, SPREAD, EVERYWHERE)
-    return jax.shard_map(on_device, mesh=mesh, in_specs=places, out_specs=EVERYWHERE, check_vma=False)(
-        tables, ratings, bounds, mean
-    )
-
-
-def _passed_on(tables: Tables, slot: Any, held: int, devices: int) -> Tables:
-    """The tables after the item part in that slot of each device went to the device before it."""
-    way = [(d, (d - 1) % devices) for d in range(devices)]
-    passed = {}
-    for name in (name for name in OF_ITEMS if name in tables):
-        rows = len(tables[name]) // held
-        part = lax.ppermute(lax.dynamic_slice_in_dim(tables[name], slot * rows, rows), AXIS, way)
-        passed[name] = lax.dynamic_update_slice_in_dim(tables[name], part, slot * rows, 0)
-    return {**tables, **passed}
-
-
-def _flat(tables: Tables) -> Tables:
-    return {name: table.reshape(-1, *table.shape[2:]) for name, table in tables.items()}
-
-
-def _stacked(tables: Tables, held: int) -> Tables:
-    return {name: table.reshape(held, -1, *table.shape[1:]) for name, table in tables.items()}
-
-
-@partial(jax.jit, static_argnames=("n", "mesh"))
-def _sent_to_all(table: Any, first: Any, *, n: int, mesh: Mesh) -> Any:
-    """The rows of all parts from `first` on, [parts, n, ...]."""
-    rows = lax.dynamic_slice_in_dim(table, first, n, axis=1)
-    return lax.with_sharding_constraint(rows, NamedSharding(mesh, EVERYWHERE))
