@@ -3,6 +3,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.colors import to_hex
 from processes import said_by
 from record_factory import record, sweep_records, swept
 
@@ -101,6 +102,20 @@ def test_the_errors_of_each_backends_best_on_train_and_valid_stand_beside_the_fl
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "mean absolute error")
     assert len(figure.legends[0].get_texts()) == 5
     assert figure.get_suptitle() == "little: mean absolute error by epoch"
+
+
+def test_a_backend_has_one_colour_in_all_pictures():
+    between = {"adam": "adam", "jax": "numba", "mean": "mean"}  # the floor stands between the others, and has a trial too
+    records = [r.model_copy(update={"backend": between[r.backend]}) for r in sweep_records()]
+    floor = next(r for r in records if r.stage == "floor")
+    records.append(floor.model_copy(update={"stage": "trial"}))
+    trials = [r for r in records if r.stage == "trial"]
+    keys = {key.get_label(): key.get_color() for key in sweep_picture(records).legends[0].legend_handles}
+    curves = {label.split()[0]: line.get_color() for label, line in lines(mae_curves(records).axes[0]).items()}
+    (axes,) = trade_off_picture(trials).axes
+    dots = {str(own.get_label()).split()[0]: to_hex(own.get_facecolor()[0]).upper() for own in axes.collections}
+    for name in ("adam", "numba"):
+        assert curves[name] == dots[name] == keys[name]
 
 
 ALL = [trial_curves, mae_curves, sweep_picture, alpha_beta_map, trade_off_picture]

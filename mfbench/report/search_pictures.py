@@ -228,8 +228,9 @@ def trade_off_picture(records: Sequence[Record], narrow: bool = False) -> Figure
     ]
     figure = sheet(8.5, 4.6, narrow)
     axes = figure.subplots()
-    for backend, colour in colours_of(shown).items():
-        own = [one for one in shown if one.backend == backend]
+    for backend, colour in colours_of(records).items():
+        if not (own := [one for one in shown if one.backend == backend]):
+            continue
         seconds, values = [one.clocks.train_seconds for one in own], list(map(value_of, own))
         points(axes, seconds, values, list(map(words_of, own)), c=colour, s=5**2, label=in_picture(f"{backend} ({len(own)})"))
     front = best_for_time(shown)
