@@ -82,7 +82,7 @@ def _notes(comparison: Comparison) -> list[str]:
     if any(record.intervals for record in comparison.records):
         notes.append("± is half the width of the 95 % confidence interval of a mean over repeats.")
     mark = note(comparison.board)
-    return [*notes, f"{mark}."] if mark else notes
+    return [*notes, f"{mark[0].upper()}{mark[1:]}."] if mark else notes
 
 
 def _ranking(comparison: Comparison) -> tuple[list[str], list[list[str]]] | None:
