@@ -173,11 +173,11 @@ def test_the_map_puts_each_trial_at_its_alpha_and_beta():
         assert [trials[at].K for at in sorted(sizes, key=sizes.__getitem__)] == sorted(trials[at].K for at in sizes)
 
 
-def test_importance_is_a_bar_for_each_hyperparameter_of_each_backend():
+def test_importance_is_a_bar_for_each_hyperparameter_that_a_backend_has():
     figure = importance_bars(SHARES)
     (axes,) = figure.axes
     bars: list[Any] = list(axes.patches)
-    assert sorted(bar.get_width() for bar in bars) == [0, 0, 0.1, 0.3, 0.6, 1.0]
+    assert sorted(bar.get_width() for bar in bars) == [0.1, 0.3, 0.6, 1.0]  # adam has alpha alone
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["jax", "adam"]
     assert legend(figure) == {"K", "alpha", "beta"}
 
