@@ -177,6 +177,12 @@ def test_another_hyperparameter_where_it_tells_better_and_none_where_none_does()
     assert said(audit(by_K), "diverged") == [
         "jax: 2 of 4 trials diverged, all with K at 50 or more, and no other trial was: lower the upper bound of K below 50"
     ]
+    best_above = [
+        trial(k, None if alpha == 0.04 else 1 - alpha, alpha=alpha) for k, alpha in enumerate((0.01, 0.02, 0.04, 0.05))
+    ]
+    assert said(audit(best_above), "diverged") == [  # a lower bound would leave out the best trial
+        "jax: 1 of 4 trials diverged; no single hyperparameter explains the divergence"
+    ]
     anywhere = [trial(k, None if k == 0 else 1.0) for k in range(4)]  # all at the same place, and only the first diverged
     assert said(audit(anywhere), "diverged") == [
         "jax: 1 of 4 trials diverged; no single hyperparameter explains the divergence"

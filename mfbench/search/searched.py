@@ -76,15 +76,16 @@ class Searched:
     def divergence(self) -> Divergence | None:
         """The hyperparameter that best separates the trials that diverged from the others; ties go to alpha, beta, then K.
 
-        None if nothing diverged, or no single hyperparameter separates them.
+        None if nothing diverged, or no single hyperparameter separates them. One that is as large in the best trial does not:
+        the advice to lower its upper bound would leave that trial out.
         """
-        found = []
+        found, best_trial = [], best_of(self.trials)
         for name in sorted(self._ranges, key=lambda name: (name != "alpha", name != "beta", name != "K")):
             diverged, others = (
                 [_number(trial, name) for trial in self.trials if trial.outcome in outcomes]
                 for outcomes in (("diverged",), ("completed", "pruned"))
             )
-            if diverged:
+            if diverged and (best_trial is None or _number(best_trial, name) < min(diverged)):
                 found.append(Divergence(name, min(diverged), sum(value >= min(diverged) for value in others)))
         best = min(found, key=lambda divergence: divergence.spared, default=None)
         return best if best and best.spared <= self.ended("diverged") else None
