@@ -161,10 +161,27 @@ def test_the_smallest_alpha_that_diverged_where_alpha_tells() -> None:
     assert found.searched[0].summary()["divergence"] == {"name": "alpha", "least": 0.05, "spared": 0}
 
 
+def test_of_one_trial_it_is_said_in_the_singular() -> None:
+    alphas = [0.01, 0.05, 0.08, 0.02]
+    found = audit([trial(k, None if k == 1 else 1.0 - k / 10, alpha=alpha) for k, alpha in enumerate(alphas)])
+    assert found.sentences() == [
+        "jax: 1 of 4 trials diverged, with alpha at 0.05 or more, as was 1 that did not diverge: "
+        "lower the upper bound of alpha below 0.05",
+        "jax: the last of 4 trials still improved the best result, from 0.8000 to 0.7000: "
+        "more trials will probably find better ones, as with `--trials 8`",
+    ]
+
+
 def test_another_hyperparameter_where_it_tells_better_and_none_where_none_does() -> None:
     by_K = [trial(k, None if K > 40 else 1.0, K=K) for k, K in enumerate((8, 32, 50, 64))]
     assert said(audit(by_K), "diverged") == [
         "jax: 2 of 4 trials diverged, all with K at 50 or more, and no other trial was: lower the upper bound of K below 50"
+    ]
+    best_above = [
+        trial(k, None if alpha == 0.04 else 1 - alpha, alpha=alpha) for k, alpha in enumerate((0.01, 0.02, 0.04, 0.05))
+    ]
+    assert said(audit(best_above), "diverged") == [  # a lower bound would leave out the best trial
+        "jax: 1 of 4 trials diverged; no single hyperparameter explains the divergence"
     ]
     anywhere = [trial(k, None if k == 0 else 1.0) for k in range(4)]  # all at the same place, and only the first diverged
     assert said(audit(anywhere), "diverged") == [
@@ -259,8 +276,7 @@ def test_few_trials_or_none_completed_before_are_said_so() -> None:
         "the last 10 of 40 trials improved the best result, 1.0000, by less than 0.0001: more trials will hardly help"
     )
     assert falling([None, None, None, 0.9]).searched[0].more_trials() == (
-        "the first trial that completed is among the last 1 of 4: more trials will probably find better ones, as with"
-        " `--trials 8`"
+        "the first trial that completed is the last of 4: more trials will probably find better ones, as with `--trials 8`"
     )
     assert falling([1.0, 0.5, 0.4]).searched[0].gain is None  # three trials have no quarter
 

@@ -211,6 +211,8 @@ def test_results_are_short_to_look_at_and_come_as_tables(small: dict[str, Any]) 
     assert repr(board) == f"<leaderboard of 2 runs on {board.heading}>"
     assert sorted(board.to_frame()["run_key"]) == sorted([run.record.run_key, final.run_key])
     assert mfbench.write_report(final.study).name == "report.html"
+    (alone,) = mfbench.compare(final.path)
+    assert alone.to_frame()["run_key"].tolist() == [final.run_key]
 
 
 def test_compare_finds_a_sweep_by_spec_experiment_run_key_and_run_id(searched: Any, command: Any) -> None:

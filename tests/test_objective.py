@@ -189,7 +189,8 @@ def test_words_and_pictures_name_the_objective(spec: dict[str, Any], command: An
     assert status == 0
     assert "ordered by valid_ndcg_10, highest first" in out
     page = mfbench.write_report("spec.yaml").read_text()
-    assert "Ordered by valid_ndcg_10, never by a score on test" in page
+    assert "Ordered by valid_ndcg_10, highest first, never by a score on test" in page
+    assert page.lower().count("ordered by") == 1
     assert "The best valid_ndcg_10 (reversed, better is lower) of each trial." in page
     frame = mfbench.sweep(spec).to_frame()
     assert frame["valid_ndcg_10"].between(0, 1).all()

@@ -83,6 +83,11 @@ def test_a_sentence_under_the_leaderboard_is_a_paragraph_of_its_own(report):
     assert '<p class="pale">Ordered by valid RMSE, never by a score on test.</p>' in text
 
 
+def test_what_a_board_is_too_small_for_is_a_sentence(workplace):  # noqa: ARG001
+    write([altered(one, data={"deviation": 1.0}) for one in sweep_records()])
+    assert '<p class="pale">Differences in test RMSE below about 0.039 are too small' in page(compared(["little"]))
+
+
 def headings(comparison) -> list[str]:
     return re.findall("<h2>(.*?)</h2>", page(comparison))
 

@@ -81,6 +81,13 @@ def test_alpha_and_beta_go_with_the_scale(power: float) -> None:
     assert of(np.ones(20)).s == 1, "all ratings equal"
 
 
+@pytest.mark.parametrize(("users", "top"), [(4_000, 0.03), (6_000, 0.01)])
+def test_where_items_have_thousands_of_ratings_each_the_step_sizes_end_earlier(users: int, top: float) -> None:
+    pairs = np.arange(2 * users)
+    ranges = Ranges.of(make_dataset("x", pairs // 2, pairs % 2, np.arange(2.0 * users), where=str))
+    assert ranges.alpha == pytest.approx((0.001 / ranges.s, top / ranges.s), rel=0.06)
+
+
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize(
     ("content", "words", "data"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ def compared(what: Sequence[str]) -> Comparison:
     return found[0]
 
 
-def compare(*what: str, metrics: Sequence[str] = ()) -> list[Comparison]:
+def compare(*what: str | Path, metrics: Sequence[str] = ()) -> list[Comparison]:
     """Leaderboards of some runs, one for each data set and split; of all experiments under `runs/` if none is named.
 
     what: spec files and names of experiments, for their final runs, floors and plain runs; run keys, MLflow run ids and
@@ -51,7 +52,7 @@ def compare(*what: str, metrics: Sequence[str] = ()) -> list[Comparison]:
     """
     records: dict[str, Record] = {}
     sweeps: list[Swept] = []
-    for one in what or all_experiments():
+    for one in map(os.fspath, what) if what else all_experiments():
         single = find_run(one)
         if single is not None:
             records[single.run_key] = with_evaluations(check_unchanged(single, Path(one)))
@@ -120,13 +121,13 @@ def _why_no_final(swept: Swept) -> str:
     return f"{swept.study}: {trials}, but there is no final run yet; resume it with `mfbench sweep SPEC`"
 
 
-def write_report(what: str, folder: str | Path | None = None) -> Path:
+def write_report(what: str | Path, folder: str | Path | None = None) -> Path:
     """Write the leaderboard, pictures and an HTML page of an experiment; return the path of the page.
 
     what: a spec that has run, or the name of its experiment. folder: where to, by default `results/<experiment>/`.
     InputError if it has no finished run, or runs on several data sets or splits.
     """
-    return page.write_report(compared([what]), Path(folder) if folder else None)
+    return page.write_report(compared([os.fspath(what)]), Path(folder) if folder else None)
 
 
 def addresses(comparison: Comparison) -> list[str]:

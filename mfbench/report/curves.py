@@ -180,8 +180,8 @@ def mae_curves(records: Sequence[Record], narrow: bool = False) -> Figure:
     axes = figure.add_subplot()
     floors = [record for record in records if record.stage == "floor" and record.valid_mae is not None]
     level = {floor.backend for floor in floors}
-    trials = [record for record in records if record.stage == "trial" and record.backend not in level]
-    best, colours = best_of_each(trials), colours_of(trials)
+    trials = [record for record in records if record.stage == "trial"]
+    best, colours = best_of_each(trial for trial in trials if trial.backend not in level), colours_of(trials)
     drawn: list[float] = []
 
     def draw(part: str, style: str) -> None:

@@ -180,13 +180,16 @@ def _cell(name: str, line: Mapping[str, Any]) -> str:
 
 
 def note(board: Sequence[Row]) -> str | None:
-    """What orders the board if not the valid RMSE, the legend of the mark `=`, and which differences the test part is too
-    small for, as far as they have to be said; else None.
-    """
+    """What orders the board if not the valid RMSE, and `legend`, as far as they have to be said; else None."""
     order = board[0].order if board else VALID_RMSE
     said = [f"ordered by {order.name}{', highest first' if order.higher_is_better else ''}"] if order != VALID_RMSE else []
+    return "; ".join(filter(None, (*said, legend(board)))) or None
+
+
+def legend(board: Sequence[Row]) -> str | None:
+    """What the mark `=` means, and which differences the test part is too small for, as far as they have to be said."""
     meaning = "; ".join(text for part, text in MEANING.items() if any(row.marked == part for row in board))
-    said += [f"{MARK}: {meaning} (paired bootstrap over users; Wilcoxon with Holm's correction)"] if meaning else []
+    said = [f"{MARK}: {meaning} (paired bootstrap over users; Wilcoxon with Holm's correction)"] if meaning else []
     tested = [row.record.data for row in board if row.record.test_rmse is not None]
     small = tested[0].too_small if len(tested) > 1 and len({data.test_digest for data in tested}) == 1 else None
     return "; ".join(filter(None, (*said, small))) or None
@@ -202,12 +205,12 @@ def to_frame(board: Sequence[Row]) -> pd.DataFrame:
 def table(title: str, board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> Table:
     """The leaderboard for a terminal."""
     drawn = tables.drawn(title, *cells(board, oracle), dim_last=oracle is not None)
-    if legend := note(board):
-        drawn.caption, drawn.caption_justify = legend, "left"
+    if said := note(board):
+        drawn.caption, drawn.caption_justify = said, "left"
     return drawn
 
 
 def markdown(board: Sequence[Row], oracle: Mapping[str, float] | None = None) -> str:
     """The leaderboard as a Markdown table."""
-    legend = note(board)
-    return tables.markdown(*cells(board, oracle)) + (f"\n{legend}\n" if legend else "")
+    said = note(board)
+    return tables.markdown(*cells(board, oracle)) + (f"\n{said}\n" if said else "")

@@ -13,7 +13,7 @@ import yaml
 from mfbench.core.files import write_whole
 from mfbench.core.inert import in_shell, visible_lines
 from mfbench.report.curves import residual_picture, run_curves
-from mfbench.report.leaderboard import cells, note
+from mfbench.report.leaderboard import cells, legend
 from mfbench.report.published import beside
 from mfbench.report.results import Comparison, in_one_line
 from mfbench.report.style import hyperparameters, save
@@ -76,13 +76,14 @@ def _summary(comparison: Comparison) -> str:
 
 def _notes(comparison: Comparison) -> list[str]:
     """What a reader of the leaderboard has to know, a sentence each."""
-    notes = [f"Ordered by {comparison.order.title}, never by a score on test."]
+    order = comparison.order
+    notes = [f"Ordered by {order.title}{', highest first' if order.higher_is_better else ''}, never by a score on test."]
     if comparison.oracle:
         notes.append("The ratings are planted (generated), so the best possible error is known: oracle.")
     if any(record.intervals for record in comparison.records):
         notes.append("± is half the width of the 95 % confidence interval of a mean over repeats.")
-    mark = note(comparison.board)
-    return [*notes, f"{mark}."] if mark else notes
+    mark = legend(comparison.board)
+    return [*notes, f"{mark[0].upper()}{mark[1:]}."] if mark else notes
 
 
 def _ranking(comparison: Comparison) -> tuple[list[str], list[list[str]]] | None:

@@ -134,11 +134,11 @@ def importance_bars(importances: Mapping[str, Mapping[str, float]], narrow: bool
     figure = sheet(7.2, 1.3 + 0.75 * max(1, len(importances)), narrow)
     axes, height = figure.subplots(), 0.8 / max(1, len(names))
     for k, name in enumerate(names):
-        for place, (backend, shares) in enumerate(importances.items()):
-            share, at = shares.get(name, 0.0), place + (k - (len(names) - 1) / 2) * height
-            (bar,) = axes.barh(
-                at, share, height=0.9 * height, color=COLOURS[k % len(COLOURS)], label=name if place == 0 else None
-            )
+        having = [(place, backend) for place, backend in enumerate(importances) if name in importances[backend]]
+        for place, backend in having:
+            share, at = importances[backend][name], place + (k - (len(names) - 1) / 2) * height
+            label = name if place == having[0][0] else None
+            (bar,) = axes.barh(at, share, height=0.9 * height, color=COLOURS[k % len(COLOURS)], label=label)
             axes.text(share, at, f" {share:.2f}", va="center", fontsize=8.5)
             tip(bar, f"{backend}: {name} {share:.3f}")
     axes.set_yticks(range(len(importances)), list(map(in_picture, importances)))
@@ -228,8 +228,9 @@ def trade_off_picture(records: Sequence[Record], narrow: bool = False) -> Figure
     ]
     figure = sheet(8.5, 4.6, narrow)
     axes = figure.subplots()
-    for backend, colour in colours_of(shown).items():
-        own = [one for one in shown if one.backend == backend]
+    for backend, colour in colours_of(records).items():
+        if not (own := [one for one in shown if one.backend == backend]):
+            continue
         seconds, values = [one.clocks.train_seconds for one in own], list(map(value_of, own))
         points(axes, seconds, values, list(map(words_of, own)), c=colour, s=5**2, label=in_picture(f"{backend} ({len(own)})"))
     front = best_for_time(shown)

@@ -76,15 +76,16 @@ class Searched:
     def divergence(self) -> Divergence | None:
         """The hyperparameter that best separates the trials that diverged from the others; ties go to alpha, beta, then K.
 
-        None if nothing diverged, or no single hyperparameter separates them.
+        None if nothing diverged, or no single hyperparameter separates them. One that is as large in the best trial does not:
+        the advice to lower its upper bound would leave that trial out.
         """
-        found = []
+        found, best_trial = [], best_of(self.trials)
         for name in sorted(self._ranges, key=lambda name: (name != "alpha", name != "beta", name != "K")):
             diverged, others = (
                 [_number(trial, name) for trial in self.trials if trial.outcome in outcomes]
                 for outcomes in (("diverged",), ("completed", "pruned"))
             )
-            if diverged:
+            if diverged and (best_trial is None or _number(best_trial, name) < min(diverged)):
                 found.append(Divergence(name, min(diverged), sum(value >= min(diverged) for value in others)))
         best = min(found, key=lambda divergence: divergence.spared, default=None)
         return best if best and best.spared <= self.ended("diverged") else None
@@ -135,9 +136,10 @@ class Searched:
         n, more = len(self.trials), f"more trials will probably find better ones, as with `--trials {2 * len(self.trials)}`"
         if self.gain is None:
             if self.still_gaining:
-                return f"the first trial that completed is among the last {self.last} of {n}: {more}"
+                among = f"among the last {self.last}" if self.last > 1 else "the last"
+                return f"the first trial that completed is {among} of {n}: {more}"
             return f"{self.ended('completed')} of {n} trials completed: too few to tell whether more would help"
-        last = f"the last {self.last} of {n} trials"
+        last = f"the last {self.last} of {n} trials" if self.last > 1 else f"the last of {n} trials"
         if self.still_gaining:
             return f"{last} still improved the best result, from {self.before:.4f} to {self.after:.4f}: {more}"
         if not self.gain:
@@ -192,8 +194,9 @@ class Searched:
         if self.divergence is None:
             return f"{finding}; no single hyperparameter explains the divergence"
         name, least, spared = self.divergence.name, plain(self.divergence.least), self.divergence.spared
-        others = f"as were {spared} that did not diverge" if spared else "and no other trial was"
-        return f"{finding}, all with {name} at {least} or more, {others}: lower the upper bound of {name} below {least}"
+        others = f"as {'was' if spared == 1 else 'were'} {spared} that did not diverge" if spared else "and no other trial was"
+        they = "all " if self.ended("diverged") > 1 else ""
+        return f"{finding}, {they}with {name} at {least} or more, {others}: lower the upper bound of {name} below {least}"
 
     def summary(self) -> dict[str, Any]:
         """The audit of this backend in the output of `--json`."""

@@ -86,7 +86,7 @@ def _text(named: str, section: dict[str, Any], dataset: Dataset) -> str:
         (f"  backends: {flow(backends)}", "`mfbench backends` lists all"),
         ("  space:", ""),
         (f"    K: {{int: {list(ranges.K)}, log: true}}", ""),
-        (f"    alpha: {{float: {flow(list(ranges.alpha))}, log: true}}", "0.001 / s to 0.03 / s"),
+        (f"    alpha: {{float: {flow(list(ranges.alpha))}, log: true}}", f"0.001 / s to {ranges.top} / s"),
         (f"    beta: {{float: {flow(list(ranges.beta))}, log: true}}", "0.01 s to 0.5 s"),
         ("  spaces:", ""),
         ("    adam:", "for when you add it to backends: 0.001 √s to 0.03 √s"),
