@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 from processes import python
@@ -39,8 +41,22 @@ def git(tree: Path, *words: str) -> None:
 
 
 def fresh_clone(folder: Path) -> Path:
-    """Copy what is committed into the folder and make it a git repository, without a commit."""
+    """Copy what is committed into the folder and make it a git repository, without a commit.
+
+    Where dvc.lock is as committed, so are the results: reports that somebody has made here do not belong to the pipeline.
+    """
+    as_committed = (
+        subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "dvc.lock"], cwd=ROOT, timeout=SECONDS).returncode == 0
+    )
+    if as_committed:
+        packed = subprocess.run(
+            ["git", "archive", "HEAD", "results"], cwd=ROOT, check=True, timeout=SECONDS, capture_output=True
+        )
+        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+            archive.extractall(folder, filter="data")
     for name in COMMITTED:
+        if name == "results" and as_committed:
+            continue
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():

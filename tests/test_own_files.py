@@ -189,7 +189,10 @@ def test_data_info_says_in_one_line_what_a_file_holds(command: Any) -> None:
         "u.data: 3 ratings by 3 users of 3 items, from 1 to 4, duplicates merged: 1, 1997-11-07 to 1998-04-04\n"
     )
     assert command("data", "info", "planted-10k", "--set", "data.header=false")[0] == 2
-    assert command("data", "info", "nothing.csv")[0] == 2
+    for nothing in ("nothing.csv", "folder/nothing"):
+        status, _, err = command("data", "info", nothing)
+        assert (status, f"{nothing}: no such file; give its path" in err) == (2, True)
+    assert "unknown data set" in command("data", "info", "nothing")[2]
 
 
 @pytest.mark.usefixtures("stored")

@@ -110,10 +110,12 @@ def test_a_backend_has_one_colour_in_all_pictures():
     floor = next(r for r in records if r.stage == "floor")
     records.append(floor.model_copy(update={"stage": "trial"}))
     trials = [r for r in records if r.stage == "trial"]
-    keys = {key.get_label(): key.get_color() for key in sweep_picture(records).legends[0].legend_handles}
+    entries: list[Any] = list(sweep_picture(records).legends[0].legend_handles)
+    keys = {key.get_label(): key.get_color() for key in entries}
     curves = {label.split()[0]: line.get_color() for label, line in lines(mae_curves(records).axes[0]).items()}
     (axes,) = trade_off_picture(trials).axes
-    dots = {str(own.get_label()).split()[0]: to_hex(own.get_facecolor()[0]).upper() for own in axes.collections}
+    drawn: list[Any] = list(axes.collections)
+    dots = {own.get_label().split()[0]: to_hex(own.get_facecolor()[0]).upper() for own in drawn}
     for name in ("adam", "numba"):
         assert curves[name] == dots[name] == keys[name]
 

@@ -52,7 +52,7 @@ def compare(*what: str | Path, metrics: Sequence[str] = ()) -> list[Comparison]:
     """
     records: dict[str, Record] = {}
     sweeps: list[Swept] = []
-    for one in map(os.fspath, what) if what else all_experiments():
+    for one in [os.fspath(one) for one in what] or all_experiments():
         single = find_run(one)
         if single is not None:
             records[single.run_key] = with_evaluations(check_unchanged(single, Path(one)))

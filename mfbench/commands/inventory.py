@@ -56,7 +56,10 @@ def data_info(what: str, changes: Sequence[str] = ()) -> dict[str, Any]:
     """
     if what.endswith((".yaml", ".yml")):
         return summary(load(load_spec(what, changes).data))
-    if what in {known.name for known in catalogue()} or not Path(what).expanduser().exists():
+    named, here = what in {known.name for known in catalogue()}, Path(what).expanduser().exists()
+    if not named and not here and (Path(what).suffix or Path(what).name != what):
+        raise InputError(f"{what}: no such file; give its path from the current folder, or a name of `mfbench data list`")
+    if named or not here:
         if changes:
             raise InputError(f"--set {changes[0]}: {what} is not a file here; --set is for files and specs")
         return {**entry(what).summary(), "here": card(what) is not None, **(card(what) or {})}
