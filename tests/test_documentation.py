@@ -39,6 +39,7 @@ def test_the_notebook_is_made_from_the_tutorial() -> None:
     assert len(cells()) == len(re.findall(r"^```python$", HOOKS.TEXT.read_text(), re.MULTILINE)) > 8
 
 
+@pytest.mark.long
 def test_the_cells_of_the_tutorial_print_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "MFBENCH_DATA"):

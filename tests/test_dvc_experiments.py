@@ -55,6 +55,7 @@ def openings(tree: Path) -> dict[str, str]:
     return {line["study"]: line["test_digest"] for line in lines}
 
 
+@pytest.mark.long
 def test_an_experiment_in_a_temporary_copy_leaves_its_records_here_and_its_results_where_it_is_applied(tree: Path) -> None:
     said = dvc(tree, "exp", "run", "--temp", "--name", "first", "-S", f"{SPEC}:model.seed=3", "compare@tiny")
     (study,) = openings(tree)

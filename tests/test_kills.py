@@ -64,6 +64,7 @@ def test_a_campaign_of_three_kills_loses_nothing_and_doubles_nothing(tmp_path: P
     assert set(found.values()) == {0}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("stored")
 def test_a_worker_that_is_killed_before_it_is_ready_is_replaced(small: dict[str, Any]) -> None:
     with sweeping(small) as process:
@@ -172,6 +173,7 @@ def test_a_signal_while_workers_start_prints_no_traceback(small: dict[str, Any])
 # --- a full disk -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_full_disk_stops_a_sweep_that_goes_on_to_the_same_end(
     stored: Path, tiny_disk: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +196,7 @@ def test_a_full_disk_stops_a_sweep_that_goes_on_to_the_same_end(
     assert steady(sweep(small).summary()) == steady(whole)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("workplace")
 def test_a_store_on_a_full_disk_does_not_stop_the_sweep(
     tiny_disk: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch

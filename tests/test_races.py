@@ -15,6 +15,7 @@ from mfbench.runs.record_files import study_records
 from mfbench.spec import load_spec, run_study_key
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("workplace")
 def test_a_race_writes_what_each_entry_did(small: dict[str, Any]) -> None:
     small["model"] |= {"epochs": 6, "alpha": 0.02, "K": 4}

@@ -127,6 +127,7 @@ def test_a_sweep_is_a_parent_with_a_child_for_each_record():
     assert {"jax #0", "adam #3 pruned", "jax final", "mean floor"} <= names
 
 
+@pytest.mark.long
 def test_a_pruned_trial_that_an_older_version_exported_reads_like_the_others_once_its_sweep_goes_on():
     records = sweep_records()
     write(records)
@@ -633,6 +634,7 @@ def unreliable(store):  # noqa: ARG001
         process.wait()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("hasty")
 def test_a_sweep_through_a_server_that_fails_in_every_call_is_there_whole_and_once(monkeypatch, small, unreliable):
     monkeypatch.setenv("MFBENCH_DATA", str(Path("data").resolve()))
