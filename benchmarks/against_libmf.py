@@ -6,8 +6,8 @@ MF_TRAIN is the program `mf-train`, built from LIBMF's own source. Both are scor
 have ratings in train, after each pass. LIBMF's time for a pass is that of 44 passes less that of 4, as it reads text
 first; ours is the training clock of a record. A ratio is the time from the first update to LIBMF's valid RMSE after 10
 passes, as a share of LIBMF's: for the same rule, in another order of the ratings (a dash if 12 passes do not reach it), and
-for `decay` with biases, whose one setting for all lines is the best of eighteen tried on planted-1m. LIBMF has its default
-parameters. Written to `results/against-libmf/`.
+for `decay` with biases, whose one setting for all lines is the best of eighteen tried on planted-1m. LIBMF has the step size
+and the penalty below. Written to `results/against-libmf/`.
 """
 
 from __future__ import annotations
