@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -33,6 +34,13 @@ class Picture:
     def narrow_png(self) -> bytes:
         """The picture as PNG for a narrow screen."""
         return save(self.draw(True))
+
+    @property
+    def pdf(self) -> bytes:
+        """The picture as PDF, without a date or a version in it, so that the bytes depend on the records alone."""
+        buffer = io.BytesIO()
+        self.draw(False).savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        return buffer.getvalue()
 
     def page(self, title: str) -> bytes:
         """The picture as one HTML page with tooltips."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mfbench.report.style import COLOURS, legend_entry, legend_outside, log_ticks, plain, points, save, sheet
+from mfbench.report.gallery import Picture
+from mfbench.report.style import COLOURS, legend_entry, legend_outside, log_ticks, plain, points, sheet
 from mfbench.report.suites.cells import Cell
 from mfbench.report.suites.ranks import Ranks, can_be_drawn, rank_picture
 
@@ -21,41 +20,15 @@ if TYPE_CHECKING:
 MARKERS = "osD^vP*X<>"
 
 
-@dataclass(frozen=True)
-class Figured:
-    """A picture: a title, a caption, and the function that draws it, narrow if its argument is True."""
-
-    title: str
-    says: str
-    draw: Callable[[bool], Figure]
-
-    @cached_property
-    def png(self) -> bytes:
-        """As PNG."""
-        return save(self.draw(False))
-
-    @property
-    def narrow_png(self) -> bytes:
-        """As PNG for a narrow screen."""
-        return save(self.draw(True))
-
-    @property
-    def pdf(self) -> bytes:
-        """As PDF, without a date or a version in it, so that the bytes depend on the records alone."""
-        buffer = io.BytesIO()
-        self.draw(False).savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
-        return buffer.getvalue()
-
-
-def pictures(cells: Sequence[Cell], found: Ranks | None) -> dict[str, Figured]:
+def pictures(cells: Sequence[Cell], found: Ranks | None) -> dict[str, Picture]:
     """The pictures by file name without suffix; that of the ranks is left out if it cannot be drawn."""
-    drawn: dict[str, Figured] = {}
+    drawn: dict[str, Picture] = {}
     if found is not None and can_be_drawn():
         says = f"By test RMSE, over {found.n} data sets; a bar joins backends whose ranks cannot be told apart (Nemenyi, 5 %)."
-        drawn["ranks"] = Figured("Average ranks", says, partial(rank_picture, found))
+        drawn["ranks"] = Picture("Average ranks", says, partial(rank_picture, found))
     if any(cell.rmse and _cost(cell) for cell in cells):
         says = "By how much each test RMSE is above the lowest of its data set; a large point is the mean of a backend."
-        drawn["seconds"] = Figured("Error against seconds", says, partial(seconds_picture, cells))
+        drawn["seconds"] = Picture("Error against seconds", says, partial(seconds_picture, cells))
     return drawn
 
 

@@ -14,9 +14,10 @@ from rich.text import Text
 
 from mfbench.core import tables
 from mfbench.core.inert import sentence_in_markdown, visible_lines
+from mfbench.report.gallery import Picture
 from mfbench.report.leaderboard import COMPARED
 from mfbench.report.suites.cells import Cell
-from mfbench.report.suites.pictures import Figured, pictures
+from mfbench.report.suites.pictures import pictures
 from mfbench.report.suites.ranks import Ranks, ranks
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class SuiteTable:
         return ranks(self.cells, self.datasets, self.backends)
 
     @cached_property
-    def pictures(self) -> dict[str, Figured]:
+    def pictures(self) -> dict[str, Picture]:
         """The pictures by file name without suffix."""
         return pictures(self.cells, self.ranks)
 
