@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from little_suite import two, without_export
 from refusals import refused
+from user_files import write_backend
 
 import mfbench
+from mfbench.backends import registry
 from mfbench.core.errors import InputError, RecordError
 from mfbench.runs.records import seal_of
 
@@ -189,3 +191,14 @@ def test_a_sweep_is_claimed_too_and_more_openings_are_said(served: Path, monkeyp
     assert {line["study"].rpartition("-")[0] for line in lines} == {"again", "pair.wide"}
     assert any("opened by more than one study" in sentence for sentence in found.warnings)
     assert mfbench.verify("again.json").verified
+
+
+def test_own_code_is_said_and_that_of_a_peer_is_not(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    without_export(monkeypatch)
+    own = write_backend("")
+    suite = two()
+    suite["sweep"]["backends"] = [own]
+    mfbench.suite(suite)
+    assert any(sentence.startswith(f"{own}: code of your own") for sentence in mfbench.claim(suite).warnings)
+    monkeypatch.setitem(registry.PEERS, own, own)
+    assert not any(own in sentence for sentence in mfbench.claim(suite).warnings)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 import mfbench
+from mfbench.backends.registry import PEERS
 from mfbench.commands.suites.definition import Member, Suite, SuiteSource, is_suite, load_suite
 from mfbench.commands.suites.suite import table_of
 from mfbench.core.errors import InputError, RecordError
@@ -159,7 +160,7 @@ def _warnings(made: Claim, records: Sequence[Record]) -> Iterable[str]:
             f"{len(dirty)} of {len(records)} runs were made with changes of the code that are not committed, so nobody else"
             " has that code; commit them and make the runs again"
         )
-    own = sorted({record.backend for record in records if record.backend_digest})
+    own = sorted({record.backend for record in records if record.backend_digest} - PEERS.keys())
     if own:
         yield f"{', '.join(own)}: code of your own, of which the claim has only a digest; send it along"
     opened = [digest for digest, lines in made.openings.items() if len({line.get("study") for line in lines}) > 1]
