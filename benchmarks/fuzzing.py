@@ -1,7 +1,7 @@
 """What the fuzzers share: a verdict for each input, and campaigns that outlive a crash and a hang.
 
 An input is drawn from its seed alone. Its verdict is `clean` (refused in one sentence), `accepted`, or `wrong`: a traceback,
-a crash, more than 10 seconds, a message that is not one short line, or another number than without the damage.
+a crash, more than 10 seconds of CPU time, a message that is not one short line, or another number than without the damage.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from typing import Any
 
 from mfbench.core.errors import MfbenchError
 
-SECONDS = 10.0
-HANGS = 60.0  # then even compiled code, which hears no signal, has had its time
+SECONDS = 10.0  # of CPU time, since the machine may be busy
+WAITS = 6  # times as many of wall time: what waits uses no CPU time
+HANGS = 300.0  # then even compiled code, which hears no signal, has had its time
 LONGEST = 500
 MEMORY = 8 << 30
 SHOWN = 10
@@ -83,19 +84,22 @@ def _traced(error: BaseException) -> str:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raise a Late in the block after so many seconds."""
+    """Raise a Late in the block after so many seconds of CPU time, or WAITS times as many of wall time."""
 
-    def over(*_: object) -> None:
-        raise Late(f"more than {seconds:g} s")
+    def over(signum: int, _: object) -> None:
+        raise Late(f"more than {seconds:g} s of CPU time" if signum == signal.SIGPROF else f"more than {WAITS * seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, over)
-    other = signal.setitimer(signal.ITIMER_REAL, seconds)  # pytest has one too
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, seconds), signal.SIGALRM: (signal.ITIMER_REAL, WAITS * seconds)}
+    before = [(number, signal.signal(number, over), timer, signal.setitimer(timer, limit))
+              for number, (timer, limit) in timers.items()]  # pytest has a timer too  # fmt: skip
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        signal.setitimer(signal.ITIMER_REAL, *other)
+        for _, _, timer, _ in before:
+            signal.setitimer(timer, 0)
+        for number, handler, timer, left in before:
+            signal.signal(number, handler)
+            signal.setitimer(timer, *left)
 
 
 def scratch() -> Path:
