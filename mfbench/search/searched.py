@@ -105,26 +105,26 @@ class Searched:
         """The objective of the trials."""
         return self.trials[0].objective
 
-    @property
+    @cached_property
     def before(self) -> float | None:
         """The best value of the objective before the last quarter of the trials."""
         best = best_of(self.trials[: len(self.trials) - self.last])
         return best.judged if best else None
 
-    @property
+    @cached_property
     def after(self) -> float | None:
         """The best value of the objective of all trials."""
         best = best_of(self.trials)
         return best.judged if best else None
 
-    @property
+    @cached_property
     def gain(self) -> float | None:
         """By how much the last quarter improved the best value; None if no trial completed before it, or it is empty."""
         if not self.last or self.before is None or self.after is None:
             return None
         return self.objective.cost(self.before) - self.objective.cost(self.after)
 
-    @property
+    @cached_property
     def still_gaining(self) -> bool:
         """Whether more trials are likely to find better ones."""
         if self.after is None or self.gain is None:

@@ -221,7 +221,8 @@ def compare(
     from mfbench.report.published.beside import shown
 
     found = mfbench.compare(*(what or []), metrics=metrics or ())
-    show(None, as_json, {"boards": [board.summary() for board in found]})
+    if as_json:
+        show(None, as_json, {"boards": [board.summary() for board in found]})
     for board in found:
         say(table(board.heading, board.board, board.oracle), as_json)
         for part in shown(board.records):
