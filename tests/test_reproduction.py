@@ -302,6 +302,15 @@ def test_a_tolerance_is_for_what_can_change_the_last_bits(
 
 
 @pytest.mark.usefixtures("stored")
+def test_a_run_that_fails_here_says_why(small: dict[str, Any]) -> None:
+    own = write_backend("if pathlib.Path('gone').exists():\n    raise ZeroDivisionError('no')")
+    record = made(plain(small), own)
+    Path("gone").touch()
+    again = mfbench.reproduce(record.run_key)
+    assert again.verdict == "not reproduced"
+    assert "likely cause: the run failed here (ZeroDivisionError: no" in again.sentence
+
+
 def test_from_mlflow_alone(small: dict[str, Any]) -> None:
     record = made(plain(small))
     run_id = Tracker("small").export(record, None)

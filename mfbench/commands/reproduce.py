@@ -64,6 +64,8 @@ class Reproduction:
         """The likely cause of the verdict; None if it is `to the bit`."""
         if self.verdict == "to the bit":
             return None
+        if self.verdict == "not reproduced" and self.record and self.record.outcome == "failed":
+            return f"the run failed here ({self.record.reason})"
         for weight in ("fault", "bits", "note"):
             if named := [f"{one.what}: {one.says}" for one in self.found if one.weight == weight]:
                 return "; ".join(named)
