@@ -39,6 +39,8 @@ PEERS = {
     "cornac": "mfbench.backends.peers.known:Cornac",
     "lenskit": "mfbench.backends.peers.known:Lenskit",
     "keras": "mfbench.backends.peers.known:Keras",
+    "cmfrec": "mfbench.backends.peers.known:Cmfrec",
+    "spark": "mfbench.backends.peers.known:Spark",
 }
 """Other libraries, each in an environment of its own; see `backends.peers`."""
 GROUP = "mfbench.backends"

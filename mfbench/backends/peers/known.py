@@ -123,3 +123,35 @@ class Keras(Peer):
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "alpha", "beta"})
     peer: ClassVar[str] = "keras"
     package: ClassVar[str] = "keras"
+
+
+@dataclass(frozen=True)
+class Cmfrec(Peer):
+    """Peer: CMF of cmfrec, ALS on the objective of `als`, compiled when it is installed.
+
+    n_iter: its passes, which it makes in one go.
+    """
+
+    n_iter: AtLeast1 = 10
+
+    tunable: ClassVar[frozenset[str]] = frozenset({"K", "beta"})
+    peer: ClassVar[str] = "cmfrec"
+    package: ClassVar[str] = "cmfrec"
+    in_one_go: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Spark(Peer):
+    """Peer: ALS of Spark on one machine, without biases; needs Java 17 or newer.
+
+    n_iter: its passes, which it makes in one go. blocks: into which it divides users and items; another number gives another
+    result.
+    """
+
+    n_iter: AtLeast1 = 10
+    blocks: AtLeast1 = 10
+
+    tunable: ClassVar[frozenset[str]] = frozenset({"K", "beta"})
+    peer: ClassVar[str] = "spark"
+    package: ClassVar[str] = "pyspark"
+    in_one_go: ClassVar[bool] = True
