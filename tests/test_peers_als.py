@@ -26,6 +26,7 @@ from mfbench.data.planted import planted
 from mfbench.matrix.factors import Factors, HyperParams, draw_start
 from mfbench.matrix.ratings import Ratings
 from mfbench.matrix.schedule import Rows
+from mfbench.testing import BackendContract
 
 BETA = 0.3
 
@@ -126,6 +127,23 @@ def test_spark_takes_its_processes_and_its_folder_with_it(ratings: Ratings) -> N
     os.kill(started, 9)  # not by the harness: only the end of the process itself can be noticed
     wait_until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in family))
     wait_until(lambda: not any(path.exists() for path in made))
+
+
+class TestCmfrecContract(BackendContract):
+    """What every backend must do."""
+
+    @pytest.fixture(autouse=True)
+    def _the_peer(self) -> None:
+        type(self).backend = installed("cmfrec")
+
+
+@pytest.mark.long
+class TestSparkContract(BackendContract):
+    """What every backend must do."""
+
+    @pytest.fixture(autouse=True)
+    def _the_peer(self) -> None:
+        type(self).backend = installed("spark")
 
 
 # --- without Spark or Java -------------------------------------------------------------------------------------------
