@@ -200,6 +200,7 @@ def test_built_in_backends_resolve_with_their_knobs():
         ("loop", {"order": "up"}, "model.options.loop.order: input should be 'shuffled' or 'rows', not 'up'"),
         ("jax", {"batch_size": "many"}, "model.options.jax.batch_size: input should be a valid integer, not 'many'"),
         ("jax", {"batch_size": True}, "model.options.jax.batch_size: input should be a valid integer, not True"),
+        ("als", {"threads": 10**9}, "model.options.als.threads: input should be less than or equal to 1024, not 1000000000"),
         ("jax", {"batch_size": 0}, "model.options.jax.batch_size: input should be greater than or equal to 1, not 0"),
         ("adam", {"batch_size": -1}, "model.options.adam.batch_size: input should be greater than or equal to 1, not -1"),
         ("jax", {"device": "abacus"}, "model.options.jax.device: 'abacus' is not on this machine; choose from cpu:0.*"),

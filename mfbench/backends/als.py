@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mfbench.backends.base import AtLeast1
+from mfbench.backends.base import Threads
 from mfbench.backends.on_device.optional import OptionalDevice
 from mfbench.matrix.factors import Factors, HyperParams
 from mfbench.matrix.ratings import Ratings
@@ -38,7 +38,7 @@ class Als(OptionalDevice):
 
     device: str | None = None
     dtype: Dtype = "float32"
-    threads: AtLeast1 | None = None
+    threads: Threads | None = None
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K", "beta"})
 

@@ -18,6 +18,8 @@ from mfbench.matrix.schedule import Schedule
 
 AtLeast1 = Annotated[int, Field(ge=1)]
 """The type of a knob that is a number of things; checked where a spec is read."""
+Threads = Annotated[int, Field(ge=1, le=1024)]
+"""The type of a number of threads: more than any machine has cores would only be started, and wait."""
 
 
 class Model(Protocol):

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Protocol
 import numpy as np
 from pydantic import Field
 
-from mfbench.backends.base import AtLeast1
+from mfbench.backends.base import AtLeast1, Threads
 from mfbench.backends.on_device.optional import OptionalDevice
 from mfbench.core.arrays import Array, Floats64, Positions
 from mfbench.core.machine import core_list
@@ -46,7 +46,7 @@ class Bmf(OptionalDevice):
     burn_in: Annotated[int, Field(ge=0)] = 8
     kept: AtLeast1 = 100
     dtype: Dtype = "float32"
-    threads: AtLeast1 | None = None
+    threads: Threads | None = None
     device: str | None = None
 
     tunable: ClassVar[frozenset[str]] = frozenset({"K"})

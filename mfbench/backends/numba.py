@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mfbench.backends.base import AtLeast1
+from mfbench.backends.base import AtLeast1, Threads
 from mfbench.core.arrays import Array
 from mfbench.core.machine import core_list
 from mfbench.matrix.compiled import CACHE_LINE, aligned, compiled, prefetch, unsigned
@@ -43,7 +43,7 @@ class Numba:
 
     schedule: Cut = "blocks"
     blocks: AtLeast1 = 16
-    threads: AtLeast1 | None = None
+    threads: Threads | None = None
     dtype: Dtype = "float32"
     simultaneous: bool = False
 
