@@ -1,7 +1,8 @@
 """What the fuzzers share: a verdict for each input, and campaigns that outlive a crash and a hang.
 
 An input is drawn from its seed alone. Its verdict is `clean` (refused in one sentence), `accepted`, or `wrong`: a traceback,
-a crash, more than 10 seconds of CPU time, a message that is not one short line, or another number than without the damage.
+a crash, more than 10 seconds of computing or of waiting, a message that is not one short line, or another number than
+without the damage. Seconds in which other processes had the cores, or in which the campaign was suspended, do not count.
 """
 
 from __future__ import annotations
@@ -18,23 +19,25 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mfbench.core.errors import MfbenchError
 
-SECONDS = 10.0  # of CPU time, since the machine may be busy
-WAITS = 6  # times as many of wall time: what waits uses no CPU time
-HANGS = 300.0  # then even compiled code, which hears no signal, has had its time
+SECONDS = 10.0
+HANGS = 900.0  # of wall time: then even compiled code, which hears no signal, has had its time on a busy machine
 LONGEST = 500
 MEMORY = 8 << 30
 SHOWN = 10
+SAID_EVERY = 60.0  # seconds
+LOOKS = 0.5  # seconds between looks at how long something has waited
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,23 @@ def _traced(error: BaseException) -> str:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raise a Late in the block after so many seconds of CPU time, or WAITS times as many of wall time."""
+    """Raise a Late in the block after so many seconds of CPU time, or of waiting for something else than a core."""
+    waited, wall, cores = 0.0, time.monotonic(), _cores()
 
     def over(signum: int, _: object) -> None:
-        raise Late(f"more than {seconds:g} s of CPU time" if signum == signal.SIGPROF else f"more than {WAITS * seconds:g} s")
+        nonlocal waited, wall, cores
+        if signum == signal.SIGPROF:
+            raise Late(f"more than {seconds:g} s of CPU time")
+        wall_now, cores_now = time.monotonic(), _cores()
+        # A far later look than was asked for is that of a process which was suspended.
+        waited += max(0.0, min(wall_now - wall, 2 * LOOKS) - (cores_now - cores))
+        wall, cores = wall_now, cores_now
+        if waited > seconds:
+            raise Late(f"waited for more than {seconds:g} s")
 
-    timers = {signal.SIGPROF: (signal.ITIMER_PROF, seconds), signal.SIGALRM: (signal.ITIMER_REAL, WAITS * seconds)}
-    before = [(number, signal.signal(number, over), timer, signal.setitimer(timer, limit))
-              for number, (timer, limit) in timers.items()]  # pytest has a timer too  # fmt: skip
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, seconds), signal.SIGALRM: (signal.ITIMER_REAL, LOOKS)}
+    before = [(number, signal.signal(number, over), timer, signal.setitimer(timer, first, first))
+              for number, (timer, first) in timers.items()]  # pytest has a timer too  # fmt: skip
     try:
         yield
     finally:
@@ -100,6 +112,15 @@ def at_most(seconds: float) -> Iterator[None]:
         for number, handler, timer, left in before:
             signal.signal(number, handler)
             signal.setitimer(timer, *left)
+
+
+def _cores() -> float:
+    """Seconds in which a thread of this process had a core, or waited for one (which only Linux tells)."""
+    queued = 0
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        with suppress(OSError):  # a thread that has ended
+            queued += int(path.read_text().split()[1])
+    return time.process_time() + queued / 1e9
 
 
 def scratch() -> Path:
@@ -133,9 +154,15 @@ def main(attempt: Attempt, script: str, count: int) -> None:
         _child(attempt, seeds)
         return
     verdicts: dict[int, Verdict] = {}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is known until then is told
+    said = time.monotonic()
     try:
         for seed, verdict in _campaign(script, seeds):
             verdicts[seed] = verdict
+            if verdict.kind == "wrong" or time.monotonic() - said > SAID_EVERY:
+                said = time.monotonic()
+                words = f"{len(verdicts)} inputs, last --seed {seed}: {verdict.kind} {verdict.says}"
+                print(words[:400], file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
     kinds = Counter(verdict.kind for verdict in verdicts.values())
@@ -185,5 +212,3 @@ def _campaign(script: str, seeds: range) -> Iterator[tuple[int, Verdict]]:
                 if len(found) == 2:
                     yield found[0], Verdict(**found[1])
                     at = found[0] + 1
-                    if at % 500 == 0:
-                        print(f"{at - seeds.start} inputs", file=sys.stderr)
