@@ -169,12 +169,14 @@ class _Compiled:
             noise, self.biased, priors,
         )  # fmt: skip
 
+        threads = min(self.threads, max(1, -(-n // CHUNK)))
+
         def work(thread: int) -> None:
-            for first in range(thread * CHUNK, max(n, 1), self.threads * CHUNK):
+            for first in range(thread * CHUNK, max(n, 1), threads * CHUNK):
                 rows = slice(first, min(first + CHUNK, n))
                 _draw_rows(*(own.rated[rows], *arguments, normal[rows]))
 
-        for task in [self.pool.submit(work, thread) for thread in range(self.threads)]:
+        for task in [self.pool.submit(work, thread) for thread in range(threads)]:
             task.result()
 
 

@@ -58,7 +58,7 @@ def solve(
     given = (ratings.offsets, ratings.others, ratings.values, mean, np.ascontiguousarray(factors), bias)
     share: Any = np.asarray(ridge, dtype)[()]
     width = -(-(K + 3) // WIDE) * WIDE
-    threads = threads or len(core_list())
+    threads = min(threads or len(core_list()), max(1, -(-rows // CHUNK)))
 
     def work(thread: int) -> None:
         room = (aligned(np.zeros((height, width)), dtype) for height in (width, ABREAST, ABREAST))
