@@ -37,7 +37,7 @@ LONGEST = 500
 MEMORY = 8 << 30
 SHOWN = 10
 SAID_EVERY = 60.0  # seconds
-LOOKS = 0.5  # seconds between looks at how long something has waited
+LOOKS = 0.2  # seconds between looks at how long something has waited
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,17 @@ def _traced(error: BaseException) -> str:
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
     """Raise a Late in the block after so many seconds of CPU time, or of waiting for something else than a core."""
-    waited, wall, cores = 0.0, time.monotonic(), _cores()
+    waited, wall, cpu, queued = 0.0, time.monotonic(), time.process_time(), _queued()
 
     def over(signum: int, _: object) -> None:
-        nonlocal waited, wall, cores
+        nonlocal waited, wall, cpu, queued
         if signum == signal.SIGPROF:
             raise Late(f"more than {seconds:g} s of CPU time")
-        wall_now, cores_now = time.monotonic(), _cores()
-        # A far later look than was asked for is that of a process which was suspended.
-        waited += max(0.0, min(wall_now - wall, 2 * LOOKS) - (cores_now - cores))
-        wall, cores = wall_now, cores_now
+        wall_now, cpu_now, queued_now = time.monotonic(), time.process_time(), _queued()
+        busy = cpu_now - cpu + sum(now - queued.get(thread, 0.0) for thread, now in queued_now.items())
+        # Far more than the time between two looks passes for a suspended process. A thread's time in the queue is known late.
+        waited = max(0.0, waited + min(wall_now - wall - busy, 2 * LOOKS))
+        wall, cpu, queued = wall_now, cpu_now, queued_now
         if waited > seconds:
             raise Late(f"waited for more than {seconds:g} s")
 
@@ -114,13 +115,13 @@ def at_most(seconds: float) -> Iterator[None]:
             signal.setitimer(timer, *left)
 
 
-def _cores() -> float:
-    """Seconds in which a thread of this process had a core, or waited for one (which only Linux tells)."""
-    queued = 0
+def _queued() -> dict[str, float]:
+    """Seconds in which each thread of this process was ready and had no core, which only Linux tells."""
+    found = {}
     for path in Path("/proc/self/task").glob("*/schedstat"):
         with suppress(OSError):  # a thread that has ended
-            queued += int(path.read_text().split()[1])
-    return time.process_time() + queued / 1e9
+            found[path.parent.name] = int(path.read_text().split()[1]) / 1e9
+    return found
 
 
 def scratch() -> Path:
