@@ -87,40 +87,42 @@ def _traced(error: BaseException) -> str:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raise a Late in the block after so many seconds of CPU time, or of waiting for something else than a core."""
-    waited, wall, cpu, queued = 0.0, time.monotonic(), time.process_time(), _queued()
+    """Raise a Late in the block after so many seconds of computing, or of waiting for something else than a core."""
+    computed, waited, wall, before = 0.0, 0.0, time.monotonic(), _threads()
 
-    def over(signum: int, _: object) -> None:
-        nonlocal waited, wall, cpu, queued
-        if signum == signal.SIGPROF:
-            raise Late(f"more than {seconds:g} s of CPU time")
-        wall_now, cpu_now, queued_now = time.monotonic(), time.process_time(), _queued()
-        busy = cpu_now - cpu + sum(now - queued.get(thread, 0.0) for thread, now in queued_now.items())
+    def look(_: int, __: object) -> None:
+        nonlocal computed, waited, wall, before
+        last, wall = wall, time.monotonic()
+        known, before = before, _threads()
+        on_core, queued = (
+            sum(now[part] - known.get(thread, (0, 0))[part] for thread, now in before.items()) / 1e9 for part in (0, 1)
+        )
+        computed += on_core
         # Far more than the time between two looks passes for a suspended process. A thread's time in the queue is known late.
-        waited = max(0.0, waited + min(wall_now - wall - busy, 2 * LOOKS))
-        wall, cpu, queued = wall_now, cpu_now, queued_now
-        if waited > seconds:
-            raise Late(f"waited for more than {seconds:g} s")
+        waited = max(0.0, waited + min(wall - last - on_core - queued, 2 * LOOKS))
+        if max(computed, waited) > seconds:
+            raise Late(f"more than {seconds:g} s of {'computing' if computed > seconds else 'waiting'}")
 
-    timers = {signal.SIGPROF: (signal.ITIMER_PROF, seconds), signal.SIGALRM: (signal.ITIMER_REAL, LOOKS)}
-    before = [(number, signal.signal(number, over), timer, signal.setitimer(timer, first, first))
-              for number, (timer, first) in timers.items()]  # pytest has a timer too  # fmt: skip
+    handler = signal.signal(signal.SIGALRM, look)
+    left = signal.setitimer(signal.ITIMER_REAL, LOOKS, LOOKS)  # pytest has a timer too
     try:
         yield
     finally:
-        for _, _, timer, _ in before:
-            signal.setitimer(timer, 0)
-        for number, handler, timer, left in before:
-            signal.signal(number, handler)
-            signal.setitimer(timer, *left)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *left)
 
 
-def _queued() -> dict[str, float]:
-    """Seconds in which each thread of this process was ready and had no core, which only Linux tells."""
-    found = {}
-    for path in Path("/proc/self/task").glob("*/schedstat"):
-        with suppress(OSError):  # a thread that has ended
-            found[path.parent.name] = int(path.read_text().split()[1]) / 1e9
+def _threads() -> dict[str, tuple[int, int]]:
+    """Nanoseconds that each thread of this process and of its children had a core, and was ready without one; Linux only."""
+    found: dict[str, tuple[int, int]] = {}
+    processes = ["self"]
+    for process in processes:
+        for task in Path(f"/proc/{process}/task").glob("*"):
+            with suppress(OSError):  # a thread that has ended
+                on_core, queued, _ = map(int, (task / "schedstat").read_text().split())
+                found[task.name] = (on_core, queued)
+                processes += (task / "children").read_text().split()
     return found
 
 
