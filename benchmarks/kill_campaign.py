@@ -1,6 +1,6 @@
 """Kill sweeps at random moments, start them again until they end, and compare with a sweep that nobody touched.
 
-    python benchmarks/kill_campaign.py [--kills 40] [--seed 0] [--workers 1 | --cluster local:2] [--json]
+    python benchmarks/kill_campaign.py [--kills 40] [--seed 0] [--workers 1 | --cluster local:2] [--backend NAME] [--json]
 
 Each kill is a SIGKILL at a moment and of a victim that the seed draws: the parent of a sweep, one of its workers, or all of
 them together. Compared are the --json of the sweep that ended (the keys that may differ aside), every record, and every run
@@ -50,8 +50,9 @@ SPEC: dict[str, Any] = {
 VICTIMS = ("parent", "worker", "both")
 KILLS_A_SWEEP = 4  # at most, before it may end
 WORKERS_A_START = 2  # so many workers of one process at most: a third death on the same trial would rightly fail it
-SECONDS = 240  # that a sweep may take to end, or to show the sign that a moment waits for
+SECONDS = 1200  # that a sweep may take on a busy machine to end, or to show the sign that a moment waits for
 SWEEPS_A_KILL = 3  # at most: a moment that comes in none of so many sweeps does not come at all
+KEPT = ("MFBENCH_CACHE", "MFBENCH_PEERS")  # of the environment
 MAY_DIFFER = ("_seconds", "_id", "_url", "_path")
 
 
@@ -70,6 +71,11 @@ class Moment:
 
 def so_many_trials(n: int) -> Callable[[Path], bool]:
     return lambda at: trials(at) >= n
+
+
+def searched() -> str:
+    """The backend whose sweeps are killed; the other one of the spec is the floor."""
+    return str(SPEC["sweep"]["backends"][0])
 
 
 def moments(rng: random.Random) -> Iterator[Moment]:
@@ -91,7 +97,7 @@ def moments(rng: random.Random) -> Iterator[Moment]:
 
 def trials(folder: Path) -> int:
     """How many trials have their record."""
-    return sum(1 for _ in folder.glob("runs/*/numba/trial-*.json"))
+    return sum(1 for _ in folder.glob(f"runs/*/{searched()}/trial-*.json"))
 
 
 def finals(folder: Path) -> int:
@@ -101,7 +107,7 @@ def finals(folder: Path) -> int:
 
 def writing(folder: Path) -> bool:
     """Whether a trial's record is being written."""
-    return any(folder.glob("runs/*/numba/.trial-*"))
+    return any(folder.glob(f"runs/*/{searched()}/.trial-*"))
 
 
 def making(folder: Path) -> bool:
@@ -125,7 +131,9 @@ class Sweep:
     def start(self) -> subprocess.Popen[bytes]:
         self.folder.mkdir(exist_ok=True)
         (self.folder / "spec.yaml").write_text(yaml.safe_dump(SPEC))
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MFBENCH_", "MLFLOW_"))}
+        kept = {
+            name: value for name, value in os.environ.items() if name in KEPT or not name.startswith(("MFBENCH_", "MLFLOW_"))
+        }
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("ab") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "mfbench", "sweep", "spec.yaml", *self.how, "--json"],
@@ -145,7 +153,7 @@ class Sweep:
                 return None
             if time.monotonic() > until:
                 raise TimeoutError(f"{self.folder}: {moment.name} did not come in {SECONDS} seconds")
-            time.sleep(0.0005)
+            time.sleep(0.0005 if moment.delay == 0 else 0.005)  # a record is written within a millisecond
         until = time.monotonic() + moment.delay
         while time.monotonic() < until:
             if process.poll() is not None:
@@ -167,6 +175,13 @@ class Sweep:
             process.wait(SECONDS)
             self.process = None
         return victim if victim != "both" or workers else "parent"
+
+    def stop(self) -> None:
+        """Leave no process behind where the campaign ends before the sweep."""
+        if self.process and self.process.poll() is None:
+            for pid in (self.process.pid, *children(self.process.pid)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def end(self) -> int:
         """Let the sweep end, and give its exit code."""
@@ -201,19 +216,23 @@ def steady(summary: Any) -> Any:
 
 
 def children(pid: int) -> list[int]:
-    """The workers of a sweep that still run, those of its cluster too; not Python's own tracker of what they share."""
+    """The workers of a sweep that still run, those of its cluster too; not Python's own tracker, nor a peer's process."""
     import psutil
 
     found = []
     with suppress(psutil.NoSuchProcess):
         for child in psutil.Process(pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                if "resource_tracker" not in " ".join(child.cmdline()):
+                if not any(name in " ".join(child.cmdline()) for name in ("resource_tracker", "adapters/serve.py")):
                     found.append(child.pid)
     return found
 
 
 # --- the campaign ----------------------------------------------------------------------------------------------------
+
+
+Whole = tuple[dict[str, tuple[Any, ...]], set[str], Any]
+"""Of a sweep that nobody touched: its records, the run keys in MLflow, and its answer."""
 
 
 @dataclass
@@ -237,19 +256,19 @@ class Found:
         names = ("lost", "twice", "different", "exit_codes", "tracebacks", "runs_lost", "runs_twice", "runs_running")
         return sum(getattr(self, name) for name in names)
 
-    def compare(self, sweep: Sweep, whole: Sweep, code: int) -> None:
+    def compare(self, sweep: Sweep, whole: Whole, code: int) -> None:
         """Count what differs between a sweep that was killed and went on, and the whole one."""
-        mine, theirs = sweep.records(), whole.records()
+        mine, (theirs, wanted, answer) = sweep.records(), whole
         self.sweeps += 1
         self.records += len(theirs)
         self.exit_codes += code != 0
         self.lost += len(theirs.keys() - mine.keys())
         self.twice += len(mine.keys() - theirs.keys()) + sum(1 for _ in sweep.folder.glob("runs/*/*/*.aside"))
         self.different += sum(mine[key] != theirs[key] for key in mine.keys() & theirs.keys())
-        self.different += sweep.answer() != whole.answer()
+        self.different += sweep.answer() != answer
         self.tracebacks += (sweep.folder / "stderr").read_text().count("Traceback")
-        runs, wanted = sweep.runs(), dict(whole.runs())
-        self.runs_lost += len(wanted.keys() - dict(runs).keys())
+        runs = sweep.runs()
+        self.runs_lost += len(wanted - dict(runs).keys())
         self.runs_twice += len(runs) - len(dict(runs))
         running = [key for key, status in runs if status == "RUNNING"]
         self.runs_running += len(running)
@@ -268,30 +287,35 @@ class Found:
         )
 
 
-def campaign(kills: int, seed: int, folder: Path, how: tuple[str, ...]) -> Found:
+def campaign(kills: int, seed: int, folder: Path, how: tuple[str, ...], found: Found) -> None:
     """So many kills, over as many sweeps as that takes; how: the options of the sweeps that are killed."""
-    rng, found = random.Random(seed), Found()
+    rng = random.Random(seed)
     whole = Sweep(folder / "whole")
     code = whole.end()
     if code != 0:
         sys.exit(f"the sweep that nobody touched ended with {code}:\n{(whole.folder / 'stderr').read_text()}")
+    expected = (whole.records(), {key for key, _ in whole.runs()}, whole.answer())
     drawn = moments(rng)
     moment = next(drawn)
     while found.kills < kills:
         if found.sweeps > SWEEPS_A_KILL * kills:
             sys.exit(f"{found.kills} of {kills} kills in {found.sweeps} sweeps: {moment.name} does not come")
         sweep = Sweep(folder / f"sweep-{found.sweeps}", how)
-        wanted = rng.randint(1, KILLS_A_SWEEP)
-        while sweep.kills < wanted and found.kills < kills:
-            struck = sweep.kill(moment, rng.choice(VICTIMS), rng)
-            if struck is None:
-                break  # the same moment in another sweep
-            found.kills += 1
-            found.by_moment[moment.name, struck] += 1
-            print(f"{found.kills}: {sweep.folder.name}: {struck}, {moment.delay:.2f} s into: {moment.name}", file=sys.stderr)
-            moment = next(drawn)
-        found.compare(sweep, whole, sweep.end())
-    return found
+        try:
+            wanted = rng.randint(1, KILLS_A_SWEEP)
+            while sweep.kills < wanted and found.kills < kills:
+                struck = sweep.kill(moment, rng.choice(VICTIMS), rng)
+                if struck is None:
+                    break  # the same moment in another sweep
+                found.kills += 1
+                found.by_moment[moment.name, struck] += 1
+                print(
+                    f"{found.kills}: {sweep.folder.name}: {struck}, {moment.delay:.2f} s into: {moment.name}", file=sys.stderr
+                )
+                moment = next(drawn)
+            found.compare(sweep, expected, sweep.end())
+        finally:
+            sweep.stop()
 
 
 def main() -> None:
@@ -303,12 +327,19 @@ def main() -> None:
     parser.add_argument("--cluster", help="kill sweeps on this cluster, such as local:2")
     parser.add_argument("--folder", type=Path, help="where to keep the sweeps; else they are removed")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    parser.add_argument("--backend", default="numba", help="whose sweeps are killed; a peer needs MFBENCH_PEERS")
     given = parser.parse_args()
+    SPEC["sweep"]["backends"][0] = given.backend
+    found = Found()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         how = ("--cluster", given.cluster) if given.cluster else ("--workers", given.workers)
-        found = campaign(given.kills, given.seed, folder.resolve(), how)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            campaign(given.kills, given.seed, folder.resolve(), how, found)
+        except KeyboardInterrupt:  # what is known until then is told
+            print("stopped", file=sys.stderr)
     print(found.table())
     if given.json:
         print(json.dumps({name: value for name, value in vars(found).items() if name != "by_moment"}))
