@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from little_suite import two, without_export
+from processes import said_by
 from record_factory import altered, record
 from refusals import refused
 from user_files import read_csv, write_spec
@@ -175,6 +176,20 @@ def test_the_ranks_by_hand_and_friedmans_test() -> None:
     assert found.friedman < 0.001
     assert "so none of them can" not in found.sentence
     assert "so none of them can" in four(2).ranks.sentence
+
+
+def test_the_picture_of_the_ranks_has_the_same_bytes_in_another_process() -> None:
+    pytest.importorskip("scikit_posthocs", reason="scikit-posthocs is not installed: pip install 'mfbench[suite]'")
+    script = (
+        "import hashlib, numpy as np\n"
+        "from mfbench.report.style import save\n"
+        "from mfbench.report.suites.ranks import Ranks, rank_picture\n"
+        "names = ['myfm', 'bmf', 'numba', 'surprise', 'als', 'adam']\n"
+        "mean = dict(zip(names, [2.0, 2.4, 2.6, 3.2, 4.8, 6.0], strict=True))\n"
+        "found = Ranks(names, np.random.default_rng(1).random((5, 6)), mean, 3.37, 0.01)\n"
+        "print(hashlib.sha256(save(rank_picture(found))).hexdigest())"
+    )
+    assert len({said_by(script, settings={"PYTHONHASHSEED": seed}) for seed in ("1", "2", "3")}) == 1
 
 
 def test_a_backend_without_a_result_ranks_last_and_one_without_any_is_left_out() -> None:
