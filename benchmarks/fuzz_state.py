@@ -10,6 +10,7 @@ Pictures are made of records and of errors alone, so if another file is damaged,
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
 import os
@@ -141,6 +142,11 @@ def numbers(name: str, out: str) -> Any:
             return {
                 run["run_key"]: [run.get(score) for score in scores] for board in answer["boards"] for run in board["runs"]
             }
+        case "report":
+            filled, board = (Path("results", SPEC["name"], file) for file in ("filled.csv", "leaderboard.csv"))
+            rows = csv.DictReader(board.read_text().splitlines()) if board.exists() else []
+            apart = {row["run_key"]: [row["difference_low"], row["difference_high"]] for row in rows if row.get("difference")}
+            return apart | ({"the filled-in matrix": filled.read_text()} if filled.exists() else {})
         case "run":
             return {name: answer[name] for name in ("valid_rmse", "valid_mae", "evaluation", "factors_digest")}
         case "sweep":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ from processes import answer, last_line
 from user_files import write_spec
 
 import mfbench
-from mfbench.commands.cli.terminal import say, warn
+from mfbench.commands.cli.terminal import say, say_what_is_left_out, warn
 from mfbench.commands.compare import compared
+from mfbench.core.errors import LeftOutWarning
 from mfbench.core.tables import drawn
 from mfbench.report.leaderboard import COMPARED
 from mfbench.tracking.store import make_store
@@ -239,6 +242,16 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(command: Any, monkeypat
     status, _, err = command("run", write_spec(spec))
     assert (status, len(err.splitlines())) == (1, 1)
     assert "taken" in err
+
+
+def test_of_many_commands_in_one_process_each_warning_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        for _ in range(2 * sys.getrecursionlimit()):
+            say_what_is_left_out()
+        warnings.warn("this run (left out here)", LeftOutWarning, stacklevel=1)
+        assert capsys.readouterr().err == "mfbench: this run (left out here)\n"
+        warnings.warn("something else", UserWarning, stacklevel=1)  # goes on to what showed warnings before, once
 
 
 def test_the_small_commands_answer(command: Any) -> None:

@@ -21,8 +21,10 @@ from mfbench.core.errors import InputError, LeftOutWarning, RecordError, WorkErr
 from mfbench.core.files import write_model
 from mfbench.data.sealed import LOG, log_opening, openers
 from mfbench.report.filled import filled_table
+from mfbench.report.significance import errors_of
 from mfbench.runs.record_files import errors_path, find_record, later_repeats, model_path, study_records
 from mfbench.runs.records import RunName
+from mfbench.tracking.contents import model
 from mfbench.tracking.export import sync
 
 Command = Callable[..., tuple[int, str, str]]
@@ -119,6 +121,37 @@ def test_a_damaged_model_is_left_out_of_tables_and_refused_as_a_model(small: dic
         assert filled_table(record) is None
     with refused(RecordError, "run-0000.npz"):
         mfbench.load_model(record.run_key)
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("other", [lambda P: P[::-1], lambda P: np.full(P.shape, "x")])
+def test_another_model_in_the_place_of_a_runs_own_is_in_no_table_and_not_exported(
+    small: dict[str, Any], other: Callable[[Any], Any]
+) -> None:
+    record = made(plain(small))
+    path = model_path(record.path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    write_model(path, {**arrays, "user_bias": other(arrays["user_bias"]), "P": other(arrays["P"])})
+    with pytest.warns(LeftOutWarning, match=r"run-0000\.npz"):
+        assert filled_table(record) is None
+    with pytest.warns(LeftOutWarning, match=r"run-0000\.npz"):
+        assert model(record) is None
+    with refused(RecordError, "run-0000.npz"):
+        mfbench.load_model(record.run_key)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_errors_in_another_order_are_not_those_of_the_run(small: dict[str, Any]) -> None:
+    record = made(plain(small))
+    path = errors_path(record.path)
+    assert errors_of(record, "valid") is not None
+    with np.load(path) as file:
+        arrays = dict(file)
+    write_model(path, {**arrays, "user_squared_error": arrays["user_squared_error"][::-1]})
+    with pytest.warns(LeftOutWarning, match=r"run-0000\.errors\.npz: this file does not match its record"):
+        assert errors_of(record, "valid") is None
+    assert errors_of(record.changed({"errors_digest": None}), "valid") is not None  # an older record cannot tell
 
 
 @pytest.mark.usefixtures("workplace")

@@ -16,7 +16,7 @@ from sweeping import bits, swept
 from mfbench import merge
 from mfbench.core.errors import InputError
 from mfbench.data.sealed import openers
-from mfbench.runs.record_files import model_path, study_records, write_record
+from mfbench.runs.record_files import errors_path, model_path, study_records, write_record
 from mfbench.search.outcome import Swept
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -94,12 +94,24 @@ def test_what_is_damaged_changed_or_misplaced_is_left_out(elsewhere: Swept) -> N
         "this record is damaged",
         "this record was changed after it was written",
         "this is the record of",
-        "model file does not match",
+        "this file does not match",
     ):
         assert [words in sentence for sentence in merged.others].count(True) == 1, words
     assert not final.relative_to("other").exists()
     assert not model_path(final.relative_to("other")).exists()
     assert len(merged.added) == len(elsewhere.records) - 3
+
+
+def test_a_run_whose_errors_by_user_are_not_its_own_is_left_out(elsewhere: Swept) -> None:
+    final = next(iter(Path("other/runs").glob("*/loop/final-*.json")))
+    with np.load(errors_path(final)) as arrays:
+        changed = {**arrays, "user_squared_error": arrays["user_squared_error"][::-1]}
+    np.savez(errors_path(final), **changed)
+    merged = merge("other/runs")
+    assert merged.others == [f"{errors_path(final)}: this file does not match its record; copy it again"]
+    for path in (final, model_path(final)):
+        assert not path.relative_to("other").exists()
+    assert len(merged.added) == len(elsewhere.records) - 1
 
 
 def test_the_command_says_what_came_of_it(elsewhere: Swept) -> None:

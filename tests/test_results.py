@@ -16,8 +16,9 @@ from user_files import read_csv
 from mfbench.commands.compare import compare, compared
 from mfbench.core.errors import InputError
 from mfbench.core.files import write_model
+from mfbench.matrix.factors import digest_of
 from mfbench.report.filled import filled_table
-from mfbench.runs.record_files import model_path
+from mfbench.runs.record_files import model_path, write_record
 from mfbench.runs.records import Record
 from mfbench.runs.scores import Scores
 from mfbench.search.audit import audit
@@ -27,8 +28,9 @@ RESULTS = Path("results/little")
 
 
 def given_factors(made: Record, **arrays: object) -> Record:
-    path = model_path(made.path)
-    write_model(path, {name: np.asarray(array) for name, array in arrays.items()})
+    model = {name: np.asarray(array) for name, array in arrays.items()}
+    write_model(model_path(made.path), model)
+    made.factors_digest = digest_of(model)
     return made
 
 
@@ -101,9 +103,8 @@ def test_both_finals_of_a_backend_stand_beside_each_other_where_they_are_asked_f
 
 @pytest.mark.usefixtures("workplace")
 def test_a_plain_run_has_its_curve_and_its_small_matrix_in_the_results() -> None:
-    made = record(0, stage="run")
-    write([made])
-    whole_model(made)
+    made = whole_model(record(0, stage="run"))
+    write_record(made)
     compared(["little"]).write_results()
     assert {path.name for path in RESULTS.iterdir()} == {
         "curves.csv", "filled.csv", "leaderboard.csv", "leaderboard.md", "learning_curves.png", "metrics.json"

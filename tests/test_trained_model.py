@@ -27,7 +27,7 @@ from mfbench.commands.find import find_run
 from mfbench.core.errors import InputError, RecordError
 from mfbench.core.files import write_model
 from mfbench.matrix.factors import Factors, digest_of
-from mfbench.models.trained import NO_FACTORS, TrainedModel
+from mfbench.models.trained import TrainedModel
 from mfbench.runs.record_files import model_path, read_record, write_record
 from mfbench.tracking.client import Tracker
 
@@ -51,7 +51,7 @@ def saved(**changes: Any) -> Path:
     """A final run with this model in the current folder; the path of its record."""
     made = record(0, stage="final")
     arrays = {name: array for name, array in {**ARRAYS, **changes}.items() if array is not None}
-    made.factors_digest = digest_of({name: array for name, array in arrays.items() if name not in NO_FACTORS})
+    made.factors_digest = digest_of(arrays)
     path = write_record(made)
     write_model(model_path(path), arrays)
     return path
@@ -184,8 +184,7 @@ def frame(users: Any, items: Any) -> pd.DataFrame:
 def test_the_model_in_mlflow_answers_as_the_one_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
-    saved()
-    run_id = Tracker("little").export(record(0, stage="final"), None)
+    run_id = Tracker("little").export(read_record(saved()), None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').resolve()}")
     model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
     answer = model.predict(frame(USERS, ITEMS).set_index(np.arange(9) + 5))
@@ -203,8 +202,7 @@ def test_the_model_in_mlflow_answers_as_the_one_in_python(monkeypatch: pytest.Mo
 def test_the_model_in_mlflow_folds_in_the_users_whose_ratings_come_with_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
-    saved()
-    made = record(0, stage="final")
+    made = read_record(saved())
     run_id = Tracker("little").export(made, None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').resolve()}")
     served = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
@@ -240,8 +238,7 @@ def test_the_model_of_an_mlflow_run_is_the_one_that_was_exported_with_it(capfd: 
 
 @pytest.mark.usefixtures("stored")
 def test_the_folder_in_mlflow_needs_no_mfbench_and_holds_no_pickle() -> None:
-    saved()
-    folder = artifact(Tracker("little").export(record(0, stage="final"), None), "model")
+    folder = artifact(Tracker("little").export(read_record(saved()), None), "model")
     assert {path.suffix for path in folder.iterdir()} == {"", ".npz", ".py", ".txt", ".yaml", ".json"}
     assert "mfbench" not in (folder / "requirements.txt").read_text()
     alone = (
@@ -259,8 +256,8 @@ def test_the_folder_in_mlflow_needs_no_mfbench_and_holds_no_pickle() -> None:
 
 @pytest.mark.usefixtures("stored")
 def test_the_arrays_of_another_kind_of_model_go_to_mlflow_all_the_same() -> None:
-    saved(Q=None)
-    assert artifacts(Tracker("little").export(record(0, stage="final"), None), "model") == {"model/model.npz"}
+    made = read_record(saved(Q=None))
+    assert artifacts(Tracker("little").export(made, None), "model") == {"model/model.npz"}
 
 
 def test_the_served_model_gives_over_http_what_the_python_call_gives(searched: Any) -> None:

@@ -23,9 +23,6 @@ from mfbench.matrix.factors import digest_of
 from mfbench.runs.record_files import errors_path, find_record, model_path, read_record, sweep_lock
 from mfbench.runs.records import STUDY, Record
 
-IDS = {"user_ids", "item_ids", "titles"}
-"""What a model file has besides the model."""
-
 
 @dataclass
 class Merged:
@@ -117,20 +114,18 @@ def _is_inside(path: Path, folder: Path) -> bool:
 def _copy(path: Path, source: Path, record: Record) -> None:
     """Copy the files of a run, its record last."""
     model, errors = model_path(path), errors_path(path)
-    for beside in (model, errors):
+    for beside, digest in ((model, record.factors_digest), (errors, record.errors_digest)):
         if os.path.lexists(beside) and not _is_inside(beside, source):
             raise RecordError(f"{beside}: this is not a file in {source}; copy it there")
-    if model.exists():
-        arrays = {name: array for name, array in load_model_arrays(model).items() if name not in IDS}
-        if digest_of(arrays) != record.factors_digest:
-            raise RecordError(f"{model}: this model file does not match its record; copy it again")
-        write_whole(model_path(record.path), model.read_bytes())
-    if errors.exists():
-        load_model_arrays(errors)
-        write_whole(errors_path(record.path), errors.read_bytes())
-    digest = record.environment.git_diff
-    diff = source / ".diffs" / f"{digest}.diff"
-    if digest is not None and _is_inside(diff, source) and hashlib.sha256(diff.read_bytes()).hexdigest() == digest:
+        old = beside == errors and digest is None
+        if beside.exists() and digest_of(load_model_arrays(beside)) != digest and not old:
+            raise RecordError(f"{beside}: this file does not match its record; copy it again")
+    for beside, place in ((model, model_path(record.path)), (errors, errors_path(record.path))):
+        if beside.exists():
+            write_whole(place, beside.read_bytes())
+    changes = record.environment.git_diff
+    diff = source / ".diffs" / f"{changes}.diff"
+    if changes is not None and _is_inside(diff, source) and hashlib.sha256(diff.read_bytes()).hexdigest() == changes:
         (RUNS / ".diffs").mkdir(parents=True, exist_ok=True)
         shutil.copyfile(diff, RUNS / ".diffs" / diff.name)
     write_whole(record.path, path.read_bytes())

@@ -101,7 +101,7 @@ def load_model_arrays(path: Path) -> dict[str, Array]:
         raise RecordError(f"{path}: no such model file; trials keep no model, so give a plain or final run") from None
     except (OSError, DamagedError) as error:
         why = getattr(error, "strerror", None) or error
-        raise RecordError(f"{path}: the model file is damaged ({why}); delete it and its record, then train again") from None
+        raise RecordError(f"{path}: this file is damaged ({why}); delete it and its record, then train again") from None
 
 
 @contextmanager

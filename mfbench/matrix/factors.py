@@ -66,7 +66,8 @@ class Factors:
             P, Q, user_bias, item_bias, mean = (arrays[name] for name in ("P", "Q", "user_bias", "item_bias", "mean"))
         except KeyError:
             return None
-        fit = P.ndim == Q.ndim == 2 and P.shape[1] == Q.shape[1] and mean.shape == ()
+        fit = all(array.dtype.kind in "iuf" for array in (P, Q, user_bias, item_bias, mean))
+        fit = fit and P.ndim == Q.ndim == 2 and P.shape[1] == Q.shape[1] and mean.shape == ()
         fit = fit and user_bias.shape == P.shape[:1] and item_bias.shape == Q.shape[:1]
         return Factors(P, Q, user_bias, item_bias, float(mean)) if fit else None
 
@@ -108,10 +109,14 @@ def draw_start(train: Ratings, K: int, init: Mapping[str, Any], center: bool, rn
     return Factors(P, Q, np.zeros(train.n_users), np.zeros(train.n_items), train.mean() if center else 0.0)
 
 
-def digest_of(arrays: Mapping[str, Floats]) -> str:
-    """sha256 over the arrays, sorted by name: name, dtype, shape and bytes of each."""
+NOT_THE_MODEL = frozenset({"user_ids", "item_ids", "titles"})
+"""The arrays in a model file that are not part of the model itself."""
+
+
+def digest_of(arrays: Mapping[str, Array]) -> str:
+    """sha256 over the arrays, sorted by name: name, dtype, shape and bytes of each; ids and titles do not count."""
     h = hashlib.sha256()
-    for name in sorted(arrays):
+    for name in sorted(arrays.keys() - NOT_THE_MODEL):
         array = np.ascontiguousarray(arrays[name])
         h.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         h.update(array.tobytes())

@@ -12,9 +12,8 @@ from mfbench.backends.embeddings.network import Network
 from mfbench.core.arrays import Array, Floats64, Ints
 from mfbench.core.errors import RecordError
 from mfbench.core.files import load_model_arrays
-from mfbench.matrix.factors import Factors, digest_of
+from mfbench.matrix.factors import NOT_THE_MODEL, Factors, digest_of
 from mfbench.matrix.predicting import spread
-from mfbench.models.trained import NO_FACTORS
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def saved_model(path: Path, digest: str | None) -> Model:
     digest: of its arrays, from the run's record. RecordError if the file is missing, damaged or of another run, or if its
     arrays are those of no built-in backend.
     """
-    arrays = {name: array for name, array in load_model_arrays(path).items() if name not in NO_FACTORS}
+    arrays = {name: array for name, array in load_model_arrays(path).items() if name not in NOT_THE_MODEL}
     if digest_of(arrays) != digest:
         raise RecordError(f"{path}: the model file does not match its record; delete both, then train again")
     factors = Factors.of(arrays)

@@ -17,9 +17,6 @@ from mfbench.matrix.factors import Factors, digest_of
 from mfbench.matrix.predicting import answered, position, spread
 from mfbench.models.fold_in import Side, fold_in
 
-NO_FACTORS = ("user_ids", "item_ids", "titles")
-"""The arrays in a model file that are not part of the model itself."""
-
 
 @dataclass(frozen=True)
 class Predicted:
@@ -73,7 +70,7 @@ class TrainedModel:
                 f"{path}: this is not a factor model (P, Q, user_bias, item_bias and mean that fit together); read its arrays"
                 f" {', '.join(sorted(arrays)) or '(none)'} with numpy.load"
             )
-        if digest is not None and digest_of({name: arrays[name] for name in arrays.keys() - set(NO_FACTORS)}) != digest:
+        if digest is not None and digest_of(arrays) != digest:
             raise RecordError(f"{path}: the model file does not match its record; delete both, then train again")
         if not fit(arrays, factors):
             raise RecordError(

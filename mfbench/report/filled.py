@@ -8,7 +8,7 @@ from mfbench.core import tables
 from mfbench.core.arrays import Array, Floats64
 from mfbench.matrix.factors import Factors
 from mfbench.models.trained import fit
-from mfbench.runs.record_files import arrays_beside, model_path
+from mfbench.runs.record_files import model_beside
 from mfbench.runs.records import Record
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def given_and_filled(record: Record, parts: Parts) -> list[Table]:
 
 def _filled(record: Record) -> tuple[Array, Array, Floats64] | None:
     """Raw ids of users and items, and the filled-in matrix; None if the run has no model with factors P and Q."""
-    arrays = arrays_beside(model_path(record.path))
+    arrays = model_beside(record)
     factors = Factors.of(arrays) if arrays else None
     if arrays is None or factors is None or not fit(arrays, factors):
         return None

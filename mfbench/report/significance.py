@@ -12,7 +12,7 @@ import numpy as np
 from mfbench.core.arrays import Array, Floats64
 from mfbench.core.errors import RecordError
 from mfbench.core.randomness import generator
-from mfbench.runs.record_files import arrays_beside, errors_path, find_record, later_repeats, leave_out
+from mfbench.runs.record_files import errors_beside, errors_path, find_record, later_repeats, leave_out
 from mfbench.runs.records import Record
 
 DRAWS = 10_000
@@ -163,7 +163,7 @@ def errors_of(record: Record, part: str) -> UserErrors | None:
         return None
     found: dict[str, list[dict[str, Array]]] = {}
     for one in repeats:
-        arrays = arrays_beside(errors_path(one.path))
+        arrays = errors_beside(one)
         if arrays is None or not _fit(arrays, one, part):
             return None
         found.setdefault(one.data.split_digest, []).append(arrays)

@@ -15,6 +15,7 @@ from mfbench.core.errors import LeftOutWarning, RecordError
 from mfbench.core.files import load_model_arrays, write_whole
 from mfbench.core.inert import visible
 from mfbench.core.paths import RUNS
+from mfbench.matrix.factors import digest_of
 from mfbench.runs.records import Record, RunName, Stage
 from mfbench.spec.faults import fault
 
@@ -71,15 +72,28 @@ def check_unchanged(record: Record, path: Path) -> Record:
     return record
 
 
-def arrays_beside(path: Path) -> dict[str, Array] | None:
-    """The arrays of a file beside a record; None if there is no such file, or with a LeftOutWarning if it is damaged."""
+def model_beside(record: Record) -> dict[str, Array] | None:
+    """The arrays in the file of the run's model; None if it has none, or with a LeftOutWarning if they are not its own."""
+    return _beside(model_path(record.path), record.factors_digest)
+
+
+def errors_beside(record: Record) -> dict[str, Array] | None:
+    """The run's errors by user, or None, likewise."""
+    return _beside(errors_path(record.path), record.errors_digest)
+
+
+def _beside(path: Path, digest: str | None) -> dict[str, Array] | None:
+    """The arrays in a file beside a record, which has their digest, unless it is an old one."""
     if not path.exists():
         return None
     try:
-        return load_model_arrays(path)
+        arrays = load_model_arrays(path)
+        if digest not in (None, digest_of(arrays)):
+            raise RecordError(f"{path}: this file does not match its record; delete both to have the run repeated")
     except RecordError as error:
         leave_out(error)
         return None
+    return arrays
 
 
 def leave_out(error: RecordError) -> None:

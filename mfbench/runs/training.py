@@ -112,6 +112,7 @@ def make(
         if one.record.outcome != "diverged":  # the bits of a nan may differ between two runs of the same program
             with one.clock("log_seconds"):
                 one.record.factors_digest = digest_of(one.model.arrays())
+                one.record.errors_digest = digest_of(one.errors) if one.errors else None
     return trained
 
 

@@ -18,7 +18,7 @@ from mfbench.report.gallery import gallery
 from mfbench.report.leaderboard import markdown, rows
 from mfbench.report.results import search_files
 from mfbench.report.style import COLOURS, hyperparameters, save
-from mfbench.runs.record_files import arrays_beside, diff_path, model_path
+from mfbench.runs.record_files import diff_path, model_beside, model_path
 from mfbench.runs.records import METRICS, Record
 from mfbench.runs.scores import CURVES
 from mfbench.search.outcome import Swept
@@ -145,9 +145,8 @@ def files(record: Record) -> dict[str, bytes]:
 
 
 def model(record: Record) -> Path | None:
-    """The npz file of the run's model; None if it has none, as trials, or it is damaged."""
-    path = model_path(record.path)
-    return path if record.stage != "trial" and arrays_beside(path) is not None else None
+    """The npz file of the run's model; None if it has none, as trials, or its file is damaged."""
+    return model_path(record.path) if record.stage != "trial" and model_beside(record) is not None else None
 
 
 def _numbers(record: Record) -> dict[str, float]:

@@ -75,8 +75,10 @@ def warn(sentence: str) -> None:
 
 
 def say_what_is_left_out() -> None:
-    """From now on, print a LeftOutWarning as a sentence of our own."""
+    """From now on, print a LeftOutWarning as a sentence of our own; called again, it changes nothing."""
     others = warnings.showwarning
+    if others.__module__ == __name__:
+        return
 
     def shown(
         message: Warning | str, category: type[Warning], filename: str, lineno: int,
