@@ -73,7 +73,7 @@ def known(name: str, store: Path | None = None) -> Any:
     here = Path.cwd()
     os.chdir(folder)
     try:
-        return numbers(name, command(*commands(store)[name], seconds=WHOLE_SECONDS)[1])
+        return numbers(name, command(*commands(store)[name], seconds=WHOLE_SECONDS)[1], store)
     finally:
         os.chdir(here)
 
@@ -83,6 +83,21 @@ def keys(store: Path | None = None) -> tuple[str, str]:
     """The run keys of the plain run and of the final run."""
     plain, final = (next((base(store) / "runs").glob(f"*/loop/{stage}-*.json")) for stage in ("run", "final"))
     return tuple("{study}/{backend}/{number}/{stage}".format(**json.loads(path.read_text())) for path in (plain, final))  # type: ignore[return-value]
+
+
+@cache
+def matrices(store: Path | None = None) -> set[str]:
+    """The filled-in matrix of each run in a whole folder."""
+    from mfbench.report.filled import filled_table
+    from mfbench.runs.record_files import read_record
+
+    here = Path.cwd()
+    os.chdir(base(store))
+    try:
+        tables = [filled_table(read_record(path)) for path in Path("runs").glob("*/*/*.json")]
+    finally:
+        os.chdir(here)
+    return {table for table in tables if table}
 
 
 def commands(store: Path | None = None) -> dict[str, list[str]]:
@@ -130,7 +145,7 @@ def undrawn() -> Iterator[None]:
         yield
 
 
-def numbers(name: str, out: str) -> Any:
+def numbers(name: str, out: str, store: Path | None = None) -> Any:
     """What of an answer must be the same whatever was damaged, by run key where there are several."""
     try:
         answer = json.loads(out.splitlines()[-1])
@@ -146,7 +161,8 @@ def numbers(name: str, out: str) -> Any:
             filled, board = (Path("results", SPEC["name"], file) for file in ("filled.csv", "leaderboard.csv"))
             rows = csv.DictReader(board.read_text().splitlines()) if board.exists() else []
             apart = {row["run_key"]: [row["difference_low"], row["difference_high"]] for row in rows if row.get("difference")}
-            return apart | ({"the filled-in matrix": filled.read_text()} if filled.exists() else {})
+            matrix = filled.read_text() if filled.exists() else None
+            return apart | ({"the filled-in matrix": matrix} if matrix not in (None, *matrices(store)) else {})
         case "run":
             return {name: answer[name] for name in ("valid_rmse", "valid_mae", "evaluation", "factors_digest")}
         case "sweep":
@@ -315,7 +331,7 @@ def attempt(
         for line in err.splitlines():
             if line.startswith("mfbench: ") and (wrong := refusal(line.rstrip("\n"))):
                 return Verdict("wrong", wrong, shown)
-        found = numbers(name, out)
+        found = numbers(name, out, store)
         if (
             found is not None
             and not (name.startswith("reproduce") and found is False and "was changed after" in err)
