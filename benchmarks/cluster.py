@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -91,11 +92,12 @@ def swept(
             process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=err, env=env)
             while kill_every and process.poll() is None:
                 time.sleep(kill_every)
-                children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-                workers = [one for one in children if "multiprocessing.spawn" in " ".join(one.cmdline())]
-                if workers:
-                    rng.choice(workers).kill()
-                    kills += 1
+                with suppress(psutil.NoSuchProcess):  # one has ended meanwhile
+                    children = psutil.Process(process.pid).children(recursive=True)
+                    workers = [one for one in children if "multiprocessing.spawn" in " ".join(one.cmdline())]
+                    if workers:
+                        rng.choice(workers).kill()
+                        kills += 1
             status = process.wait()
             seconds = time.time() - begun
             if status != 0:

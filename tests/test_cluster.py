@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,12 @@ def scheduler(workers: int) -> Iterator[str]:
 
 def workers_below(pid: int) -> list[psutil.Process]:
     """The processes of the Dask workers that a sweep has started."""
-    return [one for one in psutil.Process(pid).children(recursive=True) if "multiprocessing.spawn" in " ".join(one.cmdline())]
+    found = []
+    for one in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if "multiprocessing.spawn" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
 
 
 def test_a_cluster_gives_what_local_workers_give(small: dict[str, Any]) -> None:

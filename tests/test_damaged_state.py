@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from mfbench.report.filled import filled_table
 from mfbench.report.significance import errors_of
 from mfbench.runs.record_files import errors_path, find_record, later_repeats, model_path, study_records
 from mfbench.runs.records import RunName
+from mfbench.runs.repeats import mean_of
 from mfbench.tracking.contents import model
 from mfbench.tracking.export import sync
 
@@ -139,6 +141,48 @@ def test_another_model_in_the_place_of_a_runs_own_is_in_no_table_and_not_exporte
         assert model(record) is None
     with refused(RecordError, "run-0000.npz"):
         mfbench.load_model(record.run_key)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_model_with_too_few_ids_is_not_exported(small: dict[str, Any]) -> None:
+    record = made(plain(small))
+    with np.load(model_path(record.path)) as file:
+        arrays = dict(file)
+    write_model(model_path(record.path), {**arrays, "user_ids": np.array(3)})
+    assert model(record) is None
+    assert sync(record.study) == 1
+
+
+@pytest.mark.usefixtures("workplace")
+def test_of_several_folds_the_model_and_the_errors_of_each_are_its_own(small: dict[str, Any]) -> None:
+    small["split"] = {"kind": "kfold", "folds": 2, "seed": 7}
+    first, second = mfbench.run(plain(small)).records
+    mean = mean_of([first, second])
+    assert filled_table(mean) is not None
+    with np.load(model_path(first.path)) as file:
+        arrays = dict(file)
+    write_model(model_path(first.path), {**arrays, "P": arrays["P"][::-1] * 3})
+    with pytest.warns(LeftOutWarning, match=r"run-0000\.npz"):
+        assert filled_table(mean) is None
+    assert errors_of(mean, "valid") is not None
+    second.path.write_bytes(second.path.read_bytes()[:900])
+    with pytest.warns(LeftOutWarning, match=re.escape(str(second.path))):
+        assert errors_of(mean, "valid") is None
+    with pytest.warns(LeftOutWarning, match=re.escape(str(second.path))):
+        mfbench.compare(first.study)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_run_that_diverges_now_has_no_model_of_an_earlier_one(small: dict[str, Any]) -> None:
+    record = made(plain(small), alpha=50.0)
+    for beside in (model_path, errors_path):
+        write_model(beside(record.path), {"P": np.ones((2, 2))})
+    assert filled_table(record) is None
+    with refused(RecordError, "run-0000.npz: this file does not match its record"):
+        mfbench.load_model(record.run_key)
+    assert made(plain(small), alpha=50.0).outcome == "diverged"
+    assert not model_path(record.path).exists()
+    assert not errors_path(record.path).exists()
 
 
 @pytest.mark.usefixtures("workplace")

@@ -45,10 +45,10 @@ class Merged:
 def merge(other: str | Path) -> Merged:
     """Copy the records that are not here yet from another `runs` folder, with their models and errors by user.
 
-    Only sealed records whose key is that of their place are taken, and models with the digest of their record; a link that
-    leads out of that folder is not followed. The same run is taken once; where its result differs from that of the run here,
-    this one stays. The log of openings of the test parts is merged too. A study can then be resumed as if all had been run
-    here. InputError if there are no records in that folder.
+    Only sealed records whose key is that of their place are taken, and models and errors with the digests of their record; a
+    link that leads out of that folder is not followed. The same run is taken once; where its result differs from that of the
+    run here, this one stays. The log of openings of the test parts is merged too. A study can then be resumed as if all had
+    been run here. InputError if there are no records in that folder.
 
     >>> import mfbench, shutil
     >>> spec = {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mfbench.core.arrays import Array, Floats, Floats64, Ints
+from mfbench.core.errors import RecordError
 from mfbench.matrix.predicting import predicted
 from mfbench.matrix.ratings import Ratings, seen
 
@@ -111,6 +113,12 @@ def draw_start(train: Ratings, K: int, init: Mapping[str, Any], center: bool, rn
 
 NOT_THE_MODEL = frozenset({"user_ids", "item_ids", "titles"})
 """The arrays in a model file that are not part of the model itself."""
+
+
+def check_digest(arrays: Mapping[str, Array], digest: str | None, path: Path) -> None:
+    """RecordError if the arrays of the file at `path` do not have the digest that its record has."""
+    if digest_of(arrays) != digest:
+        raise RecordError(f"{path}: this file does not match its record; if it is damaged, delete both, then train again")
 
 
 def digest_of(arrays: Mapping[str, Array]) -> str:

@@ -12,7 +12,7 @@ from mfbench.backends.embeddings.network import Network
 from mfbench.core.arrays import Array, Floats64, Ints
 from mfbench.core.errors import RecordError
 from mfbench.core.files import load_model_arrays
-from mfbench.matrix.factors import NOT_THE_MODEL, Factors, digest_of
+from mfbench.matrix.factors import NOT_THE_MODEL, Factors, check_digest
 from mfbench.matrix.predicting import spread
 
 
@@ -34,8 +34,7 @@ def saved_model(path: Path, digest: str | None) -> Model:
     arrays are those of no built-in backend.
     """
     arrays = {name: array for name, array in load_model_arrays(path).items() if name not in NOT_THE_MODEL}
-    if digest_of(arrays) != digest:
-        raise RecordError(f"{path}: the model file does not match its record; delete both, then train again")
+    check_digest(arrays, digest, path)
     factors = Factors.of(arrays)
     if factors is not None:
         return SavedPosterior(**vars(factors), saved=arrays) if "sample_mean" in arrays else factors

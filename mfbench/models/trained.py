@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mfbench.core.arrays import Array, Floats, Floats64
 from mfbench.core.errors import InputError, RecordError
 from mfbench.core.files import load_model_arrays
-from mfbench.matrix.factors import Factors, digest_of
+from mfbench.matrix.factors import Factors, check_digest
 from mfbench.matrix.predicting import answered, position, spread
 from mfbench.models.fold_in import Side, fold_in
 
@@ -53,12 +53,13 @@ class TrainedModel:
     ridge: float = 0.0
 
     @staticmethod
-    def read(path: Path, digest: str | None = None, ridge: float = 0.0) -> TrainedModel:
+    def read(path: Path, digest: str | None, ridge: float = 0.0) -> TrainedModel:
         """Read the model in a run's npz file; RecordError if it is missing or damaged, or has no factors with ids.
 
-        digest: of the factors, from the run's record; RecordError if the file does not match it. ridge: see `TrainedModel`.
+        digest: of the model, from the run's record; RecordError if the file does not match it. ridge: see `TrainedModel`.
         """
         arrays = load_model_arrays(path)
+        check_digest(arrays, digest, path)
         factors = Factors.of(arrays)
         if factors is None:
             if "kernel_1" in arrays:  # the first layer of an `mlp`
@@ -70,8 +71,6 @@ class TrainedModel:
                 f"{path}: this is not a factor model (P, Q, user_bias, item_bias and mean that fit together); read its arrays"
                 f" {', '.join(sorted(arrays)) or '(none)'} with numpy.load"
             )
-        if digest is not None and digest_of(arrays) != digest:
-            raise RecordError(f"{path}: the model file does not match its record; delete both, then train again")
         if not fit(arrays, factors):
             raise RecordError(
                 f"{path}: user_ids and item_ids do not fit P and Q, or titles item_ids; give a model file that mfbench wrote"

@@ -138,6 +138,8 @@ class Comparison:
         }
         if filled:
             made["filled.csv"] = filled[0]
+        else:
+            (folder / "filled.csv").unlink(missing_ok=True)  # of a run that is no longer on the board
         pictures = {}
         if self.swept:
             made |= search_files(self.swept) if self.swept.is_searched else {}

@@ -158,7 +158,11 @@ def errors_of(record: Record, part: str) -> UserErrors | None:
     folds, whose valid parts share no rating).
     """
     mean = record.intervals.get(f"{part}_rmse")
-    repeats = [record, *filter(None, map(find_record, later_repeats(record)))] if mean else [record]
+    try:
+        repeats = [record, *filter(None, map(find_record, later_repeats(record)))] if mean else [record]
+    except RecordError as error:
+        leave_out(error)
+        return None
     if len(repeats) != (mean.n if mean else 1):
         return None
     found: dict[str, list[dict[str, Array]]] = {}

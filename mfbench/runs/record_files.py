@@ -15,7 +15,7 @@ from mfbench.core.errors import LeftOutWarning, RecordError
 from mfbench.core.files import load_model_arrays, write_whole
 from mfbench.core.inert import visible
 from mfbench.core.paths import RUNS
-from mfbench.matrix.factors import digest_of
+from mfbench.matrix.factors import check_digest
 from mfbench.runs.records import Record, RunName, Stage
 from mfbench.spec.faults import fault
 
@@ -73,23 +73,26 @@ def check_unchanged(record: Record, path: Path) -> Record:
 
 
 def model_beside(record: Record) -> dict[str, Array] | None:
-    """The arrays in the file of the run's model; None if it has none, or with a LeftOutWarning if they are not its own."""
-    return _beside(model_path(record.path), record.factors_digest)
+    """The arrays in the file of the run's model; None if it has none, or with a LeftOutWarning if they are not its own.
+
+    A mean of several repeats stands for the first of them, whose file it is.
+    """
+    own = find_record(record) or record
+    return _beside(model_path(own.path), own.factors_digest)
 
 
 def errors_beside(record: Record) -> dict[str, Array] | None:
-    """The run's errors by user, or None, likewise."""
-    return _beside(errors_path(record.path), record.errors_digest)
+    """The run's errors by user, or None, likewise. Those of an old record, which has no digest of them, are not checked."""
+    return _beside(errors_path(record.path), record.errors_digest, old=record.errors_digest is None)
 
 
-def _beside(path: Path, digest: str | None) -> dict[str, Array] | None:
-    """The arrays in a file beside a record, which has their digest, unless it is an old one."""
+def _beside(path: Path, digest: str | None, old: bool = False) -> dict[str, Array] | None:
     if not path.exists():
         return None
     try:
         arrays = load_model_arrays(path)
-        if digest not in (None, digest_of(arrays)):
-            raise RecordError(f"{path}: this file does not match its record; delete both to have the run repeated")
+        if not old:
+            check_digest(arrays, digest, path)
     except RecordError as error:
         leave_out(error)
         return None

@@ -145,10 +145,10 @@ class Record(RunName):
     own metrics that were computed, by name. intervals: by metric, for means over repeats. spec: of this repeat, with every
     default filled in; options: the backend's knobs, likewise. proposal: of a trial, the digest that shows that its search
     proposed it (see `study.Past`); None in older records. backend_digest: of the file of a user's own backend.
-    factors_digest: of the last model, or of the one kept by patience; None if the run diverged. errors_digest: of the file
-    with its errors by user; None without one, and in older records. memory: in bytes, resident `before` the run, and the
-    peaks of `prepare` and `train`. started, ended: in seconds since 1970. seal: a digest of all other fields, added when the
-    record is written.
+    factors_digest: of the last model, or of the one kept by patience; None if the run diverged. errors_digest: of its errors
+    by user, in the file beside it; None without any, and in older records. memory: in bytes, resident `before` the run, and
+    the peaks of `prepare` and `train`. started, ended: in seconds since 1970. seal: a digest of all other fields, added when
+    the record is written.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -72,10 +72,13 @@ def train_and_record(
     for one in trained if leads() else ():
         record, path = one.record, one.job.path
         with one.clock("log_seconds"):
-            if record.stage != "trial" and record.outcome == "completed":
-                write_model(model_path(path), {**one.model.arrays(), **parts.ids()})
-                if one.errors:
-                    write_model(errors_path(path), one.errors)
+            kept = record.stage != "trial" and record.outcome == "completed"
+            model = {**one.model.arrays(), **parts.ids()} if kept else {}
+            for beside, arrays in ((model_path(path), model), (errors_path(path), one.errors if kept else {})):
+                if arrays:
+                    write_model(beside, arrays)
+                elif beside.is_file():
+                    beside.unlink()  # of an earlier run with this key
             diff = record.environment.git_diff
             if diff is not None and not diff_path(diff).exists():
                 write_whole(diff_path(diff), kept_changes())

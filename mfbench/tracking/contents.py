@@ -12,6 +12,8 @@ import yaml
 
 from mfbench.core.paths import file_safe
 from mfbench.data.splits import DataDescription
+from mfbench.matrix.factors import Factors
+from mfbench.models.trained import fit
 from mfbench.report.curves import residual_picture, run_curves
 from mfbench.report.filled import filled_table
 from mfbench.report.gallery import gallery
@@ -145,8 +147,12 @@ def files(record: Record) -> dict[str, bytes]:
 
 
 def model(record: Record) -> Path | None:
-    """The npz file of the run's model; None if it has none, as trials, or its file is damaged."""
-    return model_path(record.path) if record.stage != "trial" and model_beside(record) is not None else None
+    """The npz file of the run's model; None if it has none, as trials, or the file is damaged or not its own."""
+    arrays = model_beside(record) if record.stage != "trial" else None
+    factors = Factors.of(arrays) if arrays else None
+    if arrays is None or (factors is not None and not fit(arrays, factors)):
+        return None
+    return model_path(record.path)
 
 
 def _numbers(record: Record) -> dict[str, float]:
